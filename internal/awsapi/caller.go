@@ -1,0 +1,31 @@
+package awsapi
+
+import "context"
+
+// Caller is who calls an operation and how. The handler puts one into the
+// context of each call.
+type Caller struct {
+	AccessKeyID string
+	Account     string // 12 digits
+	Region      string // of the credential scope: eu-west-1
+	Role        string // RoleAdmin, RoleOperator, RolePublisher or RoleReader
+	Service     string // events
+	Operation   string // PutRule
+	RequestID   string
+	SourceIP    string
+	UserAgent   string
+}
+
+type callerKey struct{}
+
+// WithCaller returns ctx carrying the caller.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerFrom returns the caller that ctx carries; without one, a Caller whose
+// fields are all empty.
+func CallerFrom(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}

@@ -1,0 +1,50 @@
+package main
+
+import "strings"
+
+// service is one package to generate and what its model does not say.
+type service struct {
+	pkg         string // package name, and the stem of its model's file
+	queryModel  string // stem of a second model with the query protocol's names
+	signingName string
+	eventSource string // CloudTrail's name of it
+	errorPrefix string // before a JSON error's __type
+	maxBody     string // largest request body, a Go expression
+	toString    map[string][]string
+}
+
+// Request bodies: one MiB of payload grows when it is quoted inside JSON or a
+// form, so entries and messages get room above AWS's own limits.
+var services = []service{
+	{
+		pkg: "events", signingName: "events", eventSource: "events.amazonaws.com", maxBody: "2 << 20",
+		// AWS prints these members in this order, two of which its public model lacks.
+		toString: map[string][]string{"PutEventsRequestEntry": {
+			"Time", "Source", "Resources", "DetailType", "Detail", "EventBusName", "TraceHeader", "KmsKeyIdentifier", "InternalMetadata",
+		}},
+	},
+	{
+		pkg: "sqs", queryModel: "sqs-query", signingName: "sqs", eventSource: "sqs.amazonaws.com",
+		errorPrefix: "com.amazonaws.sqs#", maxBody: "4 << 20",
+	},
+	{pkg: "ec2", signingName: "ec2", eventSource: "ec2.amazonaws.com", maxBody: "1 << 20"},
+	{pkg: "sts", signingName: "sts", eventSource: "sts.amazonaws.com", maxBody: "256 << 10"},
+}
+
+// access classes an operation by its name; the exceptions come first.
+func access(operation string) string {
+	switch operation {
+	case "GetCallerIdentity":
+		return "awsapi.Identity"
+	case "PutEvents", "PutPartnerEvents", "SendMessage", "SendMessageBatch":
+		return "awsapi.Publish"
+	case "ReceiveMessage":
+		return "awsapi.Receive"
+	}
+	for _, prefix := range []string{"Describe", "List", "Get", "Test"} {
+		if strings.HasPrefix(operation, prefix) {
+			return "awsapi.Read"
+		}
+	}
+	return "awsapi.Write"
+}
