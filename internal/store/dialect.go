@@ -1,0 +1,56 @@
+package store
+
+// Dialect is the kind of database. Its methods give the few pieces of SQL that
+// differ between the two.
+type Dialect int
+
+const (
+	// SQLite is the database in the data directory.
+	SQLite Dialect = iota + 1
+	// Postgres is a PostgreSQL server, shared by all nodes.
+	Postgres
+)
+
+// String returns "sqlite" or "postgres".
+func (d Dialect) String() string {
+	switch d {
+	case SQLite:
+		return "sqlite"
+	case Postgres:
+		return "postgres"
+	}
+	return "unknown"
+}
+
+// SkipLocked ends a SELECT that takes rows for this transaction and passes
+// over those that another one holds.
+func (d Dialect) SkipLocked() string {
+	if d == Postgres {
+		return " FOR UPDATE SKIP LOCKED"
+	}
+	return ""
+}
+
+// ForUpdate ends a SELECT whose rows must not change until the transaction ends.
+func (d Dialect) ForUpdate() string {
+	if d == Postgres {
+		return " FOR UPDATE"
+	}
+	return ""
+}
+
+// NowMillis is an expression for the database's clock in unix milliseconds:
+// one clock for all nodes.
+func (d Dialect) NowMillis() string {
+	if d == Postgres {
+		return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+	}
+	return "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+}
+
+// PrefixEnd returns the least string that is greater than every string with
+// the prefix: name >= prefix AND name < PrefixEnd(prefix) selects them by
+// index. An empty prefix gives a string above all valid text.
+func PrefixEnd(prefix string) string {
+	return prefix + "\U0010FFFF"
+}
