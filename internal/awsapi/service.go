@@ -60,6 +60,10 @@ type API struct {
 	// the header x-amzn-query-error.
 	QueryCompatible bool
 	XMLNamespace    string
+	Validation      Validation // how it words what is wrong with a request
+	// PathMember is the member that a request to /{account}/{name} sets, if it has
+	// none: QueueUrl.
+	PathMember string
 
 	// MaxBody is the largest request body in bytes that is read.
 	MaxBody int64

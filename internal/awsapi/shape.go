@@ -49,6 +49,21 @@ type Shape struct {
 	Key       *Shape // of a map
 	KeyName   string // XML element of a map's key; empty: key
 	Flattened bool   // list or map without a wrapping element in the query protocol
+
+	once   sync.Once
+	byName map[string]int // index of Members, made at first use
+}
+
+// member finds a structure's member by its JSON name.
+func (s *Shape) member(name []byte) (int, bool) {
+	s.once.Do(func() {
+		s.byName = make(map[string]int, len(s.Members))
+		for i := range s.Members {
+			s.byName[s.Members[i].Name] = i
+		}
+	})
+	i, ok := s.byName[string(name)]
+	return i, ok
 }
 
 // Empty is the shape of requests and answers without members.

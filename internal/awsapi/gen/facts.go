@@ -10,7 +10,10 @@ type service struct {
 	eventSource string // CloudTrail's name of it
 	errorPrefix string // before a JSON error's __type
 	maxBody     string // largest request body, a Go expression
+	validation  string // how violations are worded, if not as most services do
+	pathMember  string // member that the path of a request can set
 	toString    map[string][]string
+	errors      map[string]string // errors that it gives and does not model, with their query codes
 }
 
 // Request bodies: one MiB of payload grows when it is quoted inside JSON or a
@@ -26,8 +29,13 @@ var services = []service{
 	{
 		pkg: "sqs", queryModel: "sqs-query", signingName: "sqs", eventSource: "sqs.amazonaws.com",
 		errorPrefix: "com.amazonaws.sqs#", maxBody: "4 << 20",
+		validation: "awsapi.ValidationSQS", pathMember: "QueueUrl",
+		errors: map[string]string{
+			"InvalidParameterValueException":    "InvalidParameterValue",
+			"MissingRequiredParameterException": "MissingParameter",
+		},
 	},
-	{pkg: "ec2", signingName: "ec2", eventSource: "ec2.amazonaws.com", maxBody: "1 << 20"},
+	{pkg: "ec2", signingName: "ec2", eventSource: "ec2.amazonaws.com", maxBody: "1 << 20", validation: "awsapi.ValidationEC2"},
 	{pkg: "sts", signingName: "sts", eventSource: "sts.amazonaws.com", maxBody: "256 << 10"},
 }
 

@@ -99,6 +99,11 @@ func load(dir string, s service) (*pkg, error) {
 		m.overlay(q)
 		p.protocols = append(p.protocols, "query")
 	}
+	for name, code := range s.errors {
+		unmodelled := &shape{Type: "structure", Exception: true}
+		unmodelled.Error.Code = code
+		m.Shapes[name] = unmodelled
+	}
 	if err := p.check(); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,12 @@ func (p *pkg) emitAPI() {
 	if md.XMLNamespace != "" {
 		p.printf("XMLNamespace: %q,\n", md.XMLNamespace)
 	}
+	if p.validation != "" {
+		p.printf("Validation: %s,\n", p.validation)
+	}
+	if p.pathMember != "" {
+		p.printf("PathMember: %q,\n", p.pathMember)
+	}
 	p.printf("MaxBody: %s,\n", p.maxBody)
 	p.printf("Operations: operations,\n")
 	if len(p.exceptions()) > 0 {

@@ -13,6 +13,7 @@ var API = &awsapi.API{
 	Name: "ec2", ID: "EC2", EventSource: "ec2.amazonaws.com", Version: "2016-11-15",
 	Protocols:    []awsapi.Protocol{awsapi.EC2},
 	XMLNamespace: "http://ec2.amazonaws.com/doc/2016-11-15",
+	Validation:   awsapi.ValidationEC2,
 	MaxBody:      1 << 20,
 	Operations:   operations,
 }

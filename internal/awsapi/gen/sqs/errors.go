@@ -8,34 +8,36 @@ import (
 
 // The codes of the modelled errors, as awsapi.Error carries them.
 const (
-	CodeBatchEntryIdsNotDistinct     = "BatchEntryIdsNotDistinct"
-	CodeBatchRequestTooLong          = "BatchRequestTooLong"
-	CodeEmptyBatchRequest            = "EmptyBatchRequest"
-	CodeInvalidAddress               = "InvalidAddress"
-	CodeInvalidAttributeName         = "InvalidAttributeName"
-	CodeInvalidAttributeValue        = "InvalidAttributeValue"
-	CodeInvalidBatchEntryId          = "InvalidBatchEntryId"
-	CodeInvalidIdFormat              = "InvalidIdFormat"
-	CodeInvalidMessageContents       = "InvalidMessageContents"
-	CodeInvalidSecurity              = "InvalidSecurity"
-	CodeKmsAccessDenied              = "KmsAccessDenied"
-	CodeKmsDisabled                  = "KmsDisabled"
-	CodeKmsInvalidKeyUsage           = "KmsInvalidKeyUsage"
-	CodeKmsInvalidState              = "KmsInvalidState"
-	CodeKmsNotFound                  = "KmsNotFound"
-	CodeKmsOptInRequired             = "KmsOptInRequired"
-	CodeKmsThrottled                 = "KmsThrottled"
-	CodeMessageNotInflight           = "MessageNotInflight"
-	CodeOverLimit                    = "OverLimit"
-	CodePurgeQueueInProgress         = "PurgeQueueInProgress"
-	CodeQueueDeletedRecently         = "QueueDeletedRecently"
-	CodeQueueDoesNotExist            = "QueueDoesNotExist"
-	CodeQueueNameExists              = "QueueNameExists"
-	CodeReceiptHandleIsInvalid       = "ReceiptHandleIsInvalid"
-	CodeRequestThrottled             = "RequestThrottled"
-	CodeResourceNotFoundException    = "ResourceNotFoundException"
-	CodeTooManyEntriesInBatchRequest = "TooManyEntriesInBatchRequest"
-	CodeUnsupportedOperation         = "UnsupportedOperation"
+	CodeBatchEntryIdsNotDistinct          = "BatchEntryIdsNotDistinct"
+	CodeBatchRequestTooLong               = "BatchRequestTooLong"
+	CodeEmptyBatchRequest                 = "EmptyBatchRequest"
+	CodeInvalidAddress                    = "InvalidAddress"
+	CodeInvalidAttributeName              = "InvalidAttributeName"
+	CodeInvalidAttributeValue             = "InvalidAttributeValue"
+	CodeInvalidBatchEntryId               = "InvalidBatchEntryId"
+	CodeInvalidIdFormat                   = "InvalidIdFormat"
+	CodeInvalidMessageContents            = "InvalidMessageContents"
+	CodeInvalidParameterValueException    = "InvalidParameterValueException"
+	CodeInvalidSecurity                   = "InvalidSecurity"
+	CodeKmsAccessDenied                   = "KmsAccessDenied"
+	CodeKmsDisabled                       = "KmsDisabled"
+	CodeKmsInvalidKeyUsage                = "KmsInvalidKeyUsage"
+	CodeKmsInvalidState                   = "KmsInvalidState"
+	CodeKmsNotFound                       = "KmsNotFound"
+	CodeKmsOptInRequired                  = "KmsOptInRequired"
+	CodeKmsThrottled                      = "KmsThrottled"
+	CodeMessageNotInflight                = "MessageNotInflight"
+	CodeMissingRequiredParameterException = "MissingRequiredParameterException"
+	CodeOverLimit                         = "OverLimit"
+	CodePurgeQueueInProgress              = "PurgeQueueInProgress"
+	CodeQueueDeletedRecently              = "QueueDeletedRecently"
+	CodeQueueDoesNotExist                 = "QueueDoesNotExist"
+	CodeQueueNameExists                   = "QueueNameExists"
+	CodeReceiptHandleIsInvalid            = "ReceiptHandleIsInvalid"
+	CodeRequestThrottled                  = "RequestThrottled"
+	CodeResourceNotFoundException         = "ResourceNotFoundException"
+	CodeTooManyEntriesInBatchRequest      = "TooManyEntriesInBatchRequest"
+	CodeUnsupportedOperation              = "UnsupportedOperation"
 )
 
 // ErrBatchEntryIdsNotDistinct returns the error BatchEntryIdsNotDistinct with a message made as by fmt.Sprintf.
@@ -83,6 +85,11 @@ func ErrInvalidMessageContents(format string, args ...any) *awsapi.Error {
 	return awsapi.Errorf(CodeInvalidMessageContents, format, args...)
 }
 
+// ErrInvalidParameterValueException returns the error InvalidParameterValueException with a message made as by fmt.Sprintf.
+func ErrInvalidParameterValueException(format string, args ...any) *awsapi.Error {
+	return awsapi.Errorf(CodeInvalidParameterValueException, format, args...)
+}
+
 // ErrInvalidSecurity returns the error InvalidSecurity with a message made as by fmt.Sprintf.
 func ErrInvalidSecurity(format string, args ...any) *awsapi.Error {
 	return awsapi.Errorf(CodeInvalidSecurity, format, args...)
@@ -126,6 +133,11 @@ func ErrKmsThrottled(format string, args ...any) *awsapi.Error {
 // ErrMessageNotInflight returns the error MessageNotInflight with a message made as by fmt.Sprintf.
 func ErrMessageNotInflight(format string, args ...any) *awsapi.Error {
 	return awsapi.Errorf(CodeMessageNotInflight, format, args...)
+}
+
+// ErrMissingRequiredParameterException returns the error MissingRequiredParameterException with a message made as by fmt.Sprintf.
+func ErrMissingRequiredParameterException(format string, args ...any) *awsapi.Error {
+	return awsapi.Errorf(CodeMissingRequiredParameterException, format, args...)
 }
 
 // ErrOverLimit returns the error OverLimit with a message made as by fmt.Sprintf.

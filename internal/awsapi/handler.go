@@ -1,0 +1,280 @@
+package awsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Config is what a Handler needs from outside.
+type Config struct {
+	// Verify says that signatures are checked against Keys. Without it, dev mode:
+	// any signature is accepted, but there must be one; the caller is an admin of
+	// the account whose number is the access key id, else of DefaultAccount.
+	Verify bool
+	Keys   Keys
+	// Middleware, if any, surrounds every call that is authenticated and decoded.
+	Middleware Middleware
+	Now        func() time.Time // nil: time.Now
+	Logger     *slog.Logger     // nil: slog.Default
+}
+
+// DefaultAccount is the account of access keys that name none, in dev mode.
+const DefaultAccount = "000000000000"
+
+// Call is a decoded call by a known caller on its way to its Service.
+type Call struct {
+	Caller    Caller
+	API       *API
+	Operation *Operation
+	Input     any // such as *PutRuleInput; not yet validated
+}
+
+// Middleware surrounds a call. next checks the caller's role, validates the
+// input and calls the Service; what the middleware returns is what the caller
+// gets. Refused calls pass through it too.
+type Middleware func(ctx context.Context, call *Call, next func(context.Context) (any, error)) (any, error)
+
+// Handler serves every registered service on one address.
+type Handler struct {
+	cfg      Config
+	verify   atomic.Bool
+	byName   map[string]*Binding // by signing name
+	byTarget map[string]*Binding // by the prefix of X-Amz-Target
+}
+
+// New returns a handler without services. It panics when cfg wants signatures
+// verified and has no keys.
+func New(cfg Config) *Handler {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Verify && cfg.Keys == nil {
+		panic("awsapi: Verify without Keys")
+	}
+	h := &Handler{cfg: cfg, byName: map[string]*Binding{}, byTarget: map[string]*Binding{}}
+	h.verify.Store(cfg.Verify)
+	return h
+}
+
+// Register adds services, such as events.Bind(impl). It must not be called once
+// the handler serves, and panics when a service is there already.
+func (h *Handler) Register(bindings ...Binding) {
+	for _, b := range bindings {
+		if h.byName[b.API.Name] != nil {
+			panic("awsapi: " + b.API.Name + " is registered twice")
+		}
+		h.byName[b.API.Name] = &b
+		if b.API.TargetPrefix != "" {
+			h.byTarget[b.API.TargetPrefix] = &b
+		}
+	}
+}
+
+// SetVerify switches the checking of signatures on or off while serving: on when
+// the first key is made. It panics when there are no Keys to check with.
+func (h *Handler) SetVerify(verify bool) {
+	if verify && h.cfg.Keys == nil {
+		panic("awsapi: Verify without Keys")
+	}
+	h.verify.Store(verify)
+}
+
+// Invoke calls an operation from inside the process as the caller: its role is
+// checked, in is validated, and the middleware sees the call. service is the
+// signing name. Errors that the caller may be told of are *Error.
+func (h *Handler) Invoke(ctx context.Context, c Caller, service, operation string, in any) (any, error) {
+	b := h.byName[service]
+	if b == nil {
+		return nil, UnknownOperation(service, operation)
+	}
+	op := b.API.operation(operation)
+	if op == nil {
+		return nil, UnknownOperation(service, operation)
+	}
+	c.Service, c.Operation = service, operation
+	if c.RequestID == "" {
+		c.RequestID = uuid.NewString()
+	}
+	return h.call(ctx, b, b.API.Protocols[0], &Call{Caller: c, API: b.API, Operation: op, Input: in})
+}
+
+// call takes a decoded call through the middleware to its Service.
+func (h *Handler) call(ctx context.Context, b *Binding, protocol Protocol, call *Call) (any, error) {
+	next := func(ctx context.Context) (any, error) {
+		if err := authorize(call.API, call.Operation, call.Caller); err != nil {
+			return nil, err
+		}
+		if err := call.API.Validate(protocol, call.Operation.Input, call.Input); err != nil {
+			return nil, err
+		}
+		return call.Operation.Invoke(ctx, b.impl, call.Input)
+	}
+	ctx = WithCaller(ctx, call.Caller)
+	if h.cfg.Middleware == nil {
+		return next(ctx)
+	}
+	return h.cfg.Middleware(ctx, call, next)
+}
+
+// ServeHTTP answers one AWS request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{h: h, w: w, r: r, requestID: uuid.NewString()}
+	out, err := x.serve()
+	if err != nil {
+		x.fail(x.told(err))
+		return
+	}
+	x.answer(out)
+}
+
+// exchange is one request and what is known of it so far.
+type exchange struct {
+	h         *Handler
+	w         http.ResponseWriter
+	r         *http.Request
+	requestID string
+
+	protocol Protocol
+	binding  *Binding // nil until the service is known
+	op       *Operation
+	body     []byte
+	sig      *signature
+}
+
+func (x *exchange) serve() (out any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	decode, err := x.receive()
+	if err != nil {
+		return nil, err
+	}
+	caller, err := x.authenticate()
+	if err != nil {
+		return nil, err
+	}
+	in, err := decode()
+	if err != nil {
+		return nil, err
+	}
+	x.setPathMember(in)
+	call := &Call{Caller: caller, API: x.binding.API, Operation: x.op, Input: in}
+	return x.h.call(x.r.Context(), x.binding, x.protocol, call)
+}
+
+// told is the error that the caller gets. What is not meant for callers is
+// logged under the request's id and told as an internal failure.
+func (x *exchange) told(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	attrs := []any{"request_id", x.requestID, "error", err}
+	code := "InternalFailure"
+	if x.binding != nil {
+		attrs = append(attrs, "service", x.binding.API.Name)
+		if _, ok := x.binding.API.Errors["InternalException"]; ok {
+			code = "InternalException"
+		}
+	}
+	if x.op != nil {
+		attrs = append(attrs, "operation", x.op.Name)
+	}
+	level := slog.LevelError
+	if x.r.Context().Err() != nil {
+		level = slog.LevelInfo // the caller went away
+	}
+	x.h.cfg.Logger.Log(x.r.Context(), level, "AWS call failed", attrs...)
+	return &Error{
+		Code: code, Status: http.StatusInternalServerError, Fault: true,
+		Message: "The request processing has failed because of an unknown error, exception or failure.",
+	}
+}
+
+var (
+	regionForm = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+	keyForm    = regexp.MustCompile(`^[\w.+=@-]{1,128}$`)
+	digits12   = regexp.MustCompile(`^[0-9]{12}$`)
+)
+
+// authenticate finds out who calls.
+func (x *exchange) authenticate() (Caller, error) {
+	if x.sig == nil {
+		sig, err := parseSignature(x.r)
+		if err != nil {
+			return Caller{}, err
+		}
+		x.sig = sig
+	}
+	if !regionForm.MatchString(x.sig.region) {
+		return Caller{}, authError(codeBadSignature, "Credential should be scoped to a valid region.")
+	}
+	if !keyForm.MatchString(x.sig.keyID) {
+		return Caller{}, authError(codeUnknownKey, "The security token included in the request is invalid.")
+	}
+	who, err := x.principal()
+	if err != nil {
+		return Caller{}, err
+	}
+	ip, _, err := net.SplitHostPort(x.r.RemoteAddr)
+	if err != nil {
+		ip = x.r.RemoteAddr
+	}
+	return Caller{
+		AccessKeyID: x.sig.keyID, Account: who.Account, Role: who.Role, Region: x.sig.region,
+		Service: x.binding.API.Name, Operation: x.op.Name, RequestID: x.requestID,
+		SourceIP: ip, UserAgent: x.r.UserAgent(),
+	}, nil
+}
+
+func (x *exchange) principal() (Principal, error) {
+	if !x.h.verify.Load() {
+		return x.devPrincipal()
+	}
+	if name := x.binding.API.Name; x.sig.service != name {
+		return Principal{}, authError(codeBadSignature, "Credential should be scoped to correct service: '%s'. ", name)
+	}
+	credential, err := x.h.cfg.Keys.Lookup(x.r.Context(), x.sig.keyID)
+	if errors.Is(err, ErrUnknownKey) {
+		return Principal{}, authError(codeUnknownKey, "The security token included in the request is invalid.")
+	}
+	if err != nil {
+		return Principal{}, fmt.Errorf("look up access key %s: %w", x.sig.keyID, err)
+	}
+	if err := x.sig.verify(x.r, x.body, credential, x.h.cfg.Now()); err != nil {
+		return Principal{}, err
+	}
+	return credential.Principal, nil
+}
+
+// devPrincipal is the caller where signatures are not checked. A web page can
+// make a browser send a presigned request, and no Authorization header; so a
+// presigned one may only look.
+func (x *exchange) devPrincipal() (Principal, error) {
+	if x.sig.presigned && x.op.Access != Read && x.op.Access != Identity {
+		return Principal{}, &Error{
+			Code: "AccessDeniedException", Status: http.StatusForbidden,
+			Message: "Presigned requests cannot change anything while signatures are not checked. Sign with an Authorization header, or create an access key.",
+		}
+	}
+	who := Principal{KeyID: x.sig.keyID, Account: DefaultAccount, Role: RoleAdmin}
+	if digits12.MatchString(x.sig.keyID) {
+		who.Account = x.sig.keyID
+	}
+	return who, nil
+}
