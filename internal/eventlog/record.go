@@ -14,7 +14,6 @@ import (
 const (
 	recordMagic   = 0xE7
 	recordVersion = 1
-	recordHeader  = 2 + binary.MaxVarintLen64
 )
 
 var (
