@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,11 +16,12 @@ import (
 
 // Config is what a Handler needs from outside.
 type Config struct {
-	// Verify says that signatures are checked against Keys. Without it, dev mode:
-	// any signature is accepted, but there must be one; the caller is an admin of
-	// the account whose number is the access key id, else of DefaultAccount.
-	Verify bool
-	Keys   Keys
+	// Keys holds the access keys that signatures are checked against; required.
+	Keys Keys
+	// DevMode, if any, is asked at each request whether any signature is accepted.
+	// There must be one even so. A key that Keys does not have is then an admin of
+	// the account whose number the access key id is, else of DefaultAccount.
+	DevMode func(ctx context.Context) bool
 	// Middleware, if any, surrounds every call that is authenticated and decoded.
 	Middleware Middleware
 	Now        func() time.Time // nil: time.Now
@@ -47,13 +47,11 @@ type Middleware func(ctx context.Context, call *Call, next func(context.Context)
 // Handler serves every registered service on one address.
 type Handler struct {
 	cfg      Config
-	verify   atomic.Bool
 	byName   map[string]*Binding // by signing name
 	byTarget map[string]*Binding // by the prefix of X-Amz-Target
 }
 
-// New returns a handler without services. It panics when cfg wants signatures
-// verified and has no keys.
+// New returns a handler without services. It panics when cfg has no keys.
 func New(cfg Config) *Handler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -61,12 +59,10 @@ func New(cfg Config) *Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if cfg.Verify && cfg.Keys == nil {
-		panic("awsapi: Verify without Keys")
+	if cfg.Keys == nil {
+		panic("awsapi: a Handler needs Keys")
 	}
-	h := &Handler{cfg: cfg, byName: map[string]*Binding{}, byTarget: map[string]*Binding{}}
-	h.verify.Store(cfg.Verify)
-	return h
+	return &Handler{cfg: cfg, byName: map[string]*Binding{}, byTarget: map[string]*Binding{}}
 }
 
 // Register adds services, such as events.Bind(impl). It must not be called once
@@ -81,15 +77,6 @@ func (h *Handler) Register(bindings ...Binding) {
 			h.byTarget[b.API.TargetPrefix] = &b
 		}
 	}
-}
-
-// SetVerify switches the checking of signatures on or off while serving: on when
-// the first key is made. It panics when there are no Keys to check with.
-func (h *Handler) SetVerify(verify bool) {
-	if verify && h.cfg.Keys == nil {
-		panic("awsapi: Verify without Keys")
-	}
-	h.verify.Store(verify)
 }
 
 // Invoke calls an operation from inside the process as the caller: its role is
@@ -242,19 +229,23 @@ func (x *exchange) authenticate() (Caller, error) {
 	}, nil
 }
 
+// principal is whom the request's key stands for.
 func (x *exchange) principal() (Principal, error) {
-	if !x.h.verify.Load() {
-		return x.devPrincipal()
+	ctx := x.r.Context()
+	dev := x.h.cfg.DevMode != nil && x.h.cfg.DevMode(ctx)
+	credential, err := x.h.cfg.Keys.Lookup(ctx, x.sig.keyID)
+	if err != nil && !errors.Is(err, ErrUnknownKey) {
+		return Principal{}, fmt.Errorf("look up access key %s: %w", x.sig.keyID, err)
+	}
+	known := err == nil
+	switch {
+	case dev:
+		return x.devPrincipal(known, credential.Principal)
+	case !known:
+		return Principal{}, authError(codeUnknownKey, "The security token included in the request is invalid.")
 	}
 	if name := x.binding.API.Name; x.sig.service != name {
 		return Principal{}, authError(codeBadSignature, "Credential should be scoped to correct service: '%s'. ", name)
-	}
-	credential, err := x.h.cfg.Keys.Lookup(x.r.Context(), x.sig.keyID)
-	if errors.Is(err, ErrUnknownKey) {
-		return Principal{}, authError(codeUnknownKey, "The security token included in the request is invalid.")
-	}
-	if err != nil {
-		return Principal{}, fmt.Errorf("look up access key %s: %w", x.sig.keyID, err)
 	}
 	if err := x.sig.verify(x.r, x.body, credential, x.h.cfg.Now()); err != nil {
 		return Principal{}, err
@@ -265,14 +256,17 @@ func (x *exchange) principal() (Principal, error) {
 // devPrincipal is the caller where signatures are not checked. A web page can
 // make a browser send a presigned request, and no Authorization header; so a
 // presigned one may only look.
-func (x *exchange) devPrincipal() (Principal, error) {
+func (x *exchange) devPrincipal(known bool, who Principal) (Principal, error) {
 	if x.sig.presigned && x.op.Access != Read && x.op.Access != Identity {
 		return Principal{}, &Error{
 			Code: "AccessDeniedException", Status: http.StatusForbidden,
 			Message: "Presigned requests cannot change anything while signatures are not checked. Sign with an Authorization header, or create an access key.",
 		}
 	}
-	who := Principal{KeyID: x.sig.keyID, Account: DefaultAccount, Role: RoleAdmin}
+	if known {
+		return who, nil
+	}
+	who = Principal{KeyID: x.sig.keyID, Account: DefaultAccount, Role: RoleAdmin}
 	if digits12.MatchString(x.sig.keyID) {
 		who.Account = x.sig.keyID
 	}
