@@ -1,0 +1,235 @@
+// Package cloud reaches AWS accounts: it keeps how each real account is reached
+// (role, keys, endpoint, regions, rate budget) and hands out aws-sdk-go-v2
+// configurations and clients. An account that is not configured here is served
+// by the box, over HTTP on our own port, like any other.
+//
+// It decides nothing about what is read or done there, and its endpoints are set
+// by admins, so the outbound guard does not apply to them.
+package cloud
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"golang.org/x/time/rate"
+
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+// Sealer encrypts secrets at rest. The purpose is bound to what was sealed: it
+// opens under that purpose only.
+type Sealer interface {
+	Seal(purpose string, plain []byte) []byte
+	Open(purpose string, sealed []byte) ([]byte, error)
+}
+
+// Options are what Open needs.
+type Options struct {
+	// BoxEndpoint returns the URL of our own port, asked at each use as the port
+	// may be picked at start.
+	BoxEndpoint func() string
+	// BoxCredentials returns the access key with which we call our own port as
+	// an account.
+	BoxCredentials func(account string) (id, secret string)
+	// Sealer keeps static secret keys.
+	Sealer Sealer
+	// Now is the clock; nil stands for time.Now.
+	Now func() time.Time
+}
+
+// Accounts knows how each account is reached. Its methods are safe for
+// concurrent use.
+type Accounts struct {
+	db  *store.DB
+	o   Options
+	box *http.Client
+
+	mu      sync.Mutex
+	configs map[string]*accountConfig // by account
+}
+
+// accountConfig is what was made of one state of an account's settings. Its
+// role credentials and its rate budget are shared by all regions.
+type accountConfig struct {
+	updatedAt time.Time
+	settings  Settings
+	limiter   *rate.Limiter
+	base      aws.Config
+}
+
+// Open returns the accounts kept in db.
+func Open(db *store.DB, o Options) *Accounts {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil // our own port is never behind a proxy
+	t.MaxIdleConnsPerHost = 32
+	return &Accounts{db: db, o: o, box: &http.Client{Transport: t, Timeout: time.Minute}, configs: map[string]*accountConfig{}}
+}
+
+// Close drops the idle connections to the box.
+func (a *Accounts) Close() { a.box.CloseIdleConnections() }
+
+// Real reports whether the account is configured as a real one; the box serves
+// all others.
+func (a *Accounts) Real(ctx context.Context, account string) (bool, error) {
+	_, found, err := loadSettings(ctx, a.db, account)
+	return found, err
+}
+
+// EC2 returns a client for the account in a region. The error says what is
+// wrong with the account's settings, or names a region that they leave out
+// (ErrRegion).
+func (a *Accounts) EC2(ctx context.Context, account, region string) (*ec2.Client, error) {
+	cfg, err := a.Config(ctx, account, region)
+	if err != nil {
+		return nil, err
+	}
+	return ec2.NewFromConfig(cfg), nil
+}
+
+// Config returns the SDK configuration for the account in a region: AWS's own
+// where the account is configured as real, and that of the box where not.
+// Errors are those of EC2.
+func (a *Accounts) Config(ctx context.Context, account, region string) (aws.Config, error) {
+	s, found, err := loadSettings(ctx, a.db, account)
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("read the settings of account %s: %w", account, err)
+	}
+	if !found {
+		return a.boxConfig(account, region), nil
+	}
+	if len(s.Regions) > 0 && !slices.Contains(s.Regions, region) {
+		return aws.Config{}, fmt.Errorf("account %s: %w: %s is not one of %s", account, ErrRegion, region, strings.Join(s.Regions, ", "))
+	}
+	c, err := a.realConfig(ctx, s)
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("configure account %s: %w", account, err)
+	}
+	cfg := c.base.Copy()
+	cfg.Region = region
+	return cfg, nil
+}
+
+func (a *Accounts) boxConfig(account, region string) aws.Config {
+	id, secret := a.o.BoxCredentials(account)
+	return aws.Config{
+		Region:       region,
+		Credentials:  credentials.NewStaticCredentialsProvider(id, secret, ""),
+		BaseEndpoint: aws.String(a.o.BoxEndpoint()),
+		HTTPClient:   a.box,
+	}
+}
+
+// realConfig returns what was made of the account's settings, anew if they
+// changed since.
+func (a *Accounts) realConfig(ctx context.Context, s Settings) (*accountConfig, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c := a.configs[s.AccountID]; c != nil && c.updatedAt.Equal(s.UpdatedAt) {
+		return c, nil
+	}
+	c := &accountConfig{updatedAt: s.UpdatedAt, settings: s, limiter: s.limiter()}
+	if err := a.load(ctx, c); err != nil {
+		return nil, err
+	}
+	a.configs[s.AccountID] = c
+	return c, nil
+}
+
+func (a *Accounts) load(ctx context.Context, c *accountConfig) error {
+	s := c.settings
+	opts := []func(*config.LoadOptions) error{config.WithRegion(s.homeRegion())}
+	if s.Profile != "" {
+		opts = append(opts, config.WithSharedConfigProfile(s.Profile))
+	}
+	if s.AccessKeyID != "" {
+		secret, err := a.o.Sealer.Open(sealPurpose(s.AccountID), s.sealed)
+		if err != nil {
+			return fmt.Errorf("open the secret key: %w", err)
+		}
+		opts = append(opts, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(s.AccessKeyID, string(secret), "")))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, opts...)
+	if err != nil {
+		return err
+	}
+	// Put around the client only now: the SDK builds it with AWS_CA_BUNDLE and
+	// the like, which a client given to LoadDefaultConfig would not get.
+	cfg.HTTPClient = &limitedClient{inner: cfg.HTTPClient, limiter: c.limiter}
+	if s.EndpointURL != "" {
+		cfg.BaseEndpoint = aws.String(s.EndpointURL)
+	} else if cfg.BaseEndpoint != nil && sameHost(*cfg.BaseEndpoint, a.o.BoxEndpoint()) {
+		// AWS_ENDPOINT_URL is how people reach us with the AWS CLI. Inherited by
+		// our own process it would turn a real account into ourselves.
+		cfg.BaseEndpoint = nil
+	}
+	if s.RoleARN != "" {
+		cfg.Credentials = stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), s.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+			o.RoleSessionName = "rialto"
+			if s.ExternalID != "" {
+				o.ExternalID = aws.String(s.ExternalID)
+			}
+		})
+	}
+	cfg.Credentials = aws.NewCredentialsCache(&namedCredentials{account: s.AccountID, inner: cfg.Credentials})
+	c.base = cfg
+	return nil
+}
+
+func sameHost(a, b string) bool {
+	ua, errA := url.Parse(a)
+	ub, errB := url.Parse(b)
+	return errA == nil && errB == nil && ua.Host != "" && ua.Host == ub.Host
+}
+
+// Identity asks AWS who we are in the account, and checks that it is the account
+// that the settings are for. It returns the caller's ARN.
+func (a *Accounts) Identity(ctx context.Context, account string) (string, error) {
+	s, found, err := loadSettings(ctx, a.db, account)
+	if err != nil {
+		return "", err
+	}
+	if !found {
+		return "", fmt.Errorf("account %s: %w", account, ErrNotConfigured)
+	}
+	c, err := a.realConfig(ctx, s)
+	if err != nil {
+		return "", fmt.Errorf("configure account %s: %w", account, err)
+	}
+	out, err := sts.NewFromConfig(c.base).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", fmt.Errorf("ask AWS who we are in account %s: %w", account, err)
+	}
+	if got := aws.ToString(out.Account); got != account {
+		return "", fmt.Errorf("the credentials for account %s lead to account %s: %w", account, got, ErrWrongAccount)
+	}
+	return aws.ToString(out.Arn), nil
+}
+
+// limitedClient holds each call, retries included, until the account's rate
+// budget allows it.
+type limitedClient struct {
+	inner   aws.HTTPClient
+	limiter *rate.Limiter
+}
+
+func (c *limitedClient) Do(r *http.Request) (*http.Response, error) {
+	if err := c.limiter.Wait(r.Context()); err != nil {
+		return nil, fmt.Errorf("wait for the account's rate budget: %w", err)
+	}
+	return c.inner.Do(r)
+}

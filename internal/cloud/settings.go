@@ -1,0 +1,250 @@
+package cloud
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"golang.org/x/time/rate"
+
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+// The rate budget of an account where none is set. AWS: EC2 refills 20
+// DescribeInstances calls a second per account and region; this leaves most of
+// it to the account's owner.
+const (
+	DefaultRequestsPerSecond = 10
+	DefaultBurst             = 40
+)
+
+// Settings say how a real account is reached. With neither role, profile nor
+// access key, the SDK's usual chain finds the credentials.
+type Settings struct {
+	// AccountID is 12 digits.
+	AccountID   string
+	Description string
+	// RoleARN is a role of that account to assume; ExternalID is what its trust
+	// policy may ask for.
+	RoleARN    string
+	ExternalID string
+	// Profile names a profile of the shared AWS configuration files.
+	Profile string
+	// AccessKeyID is a static access key; its secret is given to Put and never
+	// returned. Not together with Profile.
+	AccessKeyID string
+	// EndpointURL replaces AWS's own endpoints; empty for AWS.
+	EndpointURL string
+	// Regions are those that may be reached; empty for all.
+	Regions []string
+	// RequestsPerSecond and Burst are the account's rate budget; 0 for the
+	// defaults.
+	RequestsPerSecond float64
+	Burst             int
+	CreatedAt         time.Time
+	UpdatedAt         time.Time
+
+	sealed []byte
+}
+
+func (s *Settings) limiter() *rate.Limiter {
+	r, b := s.RequestsPerSecond, s.Burst
+	if r == 0 {
+		r = DefaultRequestsPerSecond
+	}
+	if b == 0 {
+		b = DefaultBurst
+	}
+	return rate.NewLimiter(rate.Limit(r), b)
+}
+
+// homeRegion is where calls go that belong to no region, such as those to STS.
+func (s *Settings) homeRegion() string {
+	if len(s.Regions) > 0 {
+		return s.Regions[0]
+	}
+	switch {
+	case strings.HasPrefix(s.RoleARN, "arn:aws-cn:"):
+		return "cn-north-1"
+	case strings.HasPrefix(s.RoleARN, "arn:aws-us-gov:"):
+		return "us-gov-west-1"
+	}
+	return "us-east-1"
+}
+
+var (
+	accountForm    = regexp.MustCompile(`^[0-9]{12}$`)
+	roleForm       = regexp.MustCompile(`^arn:aws[a-z-]*:iam::([0-9]{12}):role/[\w+=,.@/-]{1,512}$`)
+	externalIDForm = regexp.MustCompile(`^[\w+=,./-]{2,}$`)
+	accessKeyForm  = regexp.MustCompile(`^\w{16,128}$`)
+	profileForm    = regexp.MustCompile(`^[\w.@+ -]{1,128}$`)
+	regionForm     = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
+)
+
+// maxRegions bounds the list of an account's regions.
+const maxRegions = 64
+
+func (s *Settings) validate(secret string) error {
+	if !accountForm.MatchString(s.AccountID) {
+		return invalid("account id %q is not 12 digits", s.AccountID)
+	}
+	if utf8.RuneCountInString(s.Description) > 512 {
+		return invalid("the description is longer than 512 characters")
+	}
+	if err := s.validateCredentials(secret); err != nil {
+		return err
+	}
+	if s.EndpointURL != "" {
+		u, err := url.Parse(s.EndpointURL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || len(s.EndpointURL) > 2048 {
+			return invalid("endpoint URL %q is not an http or https URL", s.EndpointURL)
+		}
+	}
+	if len(s.Regions) > maxRegions {
+		return invalid("%d regions are more than the %d allowed", len(s.Regions), maxRegions)
+	}
+	for i, r := range s.Regions {
+		if !regionForm.MatchString(r) {
+			return invalid("region %q does not look like us-east-1", r)
+		}
+		if slices.Contains(s.Regions[:i], r) {
+			return invalid("region %s is there twice", r)
+		}
+	}
+	if s.RequestsPerSecond < 0 || s.RequestsPerSecond > 1000 {
+		return invalid("requests_per_second must be from 0 (the default, %d) to 1000", DefaultRequestsPerSecond)
+	}
+	if s.Burst < 0 || s.Burst > 1000 {
+		return invalid("burst must be from 0 (the default, %d) to 1000", DefaultBurst)
+	}
+	return nil
+}
+
+func (s *Settings) validateCredentials(secret string) error {
+	if s.RoleARN != "" {
+		m := roleForm.FindStringSubmatch(s.RoleARN)
+		if m == nil {
+			return invalid("role ARN %q does not look like arn:aws:iam::%s:role/NAME", s.RoleARN, s.AccountID)
+		}
+		if m[1] != s.AccountID {
+			return invalid("role ARN %q is a role of account %s, not of %s", s.RoleARN, m[1], s.AccountID)
+		}
+	}
+	if s.ExternalID != "" && s.RoleARN == "" {
+		return invalid("an external id is given without a role ARN")
+	}
+	if s.ExternalID != "" && (len(s.ExternalID) > 1224 || !externalIDForm.MatchString(s.ExternalID)) {
+		return invalid("the external id may have 2 to 1224 letters, digits and _+=,.@:/-")
+	}
+	if s.Profile != "" && !profileForm.MatchString(s.Profile) {
+		return invalid("profile %q is not a profile's name", s.Profile)
+	}
+	if s.Profile != "" && s.AccessKeyID != "" {
+		return invalid("give a profile or an access key, not both")
+	}
+	if s.AccessKeyID != "" && !accessKeyForm.MatchString(s.AccessKeyID) {
+		return invalid("access key id %q does not look like one", s.AccessKeyID)
+	}
+	if secret != "" && s.AccessKeyID == "" {
+		return invalid("a secret access key is given without an access key id")
+	}
+	if len(secret) > 256 {
+		return invalid("the secret access key is longer than 256 characters")
+	}
+	return nil
+}
+
+// Put sets how an account is reached, replacing what was set before. An empty
+// secret keeps the one already held for the same access key id. A role without
+// an external id gets the one it had, or a new one, for its trust policy to ask
+// for. Errors of the caller's doing wrap ErrInvalid.
+func (a *Accounts) Put(ctx context.Context, s Settings, secret string) (Settings, error) {
+	if err := s.validate(secret); err != nil {
+		return Settings{}, err
+	}
+	var sealed []byte
+	if secret != "" {
+		sealed = a.o.Sealer.Seal(sealPurpose(s.AccountID), []byte(secret))
+	}
+	newExternalID := uuid.NewString()
+	var saved Settings
+	err := a.db.Update(ctx, func(tx *store.Tx) error {
+		saved = s
+		saved.Regions = slices.Clone(s.Regions)
+		old, found, err := loadSettings(ctx, tx, s.AccountID)
+		if err != nil {
+			return err
+		}
+		saved.UpdatedAt = a.o.Now().UTC().Truncate(time.Millisecond)
+		saved.CreatedAt = saved.UpdatedAt
+		if found {
+			saved.CreatedAt = old.CreatedAt
+			// The time is also the version by which clients see a change.
+			if !saved.UpdatedAt.After(old.UpdatedAt) {
+				saved.UpdatedAt = old.UpdatedAt.Add(time.Millisecond)
+			}
+		}
+		saved.sealed = sealed
+		if secret == "" && saved.AccessKeyID != "" {
+			if !found || old.AccessKeyID != saved.AccessKeyID {
+				return invalid("access key %s needs its secret", saved.AccessKeyID)
+			}
+			saved.sealed = old.sealed
+		}
+		if saved.RoleARN != "" && saved.ExternalID == "" {
+			saved.ExternalID = newExternalID
+			if found && old.RoleARN == saved.RoleARN {
+				saved.ExternalID = old.ExternalID
+			}
+		}
+		return saveSettings(ctx, tx, saved)
+	})
+	if err != nil {
+		return Settings{}, fmt.Errorf("configure account %s: %w", s.AccountID, err)
+	}
+	return saved, nil
+}
+
+// Get returns an account's settings, or ErrNotConfigured.
+func (a *Accounts) Get(ctx context.Context, account string) (Settings, error) {
+	s, found, err := loadSettings(ctx, a.db, account)
+	if err == nil && !found {
+		err = ErrNotConfigured
+	}
+	if err != nil {
+		return Settings{}, fmt.Errorf("account %s: %w", account, err)
+	}
+	return s, nil
+}
+
+// List returns all accounts that are configured as real, by account id.
+func (a *Accounts) List(ctx context.Context) ([]Settings, error) {
+	return listSettings(ctx, a.db)
+}
+
+// Delete forgets an account's settings, so that the box serves it again. It
+// returns ErrNotConfigured when there are none.
+func (a *Accounts) Delete(ctx context.Context, account string) error {
+	err := a.db.Update(ctx, func(tx *store.Tx) error {
+		found, err := deleteSettings(ctx, tx, account)
+		if err == nil && !found {
+			err = ErrNotConfigured
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("account %s: %w", account, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.configs, account)
+	return nil
+}
+
+func sealPurpose(account string) string { return "cloud account " + account }
