@@ -1,5 +1,7 @@
 package store
 
+import "time"
+
 // Dialect is the kind of database. Its methods give the few pieces of SQL that
 // differ between the two.
 type Dialect int
@@ -39,13 +41,14 @@ func (d Dialect) ForUpdate() string {
 	return ""
 }
 
-// NowMillis is an expression for the database's clock in unix milliseconds:
-// one clock for all nodes.
-func (d Dialect) NowMillis() string {
+// clock is an expression for the time in unix milliseconds that leases and the like go by,
+// and the argument for its placeholder. On PostgreSQL it's the server's clock, one for all
+// nodes; on SQLite it's this process's.
+func (d Dialect) clock(placeholder string) (expr string, arg any) {
 	if d == Postgres {
-		return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+		return "COALESCE(CAST(" + placeholder + " AS BIGINT), CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))", nil
 	}
-	return "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+	return placeholder, time.Now().UnixMilli()
 }
 
 // PrefixEnd returns the least string that is greater than every string with

@@ -11,12 +11,12 @@ import (
 // it already, until ttl from now by the database's clock. It returns false
 // while another holder has it.
 func (db *DB) Acquire(ctx context.Context, name, holder string, ttl time.Duration) (bool, error) {
-	now := db.dialect.NowMillis()
 	var got bool
 	err := db.UpdateReadCommitted(ctx, func(tx *Tx) error {
+		now, clock := db.dialect.clock("$4")
 		res, err := tx.Exec(ctx, `INSERT INTO lease (name, holder, expires_at) VALUES ($1, $2, `+now+` + $3)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
-			WHERE lease.holder = excluded.holder OR lease.expires_at <= `+now, name, holder, ttl.Milliseconds())
+			WHERE lease.holder = excluded.holder OR lease.expires_at <= `+now, name, holder, ttl.Milliseconds(), clock)
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,8 @@ func (tx *Tx) Publish(ctx context.Context, recs ...event.Record) error {
 func (tx *Tx) insertOutbox(ctx context.Context, recs []event.Record) error {
 	var q strings.Builder
 	q.WriteString(`INSERT INTO outbox (node, created_at, record) VALUES `)
-	args := []any{tx.db.node}
+	now, clock := tx.Dialect().clock("$2")
+	args := []any{tx.db.node, clock}
 	for i := range recs {
 		if recs[i].ID == "" {
 			return errors.New("the event has no id")
@@ -53,7 +54,7 @@ func (tx *Tx) insertOutbox(ctx context.Context, recs []event.Record) error {
 			q.WriteString(", ")
 		}
 		args = append(args, recs[i].Append(nil))
-		q.WriteString("($1, " + tx.Dialect().NowMillis() + ", $" + strconv.Itoa(len(args)) + ")")
+		q.WriteString("($1, " + now + ", $" + strconv.Itoa(len(args)) + ")")
 	}
 	_, err := tx.Exec(ctx, q.String(), args...)
 	return err
@@ -137,7 +138,8 @@ func (db *DB) RunOutbox(ctx context.Context, put func(ctx context.Context, recs 
 // sweepOutbox relays what other nodes have left behind.
 func (db *DB) sweepOutbox(ctx context.Context, put func(context.Context, []event.Record) error) error {
 	for ctx.Err() == nil {
-		more, err := db.relay(ctx, put, `node <> $1 AND created_at < `+db.dialect.NowMillis()+` - $2`, db.node, outboxOrphan.Milliseconds())
+		now, clock := db.dialect.clock("$3")
+		more, err := db.relay(ctx, put, `node <> $1 AND created_at < `+now+` - $2`, db.node, outboxOrphan.Milliseconds(), clock)
 		if err != nil {
 			return err
 		}
