@@ -1,0 +1,568 @@
+package eventpattern
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+type token uint8
+
+const (
+	tokenEnd token = iota // nothing left
+	tokenObjectStart
+	tokenObjectEnd
+	tokenArrayStart
+	tokenArrayEnd
+	tokenName
+	tokenString
+	tokenNumber
+	tokenTrue
+	tokenFalse
+	tokenNull
+)
+
+// maxPatternDepth is how deep a pattern may nest (AWS: its JSON parser's limit).
+const maxPatternDepth = 1000
+
+const validValues = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
+
+// lexer reads a pattern's JSON as a stream of tokens. AWS's messages say where its parser (Jackson) stood when it gave
+// up, so this one moves exactly as that one does: a field's name is read together with the start of its value,
+// numbers and literals are read whole, and the inside of a string only when its text is asked for or the next token is.
+type lexer struct {
+	source   string
+	pos      int // next byte to read
+	line     int
+	lineFrom int // where the current line starts
+
+	kind       token // current token
+	value      token // of the field whose name is the current token
+	name       string
+	text       string // of the current number, literal, mark or read string
+	tokenFrom  int    // first byte of the latest value token
+	tokenAt    location
+	stringOpen bool // the current string was only begun
+
+	scopes []scope
+}
+
+// scope is an object or array that is being read.
+type scope struct {
+	object  bool
+	entries int
+	at      location
+}
+
+func newLexer(source string) *lexer { return &lexer{source: source, line: 1} }
+
+// here returns where the lexer stands, offset bytes back.
+func (l *lexer) here(back int) location {
+	return location{l.line, lengthUTF16(l.source[l.lineFrom:max(l.pos-back, l.lineFrom)]) + 1}
+}
+
+// fail returns the error for a reason found where the lexer stands.
+func (l *lexer) fail(reason string) *SyntaxError { return l.failAt(reason, l.here(0)) }
+
+func (l *lexer) failAt(reason string, at location) *SyntaxError {
+	return &SyntaxError{
+		Reason: reason, Line: at.line, Column: at.column,
+		message: reason + "\n at " + at.describe(l.source),
+	}
+}
+
+// again adds where the lexer stands to an error that has a location already.
+func (l *lexer) again(err *SyntaxError) *SyntaxError {
+	twice := *err
+	twice.message += "\n at " + l.here(0).describe(l.source)
+	return &twice
+}
+
+func (l *lexer) inObject() bool { return len(l.scopes) > 0 && l.scopes[len(l.scopes)-1].object }
+
+// next moves to the next token. After the value that makes up the whole text it need not be called: what follows is ignored.
+func (l *lexer) next() (token, *SyntaxError) {
+	kind, err := l.advance()
+	if err != nil {
+		return tokenEnd, err
+	}
+	l.kind = kind
+	return kind, nil
+}
+
+func (l *lexer) advance() (token, *SyntaxError) {
+	if l.kind == tokenName {
+		return l.value, l.enter(l.value)
+	}
+	if l.stringOpen {
+		if err := l.readString(); err != nil {
+			return 0, err
+		}
+	}
+	c, ok, err := l.skipSpace()
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return tokenEnd, l.endInScope()
+	}
+	if c == '}' || c == ']' {
+		return l.leave(c)
+	}
+	if c, err = l.skipComma(c); err != nil {
+		return 0, err
+	}
+	if !l.inObject() {
+		kind, err := l.readValue(c)
+		if err != nil {
+			return 0, err
+		}
+		return kind, l.enter(kind)
+	}
+	if err := l.readName(c); err != nil {
+		return 0, err
+	}
+	if c, err = l.skipColon(); err != nil {
+		return 0, err
+	}
+	if l.value, err = l.readValue(c); err != nil {
+		return 0, err
+	}
+	return tokenName, nil
+}
+
+// enter opens the scope that a token starts, if any.
+func (l *lexer) enter(kind token) *SyntaxError {
+	if kind != tokenObjectStart && kind != tokenArrayStart {
+		return nil
+	}
+	if len(l.scopes) >= maxPatternDepth {
+		reason := fmt.Sprintf("Document nesting depth (%d) exceeds the maximum allowed (%d, from `StreamReadConstraints.getMaxNestingDepth()`)",
+			len(l.scopes)+1, maxPatternDepth)
+		return &SyntaxError{Reason: reason, message: reason}
+	}
+	l.scopes = append(l.scopes, scope{object: kind == tokenObjectStart, at: l.tokenAt})
+	return nil
+}
+
+func (l *lexer) leave(c byte) (token, *SyntaxError) {
+	l.tokenFrom = l.pos - 1
+	l.text = string(c)
+	if len(l.scopes) == 0 {
+		return 0, l.failAt(fmt.Sprintf("Unexpected close marker '%c': no open Object or Array to close", c), l.here(1))
+	}
+	top := l.scopes[len(l.scopes)-1]
+	if top.object != (c == '}') {
+		want, kind := ']', "Array"
+		if top.object {
+			want, kind = '}', "Object"
+		}
+		return 0, l.failAt(fmt.Sprintf("Unexpected close marker '%c': expected '%c' (for %s starting at %s)",
+			c, want, kind, top.at.describe(l.source)), l.here(1))
+	}
+	l.scopes = l.scopes[:len(l.scopes)-1]
+	if top.object {
+		return tokenObjectEnd, nil
+	}
+	return tokenArrayEnd, nil
+}
+
+func (l *lexer) endInScope() *SyntaxError {
+	if len(l.scopes) == 0 {
+		return nil
+	}
+	top := l.scopes[len(l.scopes)-1]
+	return l.fail(fmt.Sprintf("Unexpected end-of-input: expected close marker for %s (start marker at %s)",
+		top.kind(), top.at.describe(l.source)))
+}
+
+func (s scope) kind() string {
+	if s.object {
+		return "Object"
+	}
+	return "Array"
+}
+
+func (l *lexer) scopeKind() string {
+	if len(l.scopes) == 0 {
+		return "root"
+	}
+	return l.scopes[len(l.scopes)-1].kind()
+}
+
+// skipSpace reads past white space and one more byte, which it returns; false at the end of the text.
+func (l *lexer) skipSpace() (byte, bool, *SyntaxError) {
+	for l.pos < len(l.source) {
+		c := l.source[l.pos]
+		l.pos++
+		switch {
+		case c > ' ':
+			return c, true, nil
+		case c == '\n':
+			l.newLine()
+		case c == '\r':
+			if l.pos < len(l.source) && l.source[l.pos] == '\n' {
+				l.pos++
+			}
+			l.newLine()
+		case c != ' ' && c != '\t':
+			return 0, false, l.failAt(fmt.Sprintf(
+				"Illegal character (%s): only regular white space (\\r, \\n, \\t) is allowed between tokens", describeChar(rune(c))), l.here(1))
+		}
+	}
+	return 0, false, nil
+}
+
+func (l *lexer) newLine() {
+	l.line++
+	l.lineFrom = l.pos
+}
+
+// mustSkipSpace is skipSpace where the text may not end.
+func (l *lexer) mustSkipSpace() (byte, *SyntaxError) {
+	c, ok, err := l.skipSpace()
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return 0, l.fail("Unexpected end-of-input within/between " + l.scopeKind() + " entries")
+	}
+	return c, nil
+}
+
+func (l *lexer) skipComma(c byte) (byte, *SyntaxError) {
+	if len(l.scopes) == 0 {
+		return c, nil
+	}
+	top := &l.scopes[len(l.scopes)-1]
+	top.entries++
+	if top.entries == 1 {
+		return c, nil
+	}
+	if c != ',' {
+		return 0, l.unexpected("was expecting comma to separate " + top.kind() + " entries")
+	}
+	return l.mustSkipSpace()
+}
+
+func (l *lexer) skipColon() (byte, *SyntaxError) {
+	c, err := l.mustSkipSpace()
+	if err != nil {
+		return 0, err
+	}
+	if c != ':' {
+		return 0, l.unexpected("was expecting a colon to separate field name and value")
+	}
+	return l.mustSkipSpace()
+}
+
+// unexpected reports the character whose first byte was read last.
+func (l *lexer) unexpected(expectation string) *SyntaxError {
+	return l.failAt(fmt.Sprintf("Unexpected character (%s): %s", describeChar(l.lastRune()), expectation), l.here(1))
+}
+
+// lastRune returns the character whose first byte was read last.
+func (l *lexer) lastRune() rune {
+	r, _ := utf8.DecodeRuneInString(l.source[l.pos-1:])
+	return r
+}
+
+func describeChar(r rune) string {
+	if r > 0xffff { // AWS counts in UTF-16 and meets the first half of the pair
+		r = 0xd800 + (r-0x10000)>>10
+		return fmt.Sprintf("'?' (code %d / 0x%x)", r, r)
+	}
+	switch {
+	case isControl(r):
+		return fmt.Sprintf("(CTRL-CHAR, code %d)", r)
+	case r > 255:
+		return fmt.Sprintf("'%c' (code %d / 0x%x)", r, r, r)
+	}
+	return fmt.Sprintf("'%c' (code %d)", r, r)
+}
+
+// readValue reads a value's first token; its first byte c was read already.
+func (l *lexer) readValue(c byte) (token, *SyntaxError) {
+	l.tokenFrom = l.pos - 1
+	l.tokenAt = l.here(1)
+	switch c {
+	case '"':
+		l.stringOpen = true
+		return tokenString, nil
+	case '[':
+		l.text = "["
+		return tokenArrayStart, nil
+	case '{':
+		l.text = "{"
+		return tokenObjectStart, nil
+	case 't':
+		return tokenTrue, l.readLiteral("true")
+	case 'f':
+		return tokenFalse, l.readLiteral("false")
+	case 'n':
+		return tokenNull, l.readLiteral("null")
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return tokenNumber, l.readNumber(c)
+	case '}':
+		return 0, l.unexpected("expected a value")
+	case 'N':
+		return 0, l.refuseLiteral("NaN")
+	case 'I':
+		return 0, l.refuseLiteral("Infinity")
+	case '+':
+		return 0, l.refusePlus()
+	}
+	if r := l.lastRune(); unicode.IsLetter(r) || r == '_' || r == '$' {
+		l.pos--
+		return 0, l.unrecognized()
+	}
+	return 0, l.unexpected("expected a valid value " + validValues)
+}
+
+func (l *lexer) readLiteral(literal string) *SyntaxError {
+	l.text = literal
+	rest := l.source[l.tokenFrom:]
+	if !strings.HasPrefix(rest, literal) {
+		n := 1
+		for n < len(rest) && n < len(literal) && rest[n] == literal[n] {
+			n++
+		}
+		l.pos = l.tokenFrom + n
+		return l.unrecognized()
+	}
+	l.pos = l.tokenFrom + len(literal)
+	if r, _ := utf8.DecodeRuneInString(l.source[l.pos:]); l.pos < len(l.source) && isWordPart(r) {
+		return l.unrecognized()
+	}
+	return nil
+}
+
+// unrecognized reports the word that starts at the current token and goes on at least to where the lexer stands.
+func (l *lexer) unrecognized() *SyntaxError {
+	for l.pos < len(l.source) {
+		r, size := utf8.DecodeRuneInString(l.source[l.pos:])
+		if !isWordPart(r) {
+			break
+		}
+		l.pos += size
+	}
+	word, rest := cutUTF16(l.source[l.tokenFrom:l.pos], 256)
+	if rest != "" {
+		l.pos = l.tokenFrom + len(word)
+		word += "..."
+	}
+	return l.fail("Unrecognized token '" + word + "': was expecting " + validValues)
+}
+
+func isWordPart(r rune) bool {
+	return r == '_' || r == '$' || r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r))
+}
+
+func (l *lexer) refuseLiteral(literal string) *SyntaxError {
+	if err := l.readLiteral(literal); err != nil {
+		return err
+	}
+	return l.fail("Non-standard token '" + literal + "': enable `JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS` to allow")
+}
+
+func (l *lexer) refusePlus() *SyntaxError {
+	if l.pos >= len(l.source) {
+		return l.fail("Unexpected end-of-input in a Number value")
+	}
+	return l.failAt("Unexpected character ('+' (code 43)) in numeric value: JSON spec does not allow numbers to have plus signs: "+
+		"enable `JsonReadFeature.ALLOW_LEADING_PLUS_SIGN_FOR_NUMBERS` to allow", l.here(0))
+}
+
+// readNumber reads a number whose first byte c was read already.
+func (l *lexer) readNumber(c byte) *SyntaxError {
+	if c == '-' {
+		if l.pos >= len(l.source) {
+			return l.fail("Unexpected end-of-inputNo digit following minus sign")
+		}
+		c = l.source[l.pos]
+		l.pos++
+		if !isDigit(c) {
+			return l.unexpectedInNumber("expected digit (0-9) to follow minus sign, for valid numeric value")
+		}
+	}
+	if c == '0' && l.pos < len(l.source) && isDigit(l.source[l.pos]) {
+		return l.fail("Invalid numeric value: Leading zeroes not allowed")
+	}
+	l.skipDigits()
+	if l.pos < len(l.source) && l.source[l.pos] == '.' {
+		l.pos++
+		if err := l.needDigits("Decimal point not followed by a digit"); err != nil {
+			return err
+		}
+	}
+	if l.pos < len(l.source) && (l.source[l.pos] == 'e' || l.source[l.pos] == 'E') {
+		l.pos++
+		if l.pos < len(l.source) && (l.source[l.pos] == '+' || l.source[l.pos] == '-') {
+			l.pos++
+		}
+		if err := l.needDigits("Exponent indicator not followed by a digit"); err != nil {
+			return err
+		}
+	}
+	l.text = l.source[l.tokenFrom:l.pos]
+	return nil
+}
+
+func (l *lexer) needDigits(expectation string) *SyntaxError {
+	if l.pos >= len(l.source) {
+		return l.fail("Unexpected end-of-input in a Number value")
+	}
+	if !isDigit(l.source[l.pos]) {
+		l.pos++
+		return l.unexpectedInNumber(expectation)
+	}
+	l.skipDigits()
+	return nil
+}
+
+func (l *lexer) skipDigits() {
+	for l.pos < len(l.source) && isDigit(l.source[l.pos]) {
+		l.pos++
+	}
+}
+
+func (l *lexer) unexpectedInNumber(expectation string) *SyntaxError {
+	return l.failAt(fmt.Sprintf("Unexpected character (%s) in numeric value: %s", describeChar(l.lastRune()), expectation), l.here(1))
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// readText returns the current token's text, reading the string that was only begun.
+func (l *lexer) readText() (string, *SyntaxError) {
+	if l.stringOpen {
+		if err := l.readString(); err != nil {
+			return "", err
+		}
+	}
+	return l.text, nil
+}
+
+func (l *lexer) readString() *SyntaxError {
+	l.stringOpen = false
+	text, err := l.readQuoted("string value", "Unexpected end-of-input: was expecting closing quote for a string value")
+	l.text = text
+	return err
+}
+
+func (l *lexer) readName(c byte) *SyntaxError {
+	if c != '"' {
+		return l.unexpected("was expecting double-quote to start field name")
+	}
+	name, err := l.readQuoted("name", "Unexpected end-of-input in field name")
+	l.name = name
+	return err
+}
+
+// readQuoted reads up to and with the closing quote; the opening one was read already.
+func (l *lexer) readQuoted(what, cutShort string) (string, *SyntaxError) {
+	from := l.pos
+	var unescaped []byte
+	for l.pos < len(l.source) {
+		c := l.source[l.pos]
+		switch {
+		case c == '"':
+			l.pos++
+			if unescaped == nil {
+				return l.source[from : l.pos-1], nil
+			}
+			return string(append(unescaped, l.source[from:l.pos-1]...)), nil
+		case c == '\\':
+			unescaped = append(unescaped, l.source[from:l.pos]...)
+			l.pos++
+			var err *SyntaxError
+			if unescaped, err = l.readEscape(unescaped); err != nil {
+				return "", err
+			}
+			from = l.pos
+		case c < ' ':
+			l.pos++
+			return "", l.failAt(fmt.Sprintf(
+				"Illegal unquoted character (%s): has to be escaped using backslash to be included in %s", describeChar(rune(c)), what), l.here(1))
+		default:
+			l.pos++
+		}
+	}
+	return "", l.fail(cutShort)
+}
+
+// readEscape reads what follows a backslash and appends the character it stands for.
+func (l *lexer) readEscape(dst []byte) ([]byte, *SyntaxError) {
+	if l.pos >= len(l.source) {
+		return nil, l.fail("Unexpected end-of-input in character escape sequence")
+	}
+	c := l.source[l.pos]
+	l.pos++
+	switch c {
+	case 'u':
+		return l.readUnicodeEscape(dst)
+	case '"', '\\', '/':
+		return append(dst, c), nil
+	case 'b':
+		return append(dst, '\b'), nil
+	case 'f':
+		return append(dst, '\f'), nil
+	case 'n':
+		return append(dst, '\n'), nil
+	case 'r':
+		return append(dst, '\r'), nil
+	case 't':
+		return append(dst, '\t'), nil
+	}
+	return nil, l.failAt(fmt.Sprintf("Unrecognized character escape %s", describeChar(l.lastRune())), l.here(1))
+}
+
+func (l *lexer) readUnicodeEscape(dst []byte) ([]byte, *SyntaxError) {
+	r, err := l.readHex()
+	if err != nil {
+		return nil, err
+	}
+	if r < 0xd800 || r > 0xdbff || !strings.HasPrefix(l.source[l.pos:], "\\u") {
+		return utf8.AppendRune(dst, r), nil
+	}
+	back := l.pos
+	l.pos += 2
+	low, err := l.readHex()
+	if err != nil {
+		return nil, err
+	}
+	if low < 0xdc00 || low > 0xdfff {
+		l.pos = back // an unpaired half; the other escape stands for itself
+		return utf8.AppendRune(dst, utf8.RuneError), nil
+	}
+	return utf8.AppendRune(dst, 0x10000+(r-0xd800)<<10+(low-0xdc00)), nil
+}
+
+func (l *lexer) readHex() (rune, *SyntaxError) {
+	var r rune
+	for range 4 {
+		if l.pos >= len(l.source) {
+			return 0, l.fail("Unexpected end-of-input in character escape sequence")
+		}
+		digit := hexDigit(l.source[l.pos])
+		l.pos++
+		if digit < 0 {
+			return 0, l.failAt(fmt.Sprintf("Unexpected character (%s): expected a hex-digit for character escape sequence",
+				describeChar(l.lastRune())), l.here(1))
+		}
+		r = r<<4 | rune(digit)
+	}
+	return r, nil
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
