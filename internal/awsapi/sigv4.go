@@ -173,7 +173,7 @@ func newSignature(credential, signedHeaders, value string) (*signature, error) {
 		signed: strings.Split(strings.ToLower(signedHeaders), ";"),
 	}
 	if !slices.Contains(s.signed, "host") {
-		return nil, authError(codeBadSignature, "'Host' must be a 'SignedHeader' in the AWS Authorization.")
+		return nil, authError(codeBadSignature, "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
 	}
 	return s, nil
 }
