@@ -50,6 +50,7 @@ type lexer struct {
 
 // scope is an object or array that is being read.
 type scope struct {
+	root    bool
 	object  bool
 	entries int
 	at      location
@@ -79,7 +80,7 @@ func (l *lexer) again(err *SyntaxError) *SyntaxError {
 	return &twice
 }
 
-func (l *lexer) inObject() bool { return len(l.scopes) > 0 && l.scopes[len(l.scopes)-1].object }
+func (l *lexer) inObject() bool { return l.top().object }
 
 // next moves to the next token. After the value that makes up the whole text it need not be called: what follows is ignored.
 func (l *lexer) next() (token, *SyntaxError) {
@@ -149,18 +150,16 @@ func (l *lexer) enter(kind token) *SyntaxError {
 func (l *lexer) leave(c byte) (token, *SyntaxError) {
 	l.tokenFrom = l.pos - 1
 	l.text = string(c)
-	if len(l.scopes) == 0 {
-		return 0, l.failAt(fmt.Sprintf("Unexpected close marker '%c': no open Object or Array to close", c), l.here(1))
-	}
-	top := l.scopes[len(l.scopes)-1]
-	if top.object != (c == '}') {
-		want, kind := ']', "Array"
-		if top.object {
-			want, kind = '}', "Object"
+	open := c - 2 // of { and }, [ and ], each pair is two apart
+	if top := l.top(); top.kind() == "root" || top.object != (open == '{') {
+		want := '}'
+		if c == '}' {
+			want = ']'
 		}
 		return 0, l.failAt(fmt.Sprintf("Unexpected close marker '%c': expected '%c' (for %s starting at %s)",
-			c, want, kind, top.at.describe(l.source)), l.here(1))
+			c, want, top.kind(), top.at.describe(l.source)), l.here(1))
 	}
+	top := l.top()
 	l.scopes = l.scopes[:len(l.scopes)-1]
 	if top.object {
 		return tokenObjectEnd, nil
@@ -172,23 +171,27 @@ func (l *lexer) endInScope() *SyntaxError {
 	if len(l.scopes) == 0 {
 		return nil
 	}
-	top := l.scopes[len(l.scopes)-1]
+	top := l.top()
 	return l.fail(fmt.Sprintf("Unexpected end-of-input: expected close marker for %s (start marker at %s)",
 		top.kind(), top.at.describe(l.source)))
 }
 
+// top returns the innermost scope; outside of all, one that stands for the whole text.
+func (l *lexer) top() scope {
+	if len(l.scopes) == 0 {
+		return scope{root: true, at: location{line: 1}}
+	}
+	return l.scopes[len(l.scopes)-1]
+}
+
 func (s scope) kind() string {
-	if s.object {
+	switch {
+	case s.root:
+		return "root"
+	case s.object:
 		return "Object"
 	}
 	return "Array"
-}
-
-func (l *lexer) scopeKind() string {
-	if len(l.scopes) == 0 {
-		return "root"
-	}
-	return l.scopes[len(l.scopes)-1].kind()
 }
 
 // skipSpace reads past white space and one more byte, which it returns; false at the end of the text.
@@ -197,6 +200,8 @@ func (l *lexer) skipSpace() (byte, bool, *SyntaxError) {
 		c := l.source[l.pos]
 		l.pos++
 		switch {
+		case c == '/':
+			return 0, false, l.unexpected("maybe a (non-standard) comment? (not recognized as one since Feature 'ALLOW_COMMENTS' not enabled for parser)")
 		case c > ' ':
 			return c, true, nil
 		case c == '\n':
@@ -226,7 +231,7 @@ func (l *lexer) mustSkipSpace() (byte, *SyntaxError) {
 		return 0, err
 	}
 	if !ok {
-		return 0, l.fail("Unexpected end-of-input within/between " + l.scopeKind() + " entries")
+		return 0, l.fail("Unexpected end-of-input within/between " + l.top().kind() + " entries")
 	}
 	return c, nil
 }
@@ -313,7 +318,7 @@ func (l *lexer) readValue(c byte) (token, *SyntaxError) {
 	case '+':
 		return 0, l.refusePlus()
 	}
-	if r := l.lastRune(); unicode.IsLetter(r) || r == '_' || r == '$' {
+	if isWordStart(l.lastRune()) {
 		l.pos--
 		return 0, l.unrecognized()
 	}
@@ -332,7 +337,10 @@ func (l *lexer) readLiteral(literal string) *SyntaxError {
 		return l.unrecognized()
 	}
 	l.pos = l.tokenFrom + len(literal)
-	if r, _ := utf8.DecodeRuneInString(l.source[l.pos:]); l.pos < len(l.source) && isWordPart(r) {
+	if l.pos == len(l.source) || l.source[l.pos] < '0' {
+		return nil
+	}
+	if r, _ := utf8.DecodeRuneInString(l.source[l.pos:]); isWordPart(r) {
 		return l.unrecognized()
 	}
 	return nil
@@ -355,8 +363,14 @@ func (l *lexer) unrecognized() *SyntaxError {
 	return l.fail("Unrecognized token '" + word + "': was expecting " + validValues)
 }
 
+// isWordStart and isWordPart are Java's Character.isJavaIdentifierStart and isJavaIdentifierPart, of one UTF-16 unit.
+func isWordStart(r rune) bool {
+	return r <= 0xffff && unicode.In(r, unicode.L, unicode.Nl, unicode.Sc, unicode.Pc)
+}
+
 func isWordPart(r rune) bool {
-	return r == '_' || r == '$' || r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r))
+	return isWordStart(r) || r <= 0xffff && unicode.In(r, unicode.Nd, unicode.Mn, unicode.Mc, unicode.Cf) ||
+		r < 0x09 || r > 0x0d && r < 0x1c || r > 0x7e && r < 0xa0
 }
 
 func (l *lexer) refuseLiteral(literal string) *SyntaxError {
@@ -383,42 +397,106 @@ func (l *lexer) readNumber(c byte) *SyntaxError {
 		c = l.source[l.pos]
 		l.pos++
 		if !isDigit(c) {
-			return l.unexpectedInNumber("expected digit (0-9) to follow minus sign, for valid numeric value")
+			return l.refuseAfterMinus(c)
 		}
 	}
 	if c == '0' && l.pos < len(l.source) && isDigit(l.source[l.pos]) {
 		return l.fail("Invalid numeric value: Leading zeroes not allowed")
 	}
 	l.skipDigits()
+	mark := 0 // where AWS's parser says that something is wrong after the whole part: at its end, or at the very place if it is 0
 	if l.pos < len(l.source) && l.source[l.pos] == '.' {
 		l.pos++
-		if err := l.needDigits("Decimal point not followed by a digit"); err != nil {
+		if c != '0' {
+			mark = l.pos
+		}
+		if err := l.fraction(mark); err != nil {
 			return err
 		}
 	}
 	if l.pos < len(l.source) && (l.source[l.pos] == 'e' || l.source[l.pos] == 'E') {
 		l.pos++
-		if l.pos < len(l.source) && (l.source[l.pos] == '+' || l.source[l.pos] == '-') {
-			l.pos++
+		if mark == 0 && c != '0' {
+			mark = l.pos
 		}
-		if err := l.needDigits("Exponent indicator not followed by a digit"); err != nil {
+		if err := l.exponent(mark); err != nil {
 			return err
 		}
 	}
 	l.text = l.source[l.tokenFrom:l.pos]
+	return l.endRootNumber()
+}
+
+// endRootNumber reads the white space that must follow a number which is the whole text.
+func (l *lexer) endRootNumber() *SyntaxError {
+	if len(l.scopes) > 0 || l.pos >= len(l.source) {
+		return nil
+	}
+	l.pos++
+	switch l.source[l.pos-1] {
+	case ' ', '\t':
+	case '\r':
+		if strings.HasPrefix(l.source[l.pos:], "\n") {
+			l.pos++
+		}
+		l.newLine()
+	case '\n':
+		l.newLine()
+	default:
+		return l.unexpected("Expected space separating root-level values")
+	}
 	return nil
 }
 
-func (l *lexer) needDigits(expectation string) *SyntaxError {
+func (l *lexer) fraction(mark int) *SyntaxError {
+	const expectation = "Decimal point not followed by a digit"
 	if l.pos >= len(l.source) {
-		return l.fail("Unexpected end-of-input in a Number value")
+		return l.unexpectedInNumber(expectation)
 	}
 	if !isDigit(l.source[l.pos]) {
 		l.pos++
-		return l.unexpectedInNumber(expectation)
+		return l.unexpectedAfter(mark, expectation)
 	}
 	l.skipDigits()
 	return nil
+}
+
+func (l *lexer) exponent(mark int) *SyntaxError {
+	if l.pos < len(l.source) && (l.source[l.pos] == '+' || l.source[l.pos] == '-') {
+		l.pos++
+	}
+	if l.pos >= len(l.source) {
+		return l.fail("Unexpected end-of-inputexpected a digit for number exponent")
+	}
+	if !isDigit(l.source[l.pos]) {
+		l.pos++
+		return l.unexpectedAfter(mark, "Exponent indicator not followed by a digit")
+	}
+	l.skipDigits()
+	return nil
+}
+
+// unexpectedAfter is unexpectedInNumber reported at a mark, if there is one.
+func (l *lexer) unexpectedAfter(mark int, expectation string) *SyntaxError {
+	err := l.unexpectedInNumber(expectation)
+	if mark == 0 {
+		return err
+	}
+	return l.failAt(err.Reason, l.here(l.pos-mark+1))
+}
+
+// refuseAfterMinus reports that something else than a digit follows a minus sign.
+func (l *lexer) refuseAfterMinus(c byte) *SyntaxError {
+	rest := l.source[l.tokenFrom:]
+	switch {
+	case c == '.':
+		return l.unexpected("expected a valid value " + validValues)
+	case strings.HasPrefix(rest, "-IN"):
+		return l.refuseLiteral("-INF")
+	case strings.HasPrefix(rest, "-In"):
+		return l.refuseLiteral("-Infinity")
+	}
+	return l.unexpectedInNumber("expected digit (0-9) to follow minus sign, for valid numeric value")
 }
 
 func (l *lexer) skipDigits() {
