@@ -1,0 +1,123 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/rialto-bus/rialto/eventpattern"
+	"github.com/rialto-bus/rialto/internal/auth"
+	"github.com/rialto-bus/rialto/internal/event"
+	"github.com/rialto-bus/rialto/internal/eventlog"
+	"github.com/rialto-bus/rialto/internal/httpapi"
+)
+
+// LogReader follows the event log; an *eventlog.Log.
+type LogReader interface {
+	LastSeq(ctx context.Context) (uint64, error)
+	Read(ctx context.Context, from uint64, handle func(*eventlog.Batch) error) error
+}
+
+// streamedEvent is one message of the stream of events.
+type streamedEvent struct {
+	Bus   string          `json:"bus"` // ARN
+	Event json.RawMessage `json:"event"`
+}
+
+// StreamHandler answers GET /v1/events/stream with the events of the caller's
+// account as they arrive, as server-sent events: data is {"bus", "event"}. The
+// query may name a bus (name or ARN) and an event pattern. A caller that reads
+// more slowly than events arrive gets them late, not fewer, as long as the log
+// keeps them.
+func StreamHandler(log LogReader) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		filter, err := newStreamFilter(r)
+		if err != nil {
+			httpapi.WriteError(w, r, err)
+			return
+		}
+		last, err := log.LastSeq(r.Context())
+		if err != nil {
+			httpapi.WriteError(w, r, err)
+			return
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		messages := make(chan httpapi.Message, 64)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer close(messages)
+			_ = log.Read(ctx, last+1, func(b *eventlog.Batch) error { return filter.send(ctx, b, messages) })
+		}()
+		_ = httpapi.Stream(w, r, messages) // the caller is gone
+		cancel()
+		<-done
+	}
+}
+
+type streamFilter struct {
+	account string
+	bus     string // name or ARN; empty for all
+	pattern *eventpattern.Pattern
+}
+
+func newStreamFilter(r *http.Request) (*streamFilter, error) {
+	p, ok := auth.PrincipalFrom(r.Context())
+	if !ok {
+		return nil, httpapi.Unauthenticated("log in to follow events")
+	}
+	if !p.Role.Has(auth.Read) {
+		return nil, httpapi.Forbidden("a %s key may not follow events; use one that may read", p.Role)
+	}
+	f := &streamFilter{account: p.Account, bus: r.URL.Query().Get("bus")}
+	text := r.URL.Query().Get("pattern")
+	if text == "" {
+		return f, nil
+	}
+	if len(text) > maxPattern {
+		return nil, httpapi.Invalid("the event pattern is longer than %d characters", maxPattern)
+	}
+	var err error
+	if f.pattern, err = eventpattern.Compile([]byte(text)); err != nil {
+		return nil, httpapi.Invalid("the event pattern is not valid: %v", err)
+	}
+	return f, nil
+}
+
+// maxPattern is how long a pattern may be, in bytes. AWS: the model's maximum.
+const maxPattern = 4096
+
+func (f *streamFilter) send(ctx context.Context, b *eventlog.Batch, to chan<- httpapi.Message) error {
+	for _, entry := range b.Entries {
+		rec, err := event.DecodeRecord(entry)
+		if err != nil || !f.wants(&rec) {
+			continue
+		}
+		data, err := json.Marshal(streamedEvent{Bus: rec.Bus.ARN(), Event: rec.JSON})
+		if err != nil {
+			return err
+		}
+		select {
+		case to <- httpapi.Message{ID: rec.ID, Data: data}:
+		case <-ctx.Done():
+			return errors.New("the caller is gone")
+		}
+	}
+	return nil
+}
+
+func (f *streamFilter) wants(rec *event.Record) bool {
+	if rec.Bus.Account != f.account {
+		return false
+	}
+	if f.bus != "" && f.bus != rec.Bus.Name && !strings.EqualFold(f.bus, rec.Bus.ARN()) {
+		return false
+	}
+	if f.pattern == nil {
+		return true
+	}
+	ok, err := f.pattern.Match(rec.JSON)
+	return ok && err == nil
+}
