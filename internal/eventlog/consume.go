@@ -17,6 +17,9 @@ const (
 	prefetchBytes   = 16 << 20
 	// recentAcks is how many acked sequences are remembered: more than can be on their way to the handler.
 	recentAcks = 4 * prefetchBatches
+	// returnDelay keeps what a stopping consumer gives back from being sent straight to it again: what the engine sends to
+	// a consumer that has just gone is missing until its ack deadline.
+	returnDelay = 100 * time.Millisecond
 )
 
 // Batch is what one write of the log carries: the entries of one or more calls of Append.
@@ -105,22 +108,30 @@ func (f *inFlight) again(seq uint64, msg jetstream.Msg) bool {
 }
 
 func (f *inFlight) ack(b *Batch) {
+	if !f.remove(b) {
+		return
+	}
+	_ = b.msg.Ack() // lost only with the connection: then the batch comes again
+	f.room.Release(b.weight)
+	select {
+	case f.ackedCh <- struct{}{}:
+	default:
+	}
+}
+
+// remove forgets a batch that is acked. It reports whether it was in flight.
+func (f *inFlight) remove(b *Batch) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.batches[b.Seq] != b {
-		return
+		return false
 	}
 	delete(f.batches, b.Seq)
 	delete(f.acked, f.ring[f.ringPos])
 	f.ring[f.ringPos] = b.Seq
 	f.acked[b.Seq] = struct{}{}
 	f.ringPos = (f.ringPos + 1) % recentAcks
-	f.room.Release(b.weight)
-	_ = b.msg.Ack() // lost only with the connection: then the batch comes again
-	select {
-	case f.ackedCh <- struct{}{}:
-	default:
-	}
+	return true
 }
 
 // waitAck returns at the next ack, at most after d.
@@ -167,13 +178,9 @@ func (f *inFlight) giveBack() {
 // It fails on a batch written by a newer version of Rialto, leaving it in the log. A message that is no batch at all, which
 // only a foreign publisher can have put there, is logged and passed over.
 func (l *Log) Consume(ctx context.Context, handle func(*Batch)) error {
-	consumer, err := l.js.Consumer(ctx, streamName, consumerName)
-	if err != nil {
-		return fmt.Errorf("consume the event log: %w", err)
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	cc, err := consumer.Consume(
+	cc, err := l.router.Consume(
 		func(msg jetstream.Msg) {
 			if err := l.receive(ctx, msg, handle); err != nil {
 				cancel(err)
@@ -205,7 +212,7 @@ func (l *Log) Consume(ctx context.Context, handle func(*Batch)) error {
 // receive takes one message from the engine. An error ends Consume.
 func (l *Log) receive(ctx context.Context, msg jetstream.Msg, handle func(*Batch)) error {
 	if ctx.Err() != nil {
-		_ = msg.Nak() // a lost one comes back at its ack deadline
+		_ = msg.NakWithDelay(returnDelay) // a lost one comes back at its ack deadline
 		return nil
 	}
 	b, meta, err := newBatch(msg)
@@ -215,7 +222,7 @@ func (l *Log) receive(ctx context.Context, msg jetstream.Msg, handle func(*Batch
 		return nil
 	}
 	if err != nil {
-		_ = msg.Nak()
+		_ = msg.NakWithDelay(returnDelay)
 		return err
 	}
 	if meta.NumDelivered > 1 && l.inFlight.again(b.Seq, msg) {
@@ -223,7 +230,7 @@ func (l *Log) receive(ctx context.Context, msg jetstream.Msg, handle func(*Batch
 	}
 	b.log = l
 	if err := l.inFlight.add(ctx, b); err != nil {
-		_ = msg.Nak()
+		_ = msg.NakWithDelay(returnDelay)
 		return nil
 	}
 	handle(b)

@@ -53,7 +53,7 @@ const (
 	minPayload       = 2 << 20
 	embeddedPayload  = 8 << 20
 	payloadOverhead  = 4 << 10 // protocol headers beside the record
-	defaultAckWait   = 10 * time.Second
+	defaultAckWait   = 5 * time.Second
 	requestTimeout   = 5 * time.Second
 	commitTimeout    = 10 * time.Second
 	externalReplicas = 3
@@ -65,6 +65,9 @@ type Options struct {
 	Dir string
 	// URL is the external NATS to use, as nats.go takes it (several, separated by commas). Empty: an embedded server.
 	URL string
+	// SystemURL is the same NATS with the credentials of its system account. With it Open reads the servers' own settings
+	// and refuses those that do not sync every write. Without it nobody can check that from outside.
+	SystemURL string
 	// Name is this node's name, unique among the nodes of one log. It shows in the engine's connection lists.
 	Name string
 	// MaxBytes limits the size of the log, at least 8 MiB. Default 8 GiB. Once this much is waiting to be delivered,
@@ -98,6 +101,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.URL != "" && o.UnsafeNoSync {
 		return o, errors.New("event log: syncing of an external NATS is set in its own configuration")
+	}
+	if o.URL == "" && o.SystemURL != "" {
+		return o, errors.New("event log: a system account's URL is set, but no NATS URL")
 	}
 	if o.URL == "" && o.Replicas > 1 {
 		return o, fmt.Errorf("event log: %d replicas need an external NATS cluster", o.Replicas)
@@ -139,6 +145,10 @@ type Log struct {
 	engine *engine // nil with an external NATS
 	nc     *nats.Conn
 	js     jetstream.JetStream
+	stream jetstream.Stream
+	router jetstream.Consumer
+
+	synced bool // an external NATS has shown that it syncs every write
 
 	committer committer
 	inFlight  inFlight
@@ -194,7 +204,7 @@ func (l *Log) connect() error {
 	}
 	nc, err := nats.Connect(l.opts.URL, opts...)
 	if err != nil {
-		return fmt.Errorf("event log: connect to NATS %s: %w", l.opts.URL, err)
+		return fmt.Errorf("event log: connect to NATS %s: %w", withoutSecrets(l.opts.URL), err)
 	}
 	l.nc = nc
 	l.js, err = jetstream.New(nc, jetstream.WithPublishAsyncTimeout(commitTimeout), jetstream.WithDefaultTimeout(requestTimeout))
@@ -220,7 +230,8 @@ func (l *Log) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	stream, err := l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	var err error
+	l.stream, err = l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:        streamName,
 		Description: "Rialto's event log",
 		Subjects:    []string{subject},
@@ -237,7 +248,7 @@ func (l *Log) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("event log: create the stream with %d replicas: %w", l.opts.Replicas, err)
 	}
-	consumer, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+	l.router, err = l.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable:       consumerName,
 		Description:   "Rialto's router, shared by all nodes",
 		DeliverPolicy: jetstream.DeliverAllPolicy,
@@ -253,8 +264,8 @@ func (l *Log) prepare(ctx context.Context) error {
 		return nil
 	}
 	// Nobody else consumes an embedded log: what a crashed process had in flight need not wait for its ack deadline.
-	if info := consumer.CachedInfo(); info.NumAckPending > 0 {
-		if _, err := stream.ResetConsumer(ctx, consumerName); err != nil {
+	if info := l.router.CachedInfo(); info.NumAckPending > 0 {
+		if _, err := l.stream.ResetConsumer(ctx, consumerName); err != nil {
 			return fmt.Errorf("event log: hand out again what was in flight: %w", err)
 		}
 	}
@@ -262,10 +273,10 @@ func (l *Log) prepare(ctx context.Context) error {
 }
 
 // SyncAlways reads back from the running engine whether every write is fsynced before it is confirmed. known is false for
-// an external NATS, whose setting a client cannot see.
+// an external NATS without Options.SystemURL.
 func (l *Log) SyncAlways() (always, known bool) {
 	if l.engine == nil {
-		return false, false
+		return l.synced, l.synced
 	}
 	return l.engine.syncAlways(), true
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -16,7 +17,8 @@ import (
 func startNATS(t *testing.T, change func(*server.Options)) string {
 	t.Helper()
 	o := &server.Options{
-		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, MaxPayload: 8 << 20,
+		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, MaxPayload: 8 << 20,
 	}
 	if change != nil {
 		change(o)
@@ -169,4 +171,85 @@ func TestExternalServerThatIsNotFitIsRefused(t *testing.T) {
 	if _, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), o.URL) {
 		t.Errorf("nobody there: %v, want it to name the URL", err)
 	}
+}
+
+func TestSystemAccountShowsWhetherExternalServerSyncs(t *testing.T) {
+	for _, always := range []bool{true, false} {
+		t.Run(fmt.Sprint("sync always ", always), func(t *testing.T) {
+			url := startNATS(t, func(o *server.Options) {
+				o.StoreDir, o.SyncAlways = "", false
+				conf := fmt.Sprintf(`
+					port: -1, max_payload: 8MB
+					jetstream { store_dir: %q, sync_interval: %s }
+					accounts {
+						APP { jetstream: enabled, users: [{user: app, password: app}] }
+						SYS { users: [{user: sys, password: sys}] }
+					}
+					system_account: SYS`, t.TempDir(), map[bool]string{true: "always", false: `"1m"`}[always])
+				if err := o.ProcessConfigString(conf); err != nil {
+					t.Fatal(err)
+				}
+			})
+			o := externalOptions(t, strings.Replace(url, "nats://", "nats://app:app@", 1), "a")
+			o.SystemURL = strings.Replace(url, "nats://", "nats://sys:sys@", 1)
+			l, err := Open(t.Context(), o)
+			if !always {
+				if err == nil || !strings.Contains(err.Error(), "sync_interval") {
+					t.Errorf("got %v, want it to name sync_interval", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if always, known := l.SyncAlways(); !always || !known {
+				t.Errorf("always=%t known=%t", always, known)
+			}
+		})
+	}
+}
+
+func TestMessagesNameNoCredentials(t *testing.T) {
+	tests := map[string]string{
+		"nats://host:4222":             "nats://host:4222",
+		"host:4222":                    "host:4222",
+		"nats://user:secret@host:4222": "nats://host:4222",
+		"nats://token@host,tls://user:sec%ret@other:1": "nats://host,nats://other:1",
+	}
+	for in, want := range tests {
+		if got := withoutSecrets(in); got != want {
+			t.Errorf("%s became %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestBatchHeldForLongDoesNotGoToAnotherNode(t *testing.T) {
+	url := startNATS(t, nil)
+	open := func(name string) *Log {
+		o := externalOptions(t, url, name)
+		o.ackWait = 150 * time.Millisecond
+		return mustOpen(t, o)
+	}
+	a, b := open("a"), open("b")
+	slow := make(chan *Batch, 1)
+	background(t, func(ctx context.Context) error { return a.Consume(ctx, func(b *Batch) { slow <- b }) })
+	mustAppend(t, a, "slow")
+	held := receive(t, slow)
+	got := make(chan uint64, 1000)
+	background(t, func(ctx context.Context) error {
+		return b.Consume(ctx, func(b *Batch) { got <- b.Seq; b.Ack() })
+	})
+	pull := time.NewTicker(10 * time.Millisecond)
+	defer pull.Stop()
+	for start := time.Now(); time.Since(start) < time.Second; <-pull.C {
+		select {
+		case seq := <-got:
+			if seq == held.Seq {
+				t.Fatal("the batch went to another node while it was held")
+			}
+		default:
+		}
+	}
+	held.Ack()
 }

@@ -26,26 +26,36 @@ var errReadAgain = errors.New("reader was interrupted")
 // reached are passed over: compare Batch.Seq with the one expected where that matters.
 // Acking a batch from Read does nothing.
 func (l *Log) Read(ctx context.Context, from uint64, handle func(*Batch) error) error {
-	return l.read(ctx, from, math.MaxUint64, handle)
+	r := reader{log: l, next: max(from, 1), to: math.MaxUint64, handle: handle}
+	return r.run(ctx)
 }
 
 // ReadRange is Read for the sequences from to to, both included; to 0 stands for the last one stored when it is called.
-// It returns nil after the last of them.
+// It returns nil after the last of them, having waited for those that are not written yet.
 func (l *Log) ReadRange(ctx context.Context, from, to uint64, handle func(*Batch) error) error {
+	last, err := l.LastSeq(ctx)
+	if err != nil {
+		return err
+	}
 	if to == 0 {
-		last, err := l.LastSeq(ctx)
-		if err != nil {
-			return err
-		}
 		to = last
 	}
-	return l.read(ctx, from, to, handle)
+	r := reader{log: l, next: max(from, 1), to: to, stored: to <= last, handle: handle}
+	return r.run(ctx)
 }
 
-func (l *Log) read(ctx context.Context, from, to uint64, handle func(*Batch) error) error {
-	next := max(from, 1)
-	for next <= to {
-		err := l.readSome(ctx, &next, to, handle)
+// reader is one run of Read or ReadRange, over one or, when it is interrupted, several readers of the engine.
+type reader struct {
+	log    *Log
+	next   uint64 // the next sequence to hand out
+	to     uint64 // the last one
+	stored bool   // all up to to was stored at the start, so the end of the log is the end of the reading
+	handle func(*Batch) error
+}
+
+func (r *reader) run(ctx context.Context) error {
+	for r.next <= r.to {
+		err := r.some(ctx)
 		if err == nil {
 			return nil
 		}
@@ -55,10 +65,10 @@ func (l *Log) read(ctx context.Context, from, to uint64, handle func(*Batch) err
 		if !errors.Is(err, errReadAgain) {
 			return err
 		}
-		if l.nc.IsClosed() {
+		if r.log.nc.IsClosed() {
 			return ErrClosed
 		}
-		l.opts.Logger.Debug("event log: reading again", "from", next, "reason", err)
+		r.log.opts.Logger.Debug("event log: reading again", "from", r.next, "reason", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -68,12 +78,12 @@ func (l *Log) read(ctx context.Context, from, to uint64, handle func(*Batch) err
 	return nil
 }
 
-// readSome reads with one engine-side reader, moving next past each batch handled. It returns nil when to is reached,
-// errReadAgain when another reader must go on, or the error of handle.
-func (l *Log) readSome(ctx context.Context, next *uint64, to uint64, handle func(*Batch) error) error {
-	consumer, err := l.js.CreateConsumer(ctx, streamName, jetstream.ConsumerConfig{
+// some reads with one reader of the engine. It returns nil when the end is reached, errReadAgain when another must go on,
+// or the error of handle.
+func (r *reader) some(ctx context.Context) error {
+	consumer, err := r.log.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       *next,
+		OptStartSeq:       r.next,
 		AckPolicy:         jetstream.AckNonePolicy,
 		InactiveThreshold: readerIdle,
 		MemoryStorage:     true,
@@ -82,9 +92,9 @@ func (l *Log) readSome(ctx context.Context, next *uint64, to uint64, handle func
 	if err != nil {
 		return fmt.Errorf("%w: %w", errReadAgain, err)
 	}
-	defer l.forgetReader(consumer.CachedInfo().Name)
-	if to != math.MaxUint64 && consumer.CachedInfo().NumPending == 0 {
-		return l.nothingLeft(ctx, *next, to)
+	defer r.log.forgetReader(consumer.CachedInfo().Name)
+	if r.stored && consumer.CachedInfo().NumPending == 0 {
+		return nil
 	}
 	messages, err := consumer.Messages(
 		jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes),
@@ -99,60 +109,47 @@ func (l *Log) readSome(ctx context.Context, next *uint64, to uint64, handle func
 		if err != nil {
 			return fmt.Errorf("%w: %w", errReadAgain, err)
 		}
-		b, meta, err := newBatch(msg)
-		if meta == nil || meta.Sequence.Consumer != delivered {
-			return fmt.Errorf("%w: lost a batch after %d", errReadAgain, *next-1)
-		}
-		if errors.Is(err, errNewerVersion) {
-			return fmt.Errorf("read the event log: %w", err)
-		}
-		if b.Seq > to {
-			return nil
-		}
-		if b.Seq >= *next && err == nil {
-			if err := handle(b); err != nil {
-				return err
-			}
-		}
-		*next = max(*next, b.Seq+1)
-		if *next > to || to != math.MaxUint64 && meta.NumPending == 0 {
-			return l.nothingLeft(ctx, *next, to)
+		done, err := r.take(msg, delivered)
+		if err != nil || done {
+			return err
 		}
 	}
 }
 
-// nothingLeft ends a bounded read that has met the end of the log. All that is missing up to to has been trimmed, unless
-// to is yet to be written.
-func (l *Log) nothingLeft(ctx context.Context, next, to uint64) error {
-	if next > to {
-		return nil
+// take handles the message that the engine's reader should have delivered as number delivered.
+func (r *reader) take(msg jetstream.Msg, delivered uint64) (done bool, err error) {
+	b, meta, err := newBatch(msg)
+	if meta == nil || meta.Sequence.Consumer != delivered {
+		return false, fmt.Errorf("%w: lost a batch after %d", errReadAgain, r.next-1)
 	}
-	last, err := l.LastSeq(ctx)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errReadAgain, err)
+	if errors.Is(err, errNewerVersion) {
+		return false, fmt.Errorf("read the event log: %w", err)
 	}
-	if last >= to {
-		return nil
+	if b.Seq > r.to {
+		return true, nil
 	}
-	return fmt.Errorf("%w: sequence %d is yet to come", errReadAgain, to)
+	// What is not a record is not an event: Consume reports it.
+	if b.Seq >= r.next && err == nil {
+		if err := r.handle(b); err != nil {
+			return false, err
+		}
+	}
+	r.next = max(r.next, b.Seq+1)
+	return r.next > r.to || r.stored && meta.NumPending == 0, nil
 }
 
 // forgetReader frees the engine's side of a reader. If it fails, the engine does so after readerIdle.
 func (l *Log) forgetReader(name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if err := l.js.DeleteConsumer(ctx, streamName, name); err != nil {
+	if err := l.stream.DeleteConsumer(ctx, name); err != nil {
 		l.opts.Logger.Debug("event log: delete a reader", "reader", name, "error", err)
 	}
 }
 
 // Get returns one batch. Errors: ErrTrimmed when it has been removed, ErrNotStored when the log does not reach that far.
 func (l *Log) Get(ctx context.Context, seq uint64) (*Batch, error) {
-	stream, err := l.js.Stream(ctx, streamName)
-	if err != nil {
-		return nil, fmt.Errorf("get batch %d: %w", seq, err)
-	}
-	msg, err := stream.GetMsg(ctx, seq)
+	msg, err := l.stream.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, l.whyMissing(ctx, seq)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Stats is the state of the log at one moment.
@@ -21,11 +19,10 @@ type Stats struct {
 
 // Stats asks the engine for the state of the log.
 func (l *Log) Stats(ctx context.Context) (Stats, error) {
-	stream, err := l.js.Stream(ctx, streamName)
+	info, err := l.stream.Info(ctx)
 	if err != nil {
 		return Stats{}, fmt.Errorf("read the state of the event log: %w", err)
 	}
-	info := stream.CachedInfo()
 	return Stats{
 		Bytes:     int64(info.State.Bytes),
 		Limit:     info.Config.MaxBytes,
@@ -58,15 +55,11 @@ type Backlog struct {
 
 // Backlog asks the engine how far the consumer is.
 func (l *Log) Backlog(ctx context.Context) (Backlog, error) {
-	consumer, err := l.js.Consumer(ctx, streamName, consumerName)
+	info, err := l.router.Info(ctx)
 	if err != nil {
 		return Backlog{}, fmt.Errorf("read the state of the event log's consumer: %w", err)
 	}
-	return newBacklog(consumer.CachedInfo()), nil
-}
-
-func newBacklog(info *jetstream.ConsumerInfo) Backlog {
-	return Backlog{AckFloor: info.AckFloor.Stream, InFlight: info.NumAckPending, Waiting: info.NumPending}
+	return Backlog{AckFloor: info.AckFloor.Stream, InFlight: info.NumAckPending, Waiting: info.NumPending}, nil
 }
 
 // AckFloor is the sequence up to which every batch is acked.

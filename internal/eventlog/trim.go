@@ -86,11 +86,7 @@ func (l *Log) purgeTo(ctx context.Context, st Stats, keepFrom uint64) error {
 	if keepFrom <= st.First {
 		return nil
 	}
-	stream, err := l.js.Stream(ctx, streamName)
-	if err != nil {
-		return fmt.Errorf("trim the event log: %w", err)
-	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(keepFrom)); err != nil {
+	if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(keepFrom)); err != nil {
 		return fmt.Errorf("trim the event log up to %d: %w", keepFrom, err)
 	}
 	return nil

@@ -22,18 +22,14 @@ func mustStats(t testing.TB, l *Log) Stats {
 // ackUpTo consumes and acks batches up to seq.
 func ackUpTo(t testing.TB, l *Log, seq uint64) {
 	t.Helper()
-	reached := make(chan struct{}, 1)
 	stop := background(t, func(ctx context.Context) error {
 		return l.Consume(ctx, func(b *Batch) {
 			if b.Seq <= seq {
 				b.Ack()
 			}
-			if b.Seq == seq {
-				reached <- struct{}{}
-			}
 		})
 	})
-	receive(t, reached)
+	waitFloor(t, l, seq)
 	stop()
 }
 
