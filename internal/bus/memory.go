@@ -224,7 +224,8 @@ func (b *Buses) activate(ref event.BusRef, s *ruleState) *activeRule {
 	for _, t := range s.targets {
 		r.subscriptions = append(r.subscriptions, &Subscription{
 			ID: t.id, Revision: max(t.version, s.rule.version), Bus: ref,
-			RuleName: s.rule.Name, RuleARN: r.arn, Target: t.target(s.rule.RoleARN),
+			RuleName: s.rule.Name, RuleARN: r.arn, Pattern: s.rule.Pattern, State: s.rule.State,
+			Target: t.target(s.rule.RoleARN),
 		})
 	}
 	return r

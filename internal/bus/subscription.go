@@ -1,8 +1,12 @@
 package bus
 
 import (
+	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/rialto-bus/rialto/eventpattern"
 	"github.com/rialto-bus/rialto/internal/event"
 )
 
@@ -19,7 +23,36 @@ type Subscription struct {
 	Bus      event.BusRef
 	RuleName string
 	RuleARN  string
-	Target   Target
+	// Pattern is the rule's event pattern and State its state, for Matches.
+	Pattern string
+	State   RuleState
+	Target  Target
+
+	compiled atomic.Pointer[eventpattern.Pattern]
+}
+
+// Matches reports whether the record's event goes to the subscription as it was
+// when the snapshot was made. It is for readers of the log that are behind;
+// Match is for all others. The error says that pattern or event cannot be read.
+func (s *Subscription) Matches(rec *event.Record) (bool, error) {
+	if s.State == RuleDisabled || rec.Bus != s.Bus || s.Pattern == "" {
+		return false, nil
+	}
+	if len(rec.ReplayRules) > 0 && !slices.Contains(rec.ReplayRules, s.RuleARN) {
+		return false, nil
+	}
+	if s.State != RuleEnabledReads && readsOnly(rec.JSON) {
+		return false, nil
+	}
+	pattern := s.compiled.Load()
+	if pattern == nil {
+		var err error
+		if pattern, err = eventpattern.Compile([]byte(s.Pattern)); err != nil {
+			return false, fmt.Errorf("compile the pattern of rule %s: %w", s.RuleARN, err)
+		}
+		s.compiled.Store(pattern)
+	}
+	return pattern.Match(rec.JSON)
 }
 
 // TargetKind says how a target is invoked.
