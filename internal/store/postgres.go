@@ -118,6 +118,6 @@ func (db *DB) tryPostgres(ctx context.Context, level sql.IsolationLevel, fn func
 	if err := sqlTx.Commit(); err != nil {
 		return isConflict(err), fmt.Errorf("commit transaction: %w", err)
 	}
-	runHooks(db, tx.onCommit)
+	tx.runHooks()
 	return false, nil
 }

@@ -2,12 +2,9 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"net/url"
 	"path/filepath"
-
-	_ "modernc.org/sqlite"
 )
 
 // Reading costs no fsync and is bound by processors; more connections than
@@ -25,7 +22,7 @@ func (db *DB) openSQLite(ctx context.Context, path string, noSync bool) error {
 		sync = "OFF"
 	}
 	pragmas := []string{"journal_mode(WAL)", "synchronous(" + sync + ")", "wal_autocheckpoint(10000)", "journal_size_limit(67108864)", "cache_size(-65536)"}
-	if db.write, err = sql.Open("sqlite", sqliteDSN(abs, "immediate", pragmas...)); err != nil {
+	if db.write, err = openSQLitePool(sqliteDSN(abs, "immediate", pragmas...)); err != nil {
 		return fmt.Errorf("open database %s: %w", path, err)
 	}
 	if err := migrate(ctx, db.write, SQLite); err != nil {
@@ -37,7 +34,7 @@ func (db *DB) openSQLite(ctx context.Context, path string, noSync bool) error {
 	if _, err := db.write.ExecContext(ctx, `DELETE FROM lease`); err != nil {
 		return fmt.Errorf("open database %s: release leases of the previous process: %w", path, err)
 	}
-	if db.read, err = sql.Open("sqlite", sqliteDSN(abs, "deferred", "query_only(1)", "cache_size(-16384)")); err != nil {
+	if db.read, err = openSQLitePool(sqliteDSN(abs, "deferred", "query_only(1)", "cache_size(-16384)")); err != nil {
 		return fmt.Errorf("open database %s: %w", path, err)
 	}
 	db.read.SetMaxOpenConns(readConns)
@@ -46,8 +43,10 @@ func (db *DB) openSQLite(ctx context.Context, path string, noSync bool) error {
 	if err != nil {
 		return fmt.Errorf("open database %s: %w", path, err)
 	}
-	db.writer = startWriter(db, conn)
-	return nil
+	return conn.Raw(func(c any) error {
+		db.writer = startWriter(db, conn, c.(*sqliteConn))
+		return nil
+	})
 }
 
 // sqliteDSN escapes the path, which may hold characters that a URI gives a

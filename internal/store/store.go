@@ -71,9 +71,7 @@ type DB struct {
 	node    string // marks our rows in the outbox
 	outbox  chan struct{}
 
-	// updating holds the ids of the goroutines that are inside Update.
-	updating sync.Map
-	// open counts the running updates on PostgreSQL, so that Close waits for them.
+	// mu is held for reading by whoever begins an update, so that Close waits.
 	mu     sync.RWMutex
 	closed bool
 }

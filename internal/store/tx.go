@@ -1,14 +1,14 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"reflect"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 )
 
 // Tx is a transaction in progress. It is for the goroutine and the duration of
@@ -22,6 +22,7 @@ type Tx struct {
 	q        execQuerier
 	err      error // the first failed statement
 	done     bool
+	results  []io.Closer // to be closed at the end, should fn have left them open
 	onCommit []func()
 }
 
@@ -30,6 +31,9 @@ type execQuerier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
+
+// errRowsOpen is PostgreSQL's rule, held to on SQLite too.
+var errRowsOpen = errors.New("the rows of an earlier query are still open; close them before the transaction's next statement")
 
 var errTxDone = errors.New("transaction used after its function returned")
 
@@ -53,19 +57,22 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*sql.Rows, 
 		return nil, err
 	}
 	rows, err := tx.q.QueryContext(tx.stmtContext(ctx), query, args...)
-	return rows, tx.fail(err)
+	if err != nil {
+		return nil, tx.fail(err)
+	}
+	tx.results = append(tx.results, rows)
+	return rows, nil
 }
 
 // QueryRow runs a statement that returns at most one row. Scan returns
 // sql.ErrNoRows when there is none, which leaves the transaction usable.
 func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
-	if tx.usable(ctx) != nil {
-		// sql.Row can only be made by a query, so let one fail.
-		ended, cancel := context.WithCancel(ctx)
-		cancel()
-		return tx.q.QueryRowContext(ended, query, args...)
+	if err := tx.usable(ctx); err != nil {
+		// Only a query can make a sql.Row, so let one fail with the error.
+		return tx.q.QueryRowContext(endedContext{ctx, err}, query, args...)
 	}
 	row := tx.q.QueryRowContext(tx.stmtContext(ctx), query, args...)
+	tx.results = append(tx.results, unreadRow{row})
 	if err := row.Err(); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		tx.fail(err)
 	}
@@ -86,8 +93,27 @@ func (tx *Tx) usable(ctx context.Context) error {
 	if tx.err != nil {
 		return fmt.Errorf("transaction failed before: %w", tx.err)
 	}
+	if tx.db.dialect == SQLite && tx.db.writer.raw.openRows > 0 {
+		return tx.fail(errRowsOpen)
+	}
 	return ctx.Err()
 }
+
+// endedContext has ended with an error of ours.
+type endedContext struct {
+	context.Context
+	err error
+}
+
+var alreadyClosed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func (c endedContext) Done() <-chan struct{} { return alreadyClosed }
+func (c endedContext) Err() error            { return c.err }
+
+// unreadRow closes a row that was perhaps never scanned.
+type unreadRow struct{ row *sql.Row }
+
+func (r unreadRow) Close() error { return r.row.Scan() }
 
 func (tx *Tx) fail(err error) error {
 	if err != nil && tx.err == nil {
@@ -115,9 +141,8 @@ func (tx *Tx) stmtContext(ctx context.Context) context.Context {
 // it holds the only writer, for at most 20 ms.
 //
 // Many callers share one commit on SQLite. If that commit fails, each of them
-// gets the error. Calling Update inside fn returns ErrNested (from the same goroutine;
-// fn must not wait for another goroutine that calls Update, either).
-// After Close it returns ErrClosed.
+// gets the error. Calling Update inside fn, for whichever DB, returns ErrNested; fn must
+// not wait for another goroutine that calls it, either. After Close it returns ErrClosed.
 func (db *DB) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	return db.update(ctx, sql.LevelSerializable, fn)
 }
@@ -134,30 +159,53 @@ func (db *DB) update(ctx context.Context, level sql.IsolationLevel, fn func(tx *
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	id := goroutineID()
-	if _, nested := db.updating.Load(id); nested {
+	if insideUpdate() {
 		return ErrNested
 	}
 	if db.dialect == SQLite {
 		return db.writer.do(ctx, fn)
 	}
-	db.updating.Store(id, struct{}{})
-	defer db.updating.Delete(id)
 	return db.updatePostgres(ctx, level, fn)
+}
+
+// callFn has a place of its own on the stack, by which insideUpdate knows it.
+//
+//go:noinline
+func callFn(tx *Tx, fn func(*Tx) error) error {
+	return fn(tx)
 }
 
 // run calls fn and turns a panic into an error; runtime.Goexit passes through.
 func (tx *Tx) run(fn func(*Tx) error) (err error) {
 	defer func() {
-		tx.done = true
+		for _, r := range tx.results {
+			_ = r.Close()
+		}
+		tx.done, tx.results = true, nil
 		if v := recover(); v != nil {
 			err = &panicError{value: v, stack: debug.Stack()}
 		}
 	}()
-	if err := fn(tx); err != nil {
+	if err := callFn(tx, fn); err != nil {
 		return err
 	}
 	return tx.err
+}
+
+// runHooks calls what OnCommit registered. The transaction is committed: a hook
+// that panics changes nothing about it, and must not take the writer with it.
+func (tx *Tx) runHooks() {
+	call := func(f func()) {
+		defer func() {
+			if v := recover(); v != nil {
+				tx.db.log.Error("a function to run after a commit panicked", "panic", v, "stack", string(debug.Stack()))
+			}
+		}()
+		f()
+	}
+	for _, f := range tx.onCommit {
+		_ = callFn(tx, func(*Tx) error { call(f); return nil })
+	}
 }
 
 // panicError carries a panic from the function of an Update to its caller.
@@ -183,12 +231,16 @@ func rethrow(err error) error {
 	return err
 }
 
-// goroutineID reads the id that the runtime prints at the head of a stack:
-// there is no other way to see that a function called us back.
-func goroutineID() uint64 {
-	var buf [64]byte
-	b := bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine "))
-	b, _, _ = bytes.Cut(b, []byte(" "))
-	id, _ := strconv.ParseUint(string(b), 10, 64)
-	return id
+var callFnEntry = reflect.ValueOf(callFn).Pointer()
+
+// insideUpdate says whether the function of an Update is among our callers:
+// on SQLite it would then wait for itself forever.
+func insideUpdate() bool {
+	var pcs [128]uintptr
+	for _, pc := range pcs[:runtime.Callers(3, pcs[:])] {
+		if f := runtime.FuncForPC(pc - 1); f != nil && f.Entry() == callFnEntry {
+			return true
+		}
+	}
+	return false
 }

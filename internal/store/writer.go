@@ -22,6 +22,7 @@ const (
 type writer struct {
 	db   *DB
 	conn *sql.Conn
+	raw  *sqliteConn // the same
 	jobs chan *job
 	done chan struct{}
 
@@ -47,8 +48,8 @@ const (
 
 var errGoexit = errors.New("the function of the update ended its goroutine (runtime.Goexit, as t.FailNow does)")
 
-func startWriter(db *DB, conn *sql.Conn) *writer {
-	w := &writer{db: db, conn: conn, jobs: make(chan *job, 4*maxCommitJobs), done: make(chan struct{})}
+func startWriter(db *DB, conn *sql.Conn, raw *sqliteConn) *writer {
+	w := &writer{db: db, conn: conn, raw: raw, jobs: make(chan *job, 4*maxCommitJobs), done: make(chan struct{})}
 	go w.supervise()
 	return w
 }
@@ -109,9 +110,6 @@ func (w *writer) supervise() {
 }
 
 func (w *writer) loop() {
-	id := goroutineID()
-	w.db.updating.Store(id, struct{}{})
-	defer w.db.updating.Delete(id)
 	for j := range w.jobs {
 		w.commitWith(j)
 	}
@@ -148,7 +146,7 @@ func (w *writer) commitWith(first *job) {
 	}
 	for _, j := range w.batch {
 		if j.err == nil {
-			runHooks(w.db, j.tx.onCommit)
+			j.tx.runHooks()
 		}
 	}
 }
@@ -224,19 +222,4 @@ func (w *writer) rollback(cause error) {
 func (w *writer) exec(stmt string) error {
 	_, err := w.conn.ExecContext(context.Background(), stmt)
 	return err
-}
-
-// runHooks calls what OnCommit registered; one that panics must not take the
-// writer with it.
-func runHooks(db *DB, hooks []func()) {
-	for _, f := range hooks {
-		func() {
-			defer func() {
-				if v := recover(); v != nil {
-					db.log.Error("a function to run after a commit panicked", "panic", v)
-				}
-			}()
-			f()
-		}()
-	}
 }
