@@ -11,8 +11,9 @@ type Role string
 
 // The roles. Each may do what is said here and nothing more.
 const (
-	// Admin may do everything, in its account: also make keys, inject service
-	// events and what makes the server run a user's code.
+	// Admin may do everything: also make keys, inject service events and what makes
+	// the server run a user's code. As with every role, AWS calls stay within the
+	// key's account; the REST API is the installation's.
 	Admin Role = "admin"
 	// Operator may read, publish, receive and change everything else.
 	Operator Role = "operator"
