@@ -3,10 +3,11 @@ package awsapi
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/xml"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // iso8601 is how query and ec2 answers write times.
@@ -53,10 +54,17 @@ func (b *xmlBuffer) text(name, value string) {
 	b.shut(name)
 }
 
+var xmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#xD;")
+
 // escape writes character data. Characters that XML cannot hold become U+FFFD.
 func (b *xmlBuffer) escape(value string) {
-	// A bytes.Buffer's Write never fails.
-	_ = xml.EscapeText(&b.Buffer, []byte(value))
+	value = strings.Map(func(r rune) rune {
+		if r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r != 0xFFFE && r != 0xFFFF {
+			return r
+		}
+		return utf8.RuneError
+	}, value)
+	b.WriteString(xmlEscapes.Replace(value))
 }
 
 // result writes the members of an answer. An ec2 operation without any says

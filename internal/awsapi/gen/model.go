@@ -116,7 +116,9 @@ func load(dir string, s service) (*pkg, error) {
 func (m *model) overlay(q *model) {
 	m.Metadata.XMLNamespace = q.Metadata.XMLNamespace
 	for name, op := range m.Operations {
-		op.Output.ResultWrapper = name + "Result"
+		if op.Output.Shape != "" {
+			op.Output.ResultWrapper = name + "Result"
+		}
 		if old := q.Operations[name]; old != nil && old.Output.ResultWrapper != "" {
 			op.Output.ResultWrapper = old.Output.ResultWrapper
 		}

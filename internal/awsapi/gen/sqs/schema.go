@@ -58,8 +58,7 @@ var operations = []awsapi.Operation{
 	{
 		Name: "AddPermission", Access: awsapi.Write,
 		Input: shapeAddPermissionRequest, Output: awsapi.Empty,
-		Wrapper: "AddPermissionResult",
-		New:     func() any { return new(AddPermissionInput) },
+		New: func() any { return new(AddPermissionInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).AddPermission(ctx, in.(*AddPermissionInput))
 		},
@@ -76,8 +75,7 @@ var operations = []awsapi.Operation{
 	{
 		Name: "ChangeMessageVisibility", Access: awsapi.Write,
 		Input: shapeChangeMessageVisibilityRequest, Output: awsapi.Empty,
-		Wrapper: "ChangeMessageVisibilityResult",
-		New:     func() any { return new(ChangeMessageVisibilityInput) },
+		New: func() any { return new(ChangeMessageVisibilityInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).ChangeMessageVisibility(ctx, in.(*ChangeMessageVisibilityInput))
 		},
@@ -103,8 +101,7 @@ var operations = []awsapi.Operation{
 	{
 		Name: "DeleteMessage", Access: awsapi.Write,
 		Input: shapeDeleteMessageRequest, Output: awsapi.Empty,
-		Wrapper: "DeleteMessageResult",
-		New:     func() any { return new(DeleteMessageInput) },
+		New: func() any { return new(DeleteMessageInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).DeleteMessage(ctx, in.(*DeleteMessageInput))
 		},
@@ -121,8 +118,7 @@ var operations = []awsapi.Operation{
 	{
 		Name: "DeleteQueue", Access: awsapi.Write,
 		Input: shapeDeleteQueueRequest, Output: awsapi.Empty,
-		Wrapper: "DeleteQueueResult",
-		New:     func() any { return new(DeleteQueueInput) },
+		New: func() any { return new(DeleteQueueInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).DeleteQueue(ctx, in.(*DeleteQueueInput))
 		},
@@ -184,8 +180,7 @@ var operations = []awsapi.Operation{
 	{
 		Name: "PurgeQueue", Access: awsapi.Write,
 		Input: shapePurgeQueueRequest, Output: awsapi.Empty,
-		Wrapper: "PurgeQueueResult",
-		New:     func() any { return new(PurgeQueueInput) },
+		New: func() any { return new(PurgeQueueInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).PurgeQueue(ctx, in.(*PurgeQueueInput))
 		},
@@ -202,8 +197,7 @@ var operations = []awsapi.Operation{
 	{
 		Name: "RemovePermission", Access: awsapi.Write,
 		Input: shapeRemovePermissionRequest, Output: awsapi.Empty,
-		Wrapper: "RemovePermissionResult",
-		New:     func() any { return new(RemovePermissionInput) },
+		New: func() any { return new(RemovePermissionInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).RemovePermission(ctx, in.(*RemovePermissionInput))
 		},
@@ -229,8 +223,7 @@ var operations = []awsapi.Operation{
 	{
 		Name: "SetQueueAttributes", Access: awsapi.Write,
 		Input: shapeSetQueueAttributesRequest, Output: awsapi.Empty,
-		Wrapper: "SetQueueAttributesResult",
-		New:     func() any { return new(SetQueueAttributesInput) },
+		New: func() any { return new(SetQueueAttributesInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).SetQueueAttributes(ctx, in.(*SetQueueAttributesInput))
 		},
@@ -247,8 +240,7 @@ var operations = []awsapi.Operation{
 	{
 		Name: "TagQueue", Access: awsapi.Write,
 		Input: shapeTagQueueRequest, Output: awsapi.Empty,
-		Wrapper: "TagQueueResult",
-		New:     func() any { return new(TagQueueInput) },
+		New: func() any { return new(TagQueueInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).TagQueue(ctx, in.(*TagQueueInput))
 		},
@@ -256,8 +248,7 @@ var operations = []awsapi.Operation{
 	{
 		Name: "UntagQueue", Access: awsapi.Write,
 		Input: shapeUntagQueueRequest, Output: awsapi.Empty,
-		Wrapper: "UntagQueueResult",
-		New:     func() any { return new(UntagQueueInput) },
+		New: func() any { return new(UntagQueueInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).UntagQueue(ctx, in.(*UntagQueueInput))
 		},
