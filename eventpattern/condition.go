@@ -64,7 +64,7 @@ func (c *condition) accepts(v *value) bool {
 
 func (c *condition) acceptsNumber(v *value) bool {
 	if c.operator == opNumberText {
-		return string(v.text) == c.texts[0]
+		return isWhole(v.text) && string(v.text) == c.texts[0]
 	}
 	n, ok := v.number()
 	if !ok {

@@ -1,7 +1,7 @@
 package eventpattern
 
 import (
-	"math"
+	"bytes"
 	"strconv"
 )
 
@@ -31,14 +31,15 @@ func comparableNumber(text []byte) (float64, bool) {
 // eventNumber returns the double that a number in an event is compared as. AWS writes the fractions in an event anew as doubles
 // before it matches them, so these can always be compared unless they are out of range; whole numbers keep their digits.
 func eventNumber(text []byte) (float64, bool) {
-	for _, c := range text {
-		if c == '.' || c == 'e' || c == 'E' {
-			f, err := strconv.ParseFloat(string(text), 64)
-			return f, err == nil && !math.IsInf(f, 0)
-		}
+	if isWhole(text) {
+		return comparableNumber(text)
 	}
-	return comparableNumber(text)
+	f, err := strconv.ParseFloat(string(text), 64)
+	return f, err == nil
 }
+
+// isWhole reports whether a number is written without a fraction and an exponent.
+func isWhole(text []byte) bool { return !bytes.ContainsAny(text, ".eE") }
 
 // decimal is a number's significant digits and the power of ten of the first; its sign is left out, as no use needs it.
 // Two decimals are equal exactly if the numbers' magnitudes are.
