@@ -421,3 +421,99 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestCloseStoresWhatItHasAcknowledged(t *testing.T) {
+	o := testOptions(t)
+	l := mustOpen(t, o)
+	var acked sync.Map
+	var wg sync.WaitGroup
+	started := make(chan struct{}, 100_000)
+	for c := range 16 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				id := fmt.Sprint(c, "/", i)
+				err := l.Append(context.Background(), toEntries(id))
+				if errors.Is(err, ErrClosed) {
+					return
+				}
+				if err != nil {
+					t.Errorf("append while closing: %v", err)
+					return
+				}
+				acked.Store(id, true)
+				started <- struct{}{}
+			}
+		})
+	}
+	for range 100 {
+		receive(t, started)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	for _, id := range readAll(t, mustOpen(t, o)) {
+		acked.Delete(id)
+	}
+	acked.Range(func(id, _ any) bool { t.Errorf("%s was acknowledged and is gone", id); return true })
+}
+
+func TestForeignMessageIsPassedOver(t *testing.T) {
+	l := mustOpen(t, testOptions(t))
+	if _, err := l.js.Publish(t.Context(), subject, []byte(`{"not":"ours"}`)); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, l, "ours")
+	batches := make(chan *Batch, 10)
+	background(t, func(ctx context.Context) error {
+		return l.Consume(ctx, func(b *Batch) { batches <- b; b.Ack() })
+	})
+	if b := receive(t, batches); b.Seq != 2 {
+		t.Errorf("consumed batch %d, want 2", b.Seq)
+	}
+	waitFloor(t, l, 2)
+	if got := readAll(t, l); !slices.Equal(got, []string{"ours"}) {
+		t.Errorf("read %q", got)
+	}
+	if _, err := l.Get(t.Context(), 1); err == nil {
+		t.Error("got a foreign message as a batch")
+	}
+}
+
+func TestBatchOfANewerVersionStaysForIt(t *testing.T) {
+	l := mustOpen(t, testOptions(t))
+	record := encode(toEntries("from the future"))
+	record[1]++
+	if _, err := l.js.Publish(t.Context(), subject, record); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Consume(t.Context(), func(*Batch) { t.Error("handed out") }); !errors.Is(err, errNewerVersion) {
+		t.Errorf("consume: %v, want %v", err, errNewerVersion)
+	}
+	if err := l.Read(t.Context(), 0, func(*Batch) error { return errors.New("handed out") }); !errors.Is(err, errNewerVersion) {
+		t.Errorf("read: %v, want %v", err, errNewerVersion)
+	}
+	if floor, err := l.AckFloor(t.Context()); err != nil || floor != 0 {
+		t.Errorf("ack floor %d, %v", floor, err)
+	}
+}
+
+func TestLoweringTheLimitRemovesNothing(t *testing.T) {
+	o := testOptions(t)
+	l := mustOpen(t, o)
+	payload := string(bytes.Repeat([]byte("x"), 1<<20))
+	for range 12 {
+		mustAppend(t, l, payload)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.MaxBytes = 8 << 20
+	l = mustOpen(t, o)
+	if err := l.Append(t.Context(), toEntries("x")); !errors.Is(err, ErrFull) {
+		t.Errorf("append beyond the new limit: %v, want ErrFull", err)
+	}
+	if st := mustStats(t, l); st.Batches != 12 || st.Limit != o.MaxBytes {
+		t.Errorf("after lowering the limit: %+v", st)
+	}
+}
