@@ -82,6 +82,11 @@ func postgresSync(ctx context.Context, db *sql.DB) (string, error) {
 // pauses below that is some ten seconds.
 const maxTries = 50
 
+// uniqueTries is how often a transaction is tried that inserts a key which exists. If another
+// one inserted it since this one began, fn can see it at the next try, as it
+// would have had they run one after the other.
+const uniqueTries = 3
+
 func (db *DB) updatePostgres(ctx context.Context, level sql.IsolationLevel, fn func(*Tx) error) error {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
@@ -89,8 +94,10 @@ func (db *DB) updatePostgres(ctx context.Context, level sql.IsolationLevel, fn f
 		return ErrClosed
 	}
 	for try := 1; ; try++ {
-		again, err := db.tryPostgres(ctx, level, fn)
-		if !again || try == maxTries {
+		failed, err := db.tryPostgres(ctx, level, fn)
+		again := isConflict(failed) && try < maxTries ||
+			level == sql.LevelSerializable && IsUnique(failed) && try < uniqueTries
+		if !again {
 			return rethrow(err)
 		}
 		pause := time.Duration(rand.Int64N(int64(min(time.Millisecond<<min(try, 9), 400*time.Millisecond))))
@@ -102,22 +109,25 @@ func (db *DB) updatePostgres(ctx context.Context, level sql.IsolationLevel, fn f
 	}
 }
 
-// tryPostgres says with again that the transaction lost against another one.
-func (db *DB) tryPostgres(ctx context.Context, level sql.IsolationLevel, fn func(*Tx) error) (again bool, err error) {
+// tryPostgres returns, beside the error, the one of the database: fn may have put its own
+// words in the place of it.
+func (db *DB) tryPostgres(ctx context.Context, level sql.IsolationLevel, fn func(*Tx) error) (failed, err error) {
 	sqlTx, err := db.write.BeginTx(ctx, &sql.TxOptions{Isolation: level})
 	if err != nil {
-		return false, fmt.Errorf("begin transaction: %w", err)
+		return nil, fmt.Errorf("begin transaction: %w", err)
 	}
 	// After a commit this does nothing; it is for errors and runtime.Goexit.
 	defer sqlTx.Rollback()
 	tx := &Tx{db: db, q: sqlTx}
 	if err := tx.run(fn); err != nil {
-		// fn may have put its own words in place of the statement's error.
-		return isConflict(err) || isConflict(tx.err), err
+		if tx.err == nil {
+			return err, err // perhaps of reading rows
+		}
+		return tx.err, err
 	}
 	if err := sqlTx.Commit(); err != nil {
-		return isConflict(err), fmt.Errorf("commit transaction: %w", err)
+		return err, fmt.Errorf("commit transaction: %w", err)
 	}
 	tx.runHooks()
-	return false, nil
+	return nil, nil
 }

@@ -3,6 +3,10 @@
 package storetest
 
 import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/rialto-bus/rialto/internal/store"
@@ -23,8 +27,34 @@ func Run(t *testing.T, f func(t *testing.T, db *store.DB)) {
 // not cut the power.
 func SQLite(t testing.TB) *store.DB {
 	t.Helper()
-	return open(t, store.Options{DataDir: t.TempDir(), UnsafeNoSync: true})
+	migrated, err := migratedSQLite()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "rialto.db"), migrated, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, store.Options{DataDir: dir, UnsafeNoSync: true})
 }
+
+// migratedSQLite is a fresh database's file, made once for this process.
+var migratedSQLite = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "rialto-sqlite-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	db, err := store.Open(context.Background(), store.Options{DataDir: dir, UnsafeNoSync: true})
+	if err != nil {
+		return nil, err
+	}
+	// Closing moves all of the log into the file.
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(dir, "rialto.db"))
+})
 
 // Postgres opens a fresh PostgreSQL database, or skips the test.
 func Postgres(t testing.TB) *store.DB {

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux || darwin
 
 package storetest
 
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
+	"golang.org/x/sys/unix"
 )
 
 // guard runs the server and ends it, files and all, once its standard input
@@ -40,9 +41,7 @@ func startCluster(ctx context.Context) (serverURL, missing string, err error) {
 	if err != nil {
 		return "", err.Error(), nil
 	}
-	// Not the test's own directory: a socket's path may only be 107 bytes long, and
-	// another user must get there.
-	dir, err := os.MkdirTemp("/tmp", "rialto-pg-")
+	dir, err := os.MkdirTemp(clusterParent(), "rialto-pg-")
 	if err != nil {
 		return "", "", err
 	}
@@ -68,6 +67,18 @@ func startCluster(ctx context.Context) (serverURL, missing string, err error) {
 		return "", "", fmt.Errorf("start PostgreSQL: %w\n%s", err, log)
 	}
 	return u.String(), "", nil
+}
+
+// clusterParent is where the server's files go. Not a test's own directory: a socket's path
+// may only be some 100 bytes long, and another user must get there. In memory, where
+// there's room, a database is made in 10 ms instead of 150.
+func clusterParent() string {
+	const memory, enough = "/dev/shm", 2 << 30
+	var fs unix.Statfs_t
+	if err := unix.Statfs(memory, &fs); err == nil && uint64(fs.Bavail)*uint64(fs.Bsize) >= enough {
+		return memory
+	}
+	return "/tmp"
 }
 
 // lifeline is held open until the process ends.
