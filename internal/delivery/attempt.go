@@ -1,0 +1,172 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/bus"
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/target"
+	"github.com/rialto-bus/rialto/internal/work"
+)
+
+// AWS names the two ways in which retries run out so.
+const (
+	exhaustedAttempts = "MaximumRetryAttempts"
+	exhaustedAge      = "MaximumEventAgeInSeconds"
+)
+
+const (
+	backoffBase = time.Second
+	// backoffMax makes AWS's default of 185 retries last about a day.
+	backoffMax = 8 * time.Minute
+)
+
+// attempt makes one attempt at a pair that a worker took from its lane, and
+// does what follows from how it went.
+func (d *Delivery) attempt(ctx context.Context, l *lane, p *pair) {
+	verdict := d.try(ctx, l, p)
+	switch verdict.kind {
+	case verdictDone:
+		d.conclude(ctx, p)
+	case verdictLater:
+		d.park(ctx, p, verdict.at)
+	case verdictStopped:
+		p.mu.Lock()
+		p.state = waiting // finish parks it, or the log brings it again
+		p.mu.Unlock()
+	}
+}
+
+// conclude settles a pair that is over and removes the job that the hold may
+// have made for it.
+func (d *Delivery) conclude(ctx context.Context, p *pair) {
+	p.mu.Lock()
+	jobbed := p.jobbed
+	p.mu.Unlock()
+	if jobbed {
+		err := d.DB.Update(ctx, func(tx *store.Tx) error { return d.cancelJob(ctx, tx, p) })
+		if err != nil && ctx.Err() == nil {
+			d.Logger.Warn("a finished delivery's job remains; the event will be delivered twice", "event", p.rec.ID, "error", err)
+		}
+	}
+	p.settle()
+}
+
+func (d *Delivery) cancelJob(ctx context.Context, tx *store.Tx, p *pair) error {
+	_, err := d.Work.Cancel(ctx, tx, jobQueue, p.jobKey())
+	return err
+}
+
+type verdictKind uint8
+
+const (
+	verdictDone    verdictKind = iota // delivered, dead-lettered, dropped or cancelled
+	verdictLater                      // to be tried again at a time
+	verdictStopped                    // the process is stopping: nothing is known
+)
+
+type verdict struct {
+	kind verdictKind
+	at   time.Time
+}
+
+// try makes one attempt, or the next step after the last.
+func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
+	if p.failure != nil && !p.failure.Retryable {
+		return d.giveUp(ctx, p, "")
+	}
+	if p.exhausted() {
+		return d.giveUp(ctx, p, exhaustedAttempts)
+	}
+	now := d.Now()
+	deadline := p.rec.Accepted.Add(p.sub.Target.RetryPolicy.MaximumEventAge)
+	if !now.Before(deadline) {
+		return d.giveUp(ctx, p, exhaustedAge)
+	}
+	p.tries++
+	d.counters.attempts.Add(1)
+	err := d.Targets.Invoke(ctx, p.attempt())
+	if err == nil {
+		l.succeeded()
+		d.counters.delivered.Add(1)
+		return verdict{kind: verdictDone}
+	}
+	if ctx.Err() != nil {
+		p.tries--
+		return verdict{kind: verdictStopped}
+	}
+	d.counters.failed.Add(1)
+	p.failure = target.AsFailure(err)
+	if !p.failure.Retryable {
+		return d.giveUp(ctx, p, "")
+	}
+	l.failed()
+	if p.exhausted() {
+		return d.giveUp(ctx, p, exhaustedAttempts)
+	}
+	wait := max(work.Backoff(p.tries, backoffBase, backoffMax, nil), p.failure.RetryAfter)
+	return verdict{kind: verdictLater, at: earlier(now.Add(wait), deadline)}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// exhausted reports whether the attempts are used up: the first is no retry.
+func (p *pair) exhausted() bool {
+	return p.tries > p.sub.Target.RetryPolicy.MaximumRetryAttempts
+}
+
+func (p *pair) attempt() target.Attempt {
+	return target.Attempt{Subscription: p.sub, Record: &p.rec, Body: p.rec.JSON}
+}
+
+// giveUp sends the pair to its dead-letter queue. AWS: without one the event is
+// dropped; and so it is once a dead-letter queue could not be written for as
+// long as an event may live, since nobody can read what is kept longer.
+func (d *Delivery) giveUp(ctx context.Context, p *pair, exhausted string) verdict {
+	reason := p.reason(exhausted)
+	log := d.Logger.With("event", p.rec.ID, "rule", p.sub.RuleARN, "target", p.sub.Target.ARN, "code", reason.Code, "message", reason.Message)
+	if p.sub.Target.DeadLetterARN == "" {
+		d.counters.dropped.Add(1)
+		log.Warn("an event was given up; the target has no dead-letter queue")
+		return verdict{kind: verdictDone}
+	}
+	err := d.Targets.DeadLetter(ctx, p.attempt(), reason)
+	if err == nil {
+		d.counters.deadLettered.Add(1)
+		return verdict{kind: verdictDone}
+	}
+	if ctx.Err() != nil {
+		return verdict{kind: verdictStopped}
+	}
+	d.counters.deadLetterFailed.Add(1)
+	p.deadLetterTries++
+	if d.Now().Sub(p.rec.Accepted) > p.sub.Target.RetryPolicy.MaximumEventAge+bus.DefaultMaximumEventAge {
+		d.counters.dropped.Add(1)
+		log.Error("an event was lost: its dead-letter queue could not be written", "queue", p.sub.Target.DeadLetterARN, "error", err)
+		return verdict{kind: verdictDone}
+	}
+	return verdict{kind: verdictLater, at: d.Now().Add(work.Backoff(p.deadLetterTries, backoffBase, backoffMax, nil))}
+}
+
+// reason is what the dead letter says. AWS: the retry attributes are there only
+// when retries ran out.
+func (p *pair) reason(exhausted string) target.DeadLetterReason {
+	r := target.DeadLetterReason{
+		Code:      target.CodeUnknown,
+		Message:   "The event reached its maximum age before it could be delivered.",
+		Exhausted: exhausted,
+	}
+	if p.failure != nil {
+		r.Code, r.Message = p.failure.Code, p.failure.Message
+	}
+	if exhausted != "" {
+		r.RetryAttempts = max(p.tries-1, 0)
+	}
+	return r
+}

@@ -1,0 +1,239 @@
+// Package delivery carries events from the log to the targets of the rules
+// that they match. Its router reads the log once for all subscriptions; each
+// subscription has a lane in process; what cannot be delivered at once is
+// parked as a job or left for the lane's own catch-up reader, so that one slow
+// target costs its neighbours nothing and the hot path writes nothing.
+//
+// It does not decide what matches (package bus) nor how a target is called
+// (package target). It delivers at least once, in no promised order.
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/bus"
+	"github.com/rialto-bus/rialto/internal/event"
+	"github.com/rialto-bus/rialto/internal/eventlog"
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/target"
+	"github.com/rialto-bus/rialto/internal/work"
+)
+
+// Hold is how long a batch of the log may stay unacknowledged: by then each of
+// its deliveries is done, parked, or left to a catch-up reader.
+const Hold = time.Second
+
+// routerLease names the lease under which one node of a cluster routes.
+const routerLease = "delivery.router"
+
+// Buses is what delivery needs of the bus.
+type Buses interface {
+	// WaitVersion returns once the rules of the bus are at least at the version.
+	WaitVersion(ctx context.Context, ref event.BusRef, version uint64) error
+	// Match appends the subscriptions that the record goes to.
+	Match(rec *event.Record, dst []*bus.Subscription) ([]*bus.Subscription, error)
+	// Subscription returns the current form of a subscription,
+	// bus.ErrNoSubscription once its rule or target is gone.
+	Subscription(ctx context.Context, id int64) (*bus.Subscription, error)
+	// OnRemoved registers what is called after a subscription was removed.
+	OnRemoved(func(id int64))
+}
+
+// Targets makes attempts; a *target.Targets.
+type Targets interface {
+	Invoke(ctx context.Context, a target.Attempt) error
+	DeadLetter(ctx context.Context, a target.Attempt, reason target.DeadLetterReason) error
+	// Wait returns when the target's rate limit allows one more attempt.
+	Wait(ctx context.Context, sub *bus.Subscription) error
+}
+
+// Options are what a Delivery is made of. All but Observe are required.
+type Options struct {
+	DB      *store.DB
+	Log     *eventlog.Log
+	Buses   Buses
+	Targets Targets
+	Work    *work.Runner
+	// Node names this process among the nodes of a cluster.
+	Node   string
+	Logger *slog.Logger
+	// Now is the clock that ages are measured by.
+	Now func() time.Time
+	// Observe, if set, is told of each event handed to a lane, with its record:
+	// the end of the way from PutEvents that performance is measured on.
+	Observe func(rec *event.Record)
+}
+
+// Delivery delivers events. Use New, then Run.
+type Delivery struct {
+	Options
+	store    deliveryStore
+	counters counters
+
+	mu    sync.Mutex
+	lanes map[int64]*lane
+
+	holds   holdList
+	wg      sync.WaitGroup // lanes' workers and catch-up readers
+	cleanup chan int64     // subscriptions removed, whose rows and jobs are to go
+}
+
+// counters count since start.
+type counters struct {
+	routed, matched, attempts, delivered, failed, parked, deadLettered, deadLetterFailed, dropped, cancelled, diverted atomic.Int64
+}
+
+// Stats are counts since the process started.
+type Stats struct {
+	// Routed counts events read from the log, Matched pairs of event and
+	// subscription.
+	Routed, Matched int64
+	// Attempts counts tries, Delivered those that succeeded, Failed those that
+	// did not.
+	Attempts, Delivered, Failed int64
+	// Parked counts deliveries put aside as jobs, Diverted lanes that left the
+	// shared path.
+	Parked, Diverted int64
+	// DeadLettered counts deliveries given up into a dead-letter queue,
+	// DeadLetterFailed failed tries to write there, Dropped deliveries given up
+	// with no queue to go to, Cancelled those whose rule or target was deleted.
+	DeadLettered, DeadLetterFailed, Dropped, Cancelled int64
+}
+
+// New returns a Delivery that Run starts.
+func New(o Options) *Delivery {
+	d := &Delivery{
+		Options: o,
+		store:   deliveryStore{o.DB},
+		lanes:   make(map[int64]*lane),
+		cleanup: make(chan int64, 1024),
+	}
+	d.holds.wake = make(chan struct{}, 1)
+	o.Work.Handle(jobQueue, work.QueueOptions{Concurrency: 64, LeaseFor: time.Minute}, d.runJob)
+	return d
+}
+
+// Stats returns the counts since the process started.
+func (d *Delivery) Stats() Stats {
+	c := &d.counters
+	return Stats{
+		Routed: c.routed.Load(), Matched: c.matched.Load(), Attempts: c.attempts.Load(),
+		Delivered: c.delivered.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(),
+		Diverted: c.diverted.Load(), DeadLettered: c.deadLettered.Load(),
+		DeadLetterFailed: c.deadLetterFailed.Load(), Dropped: c.dropped.Load(), Cancelled: c.cancelled.Load(),
+	}
+}
+
+// Run routes and delivers until ctx ends, while this node holds the lease to
+// do so. On return no attempt is under way and everything unfinished is parked
+// or still unacknowledged in the log.
+func (d *Delivery) Run(ctx context.Context) error {
+	d.Buses.OnRemoved(func(id int64) { d.removed(id) })
+	return d.DB.RunLeased(ctx, routerLease, d.Node, d.run)
+}
+
+// run is one tenure of the router's lease.
+func (d *Delivery) run(ctx context.Context) error {
+	if err := d.loadCatchUps(ctx); err != nil {
+		return err
+	}
+	attempts, stopAttempts := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAttempts()
+
+	var own sync.WaitGroup
+	own.Go(func() { d.watchHolds(attempts) })
+	own.Go(func() { d.cleanUp(ctx) })
+	d.startCatchUps(ctx, attempts)
+
+	err := d.Log.Consume(ctx, func(b *eventlog.Batch) { d.route(ctx, attempts, b) })
+	d.finish()
+	stopAttempts()
+	own.Wait()
+	d.wg.Wait()
+	d.forgetLanes()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// finish gives what is under way the time of one attempt, then parks the rest.
+func (d *Delivery) finish() {
+	ctx, cancel := context.WithTimeout(context.Background(), target.Timeout)
+	defer cancel()
+	d.holds.drain(ctx)
+	d.parkOverdue(ctx, d.holds.all())
+}
+
+func (d *Delivery) forgetLanes() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.lanes)
+}
+
+// lane returns the subscription's lane, made at its first event.
+func (d *Delivery) lane(sub *bus.Subscription) *lane {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l, ok := d.lanes[sub.ID]
+	if !ok {
+		l = newLane(d, sub)
+		d.lanes[sub.ID] = l
+	}
+	return l
+}
+
+func (d *Delivery) removed(id int64) {
+	d.mu.Lock()
+	l := d.lanes[id]
+	delete(d.lanes, id)
+	d.mu.Unlock()
+	if l != nil {
+		l.remove()
+	}
+	select {
+	case d.cleanup <- id:
+	default: // loadCatchUps and runJob find what a full channel leaves behind
+	}
+}
+
+// cleanUp deletes the row and the jobs of removed subscriptions.
+func (d *Delivery) cleanUp(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case id := <-d.cleanup:
+			if err := d.cancelWaiting(ctx, id); err != nil && ctx.Err() == nil {
+				d.Logger.Error("waiting deliveries of a removed target were not cancelled", "subscription", id, "error", err)
+			}
+		}
+	}
+}
+
+func (d *Delivery) cancelWaiting(ctx context.Context, id int64) error {
+	err := d.DB.Update(ctx, func(tx *store.Tx) error { return d.store.deleteCatchUp(ctx, tx, id) })
+	for n := jobChunk; err == nil && n == jobChunk; {
+		err = d.DB.Update(ctx, func(tx *store.Tx) (err error) {
+			n, err = d.Work.CancelPrefix(ctx, tx, jobQueue, jobPrefix(id), jobChunk)
+			return err
+		})
+		d.counters.cancelled.Add(int64(n))
+	}
+	return err
+}
+
+// KeepFrom returns the first sequence that a catch-up reader still needs, false
+// if none reads: the log's trimmer keeps what lies above.
+func (d *Delivery) KeepFrom(ctx context.Context) (uint64, bool, error) {
+	seq, ok, err := d.store.firstNeeded(ctx)
+	if err != nil {
+		return 0, false, fmt.Errorf("find what catch-up readers need of the log: %w", err)
+	}
+	return seq, ok, nil
+}

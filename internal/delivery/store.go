@@ -1,0 +1,73 @@
+package delivery
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+// deliveryStore keeps where the subscriptions off the shared path read.
+type deliveryStore struct{ db *store.DB }
+
+// catchUpRow is a row of the table catch_up.
+type catchUpRow struct {
+	subscription int64
+	from         cursor
+	revision     int64
+	snapshot     []byte // the subscription as JSON
+}
+
+func (s deliveryStore) putCatchUp(ctx context.Context, tx *store.Tx, r catchUpRow, now time.Time) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO catch_up (subscription_id, first_sequence, first_index, revision, snapshot, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (subscription_id) DO UPDATE SET
+			first_sequence = excluded.first_sequence, first_index = excluded.first_index,
+			revision = excluded.revision, snapshot = excluded.snapshot`,
+		r.subscription, int64(r.from.Sequence), r.from.Index, r.revision, string(r.snapshot), now.UnixMilli())
+	if err != nil {
+		return fmt.Errorf("store where subscription %d reads: %w", r.subscription, err)
+	}
+	return nil
+}
+
+func (s deliveryStore) deleteCatchUp(ctx context.Context, tx *store.Tx, subscription int64) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM catch_up WHERE subscription_id = $1`, subscription); err != nil {
+		return fmt.Errorf("delete where subscription %d reads: %w", subscription, err)
+	}
+	return nil
+}
+
+func (s deliveryStore) catchUps(ctx context.Context) ([]catchUpRow, error) {
+	rows, err := s.db.Query(ctx, `
+		SELECT subscription_id, first_sequence, first_index, revision, snapshot
+		FROM catch_up ORDER BY subscription_id`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []catchUpRow
+	for rows.Next() {
+		var r catchUpRow
+		var sequence int64
+		var snapshot string
+		if err := rows.Scan(&r.subscription, &sequence, &r.from.Index, &r.revision, &snapshot); err != nil {
+			return nil, err
+		}
+		r.from.Sequence, r.snapshot = uint64(sequence), []byte(snapshot)
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+// firstNeeded returns the lowest sequence that any row names.
+func (s deliveryStore) firstNeeded(ctx context.Context) (uint64, bool, error) {
+	var first sql.NullInt64
+	if err := s.db.QueryRow(ctx, `SELECT MIN(first_sequence) FROM catch_up`).Scan(&first); err != nil {
+		return 0, false, err
+	}
+	return uint64(first.Int64), first.Valid, nil
+}

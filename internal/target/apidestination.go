@@ -1,0 +1,276 @@
+package target
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/rialto-bus/rialto/internal/awsapi"
+	"github.com/rialto-bus/rialto/internal/bus"
+)
+
+// HTTP makes outgoing calls; the guarded client.
+type HTTP interface {
+	Do(req *http.Request) (*http.Response, error)
+}
+
+// maxQuotedAnswer is how much of a target's answer a failure's message quotes,
+// in bytes.
+const maxQuotedAnswer = 512
+
+// callAPIDestination makes one call to an HTTP endpoint through its connection.
+func (t *Targets) callAPIDestination(ctx context.Context, a Attempt) error {
+	inv, err := t.buses.Invocation(ctx, a.Subscription.Target.ARN)
+	if err != nil {
+		return destinationFailure(err)
+	}
+	req, err := apiDestinationRequest(ctx, inv, a)
+	if err != nil {
+		return &Failure{Code: CodeInvalidParameter, Message: err.Error()}
+	}
+	token, err := t.authorize(ctx, req, inv)
+	if err != nil {
+		return err
+	}
+	resp, err := t.http.Do(req)
+	if err != nil {
+		return callFailure(err)
+	}
+	defer resp.Body.Close()
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxQuotedAnswer)) // only quoted
+	if resp.StatusCode/100 == 2 {
+		return nil
+	}
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusProxyAuthRequired {
+		t.tokens.forget(inv.Credentials.ConnectionARN, token)
+	}
+	return answerFailure(resp, answer, time.Now())
+}
+
+// destinationFailure is for a destination that cannot be read. AWS: a missing
+// resource is final.
+func destinationFailure(err error) error {
+	var refused *awsapi.Error
+	if !errors.As(err, &refused) {
+		return AsFailure(fmt.Errorf("read the API destination: %w", err))
+	}
+	if refused.Code == "ResourceNotFoundException" {
+		return &Failure{Code: CodeNoResource, Message: refused.Message}
+	}
+	// The connection may be mended meanwhile.
+	return &Failure{Code: CodeNoPermissions, Message: refused.Message, Retryable: true}
+}
+
+// answerFailure tells an endpoint's refusals apart. AWS: 401, 407, 409, 429 and
+// 5xx are tried again, other answers are final; a negative Retry-After ends the
+// retries.
+func answerFailure(resp *http.Response, answer []byte, now time.Time) *Failure {
+	f := &Failure{
+		Code: CodeErrorFromTarget, Status: resp.StatusCode,
+		Message: fmt.Sprintf("The API destination answered HTTP status code %d: %s", resp.StatusCode, strings.ToValidUTF8(string(answer), "�")),
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusConflict, http.StatusTooManyRequests:
+		f.Retryable = true
+	default:
+		f.Retryable = resp.StatusCode >= http.StatusInternalServerError
+	}
+	if resp.StatusCode == http.StatusTooManyRequests {
+		f.Code = CodeThrottling
+	}
+	if after, ok := retryAfter(resp.Header.Get("Retry-After"), now); ok && f.Retryable {
+		f.RetryAfter = after
+		f.Retryable = after >= 0
+	}
+	return f
+}
+
+// retryAfter reads seconds or an HTTP date. A date that has passed is no wait;
+// only a negative number of seconds is negative.
+func retryAfter(value string, now time.Time) (time.Duration, bool) {
+	if value == "" {
+		return 0, false
+	}
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		return time.Duration(seconds) * time.Second, true
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(now), 0), true
+	}
+	return 0, false
+}
+
+// apiDestinationRequest builds the request without its authorization.
+func apiDestinationRequest(ctx context.Context, inv *bus.Invocation, a Attempt) (*http.Request, error) {
+	extra := inv.Credentials.Invocation
+	if extra == nil {
+		extra = &bus.ConnectionParameters{}
+	}
+	params := a.Subscription.Target.HTTPParameters
+	if params == nil {
+		params = &bus.HTTPParameters{}
+	}
+	endpoint, err := endpointURL(inv.Endpoint, params, extra)
+	if err != nil {
+		return nil, err
+	}
+	body, err := mergeBody(a.Body, extra.Body)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, inv.Method, endpoint, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("the API destination's endpoint cannot be called: %w", err)
+	}
+	setHeaders(req, params, extra)
+	return req, nil
+}
+
+// endpointURL fills the asterisks of the path from left to right and adds the
+// query parameters. AWS: the connection's win over the target's.
+func endpointURL(endpoint string, params *bus.HTTPParameters, extra *bus.ConnectionParameters) (string, error) {
+	if !strings.Contains(endpoint, "://") {
+		endpoint = "https://" + endpoint
+	}
+	for _, value := range params.Path {
+		endpoint = strings.Replace(endpoint, "*", url.PathEscape(value), 1)
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "", fmt.Errorf("the API destination's endpoint %q is not a URL", endpoint)
+	}
+	if len(params.Query) == 0 && len(extra.Query) == 0 {
+		return u.String(), nil
+	}
+	query := u.Query()
+	for key, value := range params.Query {
+		query.Set(key, value)
+	}
+	for _, p := range extra.Query {
+		query.Set(p.Key, p.Value)
+	}
+	u.RawQuery = query.Encode()
+	return u.String(), nil
+}
+
+// mergeBody adds the connection's body parameters to a JSON object. A body that
+// is none has no place for them and stays as it is.
+func mergeBody(body []byte, extra []bus.Parameter) ([]byte, error) {
+	trimmed := bytes.TrimSpace(body)
+	if len(extra) == 0 || len(trimmed) < 2 || trimmed[0] != '{' {
+		return body, nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(trimmed, &fields); err != nil {
+		return nil, fmt.Errorf("the body is not a JSON object to which the connection's parameters can be added: %w", err)
+	}
+	for _, p := range extra {
+		value, err := json.Marshal(p.Value)
+		if err != nil {
+			return nil, err
+		}
+		fields[p.Key] = value
+	}
+	return json.Marshal(fields)
+}
+
+// keptHeaders are the ones that AWS strips if a user supplies them.
+var keptHeaders = map[string]bool{
+	"A-Im": true, "Accept-Charset": true, "Accept-Datetime": true, "Accept-Encoding": true, "Cache-Control": true,
+	"Connection": true, "Content-Encoding": true, "Content-Length": true, "Content-Md5": true, "Date": true,
+	"Expect": true, "Forwarded": true, "From": true, "Host": true, "Http2-Settings": true, "If-Match": true,
+	"If-Modified-Since": true, "If-None-Match": true, "If-Range": true, "If-Unmodified-Since": true,
+	"Max-Forwards": true, "Origin": true, "Pragma": true, "Proxy-Authorization": true, "Range": true, "Referer": true,
+	"Te": true, "Trailer": true, "Transfer-Encoding": true, "User-Agent": true, "Upgrade": true, "Via": true, "Warning": true,
+}
+
+// setHeaders sets AWS's fixed headers and the user's: the connection's win over
+// the target's.
+func setHeaders(req *http.Request, params *bus.HTTPParameters, extra *bus.ConnectionParameters) {
+	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	for key, value := range params.Headers {
+		setHeader(req, key, value)
+	}
+	for _, p := range extra.Headers {
+		setHeader(req, p.Key, p.Value)
+	}
+	req.Header.Set("User-Agent", "Amazon/EventBridge/ApiDestinations")
+	req.Header.Set("Range", "bytes=0-1048575")
+	req.Header.Set("Accept-Encoding", "gzip,deflate")
+	req.Close = true // AWS: Connection: close
+}
+
+func setHeader(req *http.Request, key, value string) {
+	if !keptHeaders[http.CanonicalHeaderKey(key)] {
+		req.Header.Set(key, value)
+	}
+}
+
+// authorize adds the connection's authorization, which comes last and wins. For
+// OAuth it returns the token that it used.
+func (t *Targets) authorize(ctx context.Context, req *http.Request, inv *bus.Invocation) (token string, err error) {
+	c := inv.Credentials
+	switch c.Type {
+	case bus.AuthBasic:
+		userinfo := c.Basic.Username + ":" + c.Basic.Password
+		req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(userinfo)))
+	case bus.AuthAPIKey:
+		req.Header.Set(c.APIKey.Name, c.APIKey.Value)
+	case bus.AuthOAuth:
+		if token, err = t.tokens.get(ctx, c); err != nil {
+			return "", err
+		}
+		req.Header.Set("Authorization", token)
+	}
+	return token, nil
+}
+
+// Wait returns when the target's rate limit allows one more attempt. AWS:
+// invocations above the rate wait and are not counted as attempts.
+func (t *Targets) Wait(ctx context.Context, sub *bus.Subscription) error {
+	if sub.Target.Kind != bus.KindAPIDestination {
+		return ctx.Err()
+	}
+	inv, err := t.buses.Invocation(ctx, sub.Target.ARN)
+	if err != nil {
+		return ctx.Err() // the attempt says what is wrong with the destination
+	}
+	return t.limits.get(inv.ARN, inv.RateLimit).Wait(ctx)
+}
+
+// limits are the rate limiters of API destinations, shared by all rules that
+// send to one.
+type limits struct {
+	mu    sync.Mutex
+	byARN map[string]*rate.Limiter
+}
+
+func (l *limits) get(arn string, perSecond int) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limiter, ok := l.byARN[arn]
+	if !ok {
+		limiter = rate.NewLimiter(rate.Limit(perSecond), burst(perSecond))
+		l.byARN[arn] = limiter
+	}
+	if limiter.Limit() != rate.Limit(perSecond) {
+		limiter.SetLimit(rate.Limit(perSecond))
+		limiter.SetBurst(burst(perSecond))
+	}
+	return limiter
+}
+
+// burst is what may go at once: a tenth of a second's worth.
+func burst(perSecond int) int { return max(1, perSecond/10) }

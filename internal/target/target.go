@@ -1,0 +1,134 @@
+// Package target invokes the targets of rules: one file for each kind, and the
+// guarded HTTP client through which every call to a user's address goes. It
+// makes one attempt and says how it failed.
+//
+// It does not retry, queue or dead-letter: package delivery does, by what the
+// Failure says.
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
+	"github.com/rialto-bus/rialto/internal/bus"
+	"github.com/rialto-bus/rialto/internal/event"
+)
+
+// Timeout is how long one attempt may take. AWS: 5 seconds for API
+// destinations.
+const Timeout = 5 * time.Second
+
+// Attempt is one try to hand one event to one target.
+type Attempt struct {
+	Subscription *bus.Subscription
+	Record       *event.Record
+	// Body is what the target gets: the event, or what its input makes of it.
+	Body []byte
+}
+
+// Buses is what targets need of the bus: connections and forwarding.
+type Buses interface {
+	// Invocation returns where and how to call an API destination, with the
+	// current credentials.
+	Invocation(ctx context.Context, apiDestinationARN string) (*bus.Invocation, error)
+	// ConnectionAuthorized and ConnectionFailed note how a token request of a
+	// connection went.
+	ConnectionAuthorized(ctx context.Context, connectionARN string, version int64) error
+	ConnectionFailed(ctx context.Context, connectionARN string, version int64, reason string, rejected bool) error
+	// Forward puts the event on another bus.
+	Forward(ctx context.Context, rec *event.Record, from *bus.Subscription, to event.BusRef) error
+}
+
+// Targets invokes targets of every kind. Use New.
+type Targets struct {
+	queues sqs.Service
+	buses  Buses
+	http   HTTP
+	tokens *tokens
+	limits limits
+	logger *slog.Logger
+}
+
+// New returns the invoker of all kinds of targets. Queues is the box's queue
+// service; http is the guarded client.
+func New(queues sqs.Service, buses Buses, http HTTP, logger *slog.Logger) *Targets {
+	return &Targets{queues: queues, buses: buses, http: http, tokens: newTokens(http, buses), limits: limits{byARN: make(map[string]*rate.Limiter)}, logger: logger}
+}
+
+// Invoke makes one attempt and returns nil when the target took the event. Any
+// error is a *Failure, or the context's own when that ended first.
+func (t *Targets) Invoke(ctx context.Context, a Attempt) error {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	switch a.Subscription.Target.Kind {
+	case bus.KindQueue:
+		return t.sendToQueue(ctx, a)
+	case bus.KindAPIDestination:
+		return t.callAPIDestination(ctx, a)
+	case bus.KindBus:
+		return t.forward(ctx, a)
+	}
+	return &Failure{Code: CodeInvalidParameter, Message: fmt.Sprintf("Targets of kind %v are not served.", a.Subscription.Target.Kind)}
+}
+
+// Failure says why an attempt failed and whether another may help.
+type Failure struct {
+	// Code is one of AWS's ERROR_CODE values.
+	Code string
+	// Message is for people; AWS: it quotes the target's own answer.
+	Message string
+	// Retryable says that a later attempt may succeed.
+	Retryable bool
+	// RetryAfter is how long the target asked to be left alone; zero if it did
+	// not ask.
+	RetryAfter time.Duration
+	// Status is the HTTP status of the target's answer, 0 without one.
+	Status int
+}
+
+// Error returns the code and the message.
+func (f *Failure) Error() string { return f.Code + ": " + f.Message }
+
+// AWS's values of ERROR_CODE that Rialto gives.
+const (
+	CodeConnectionFailure    = "CONNECTION_FAILURE"
+	CodeCrossAccountFailed   = "CROSS_ACCOUNT_INGESTION_FAILED"
+	CodeErrorFromTarget      = "ERROR_FROM_TARGET"
+	CodeInternalError        = "INTERNAL_ERROR"
+	CodeInvalidParameter     = "INVALID_PARAMETER"
+	CodeNoPermissions        = "NO_PERMISSIONS"
+	CodeNoResource           = "NO_RESOURCE"
+	CodeSDKClientError       = "SDK_CLIENT_ERROR"
+	CodeThrottling           = "THROTTLING"
+	CodeTimeout              = "TIMEOUT"
+	CodeThirdAccountHop      = "THIRD_ACCOUNT_HOP_DETECTED"
+	CodeThirdRegionHop       = "THIRD_REGION_HOP_DETECTED"
+	CodeTransientAssumeRole  = "TRANSIENT_ASSUME_ROLE"
+	CodeUnknown              = "UNKNOWN"
+	CodeFailedToAssumeRole   = "FAILED_TO_ASSUME_ROLE"
+	CodeResourceLimit        = "RESOURCE_LIMIT_EXCEEDED"
+	CodeCrossRegionFailed    = "CROSS_REGION_INGESTION_FAILED"
+	CodeInvalidJSON          = "INVALID_JSON"
+	CodeRequestRejected      = "EVENTS_IN_BATCH_REQUEST_REJECTED"
+	CodeResourceExists       = "RESOURCE_ALREADY_EXISTS"
+	CodeModificationConflict = "RESOURCE_MODIFICATION_COLLISION"
+)
+
+// AsFailure returns err as a *Failure: a failure we have no word for is
+// retryable, since an event must not be lost to our own fault.
+func AsFailure(err error) *Failure {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &Failure{Code: CodeTimeout, Message: fmt.Sprintf("The target did not answer within %s.", Timeout), Retryable: true}
+	}
+	return &Failure{Code: CodeInternalError, Message: err.Error(), Retryable: true}
+}
