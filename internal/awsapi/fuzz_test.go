@@ -67,10 +67,9 @@ func FuzzDecodeJSON(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		in := new(everything)
-		if err := DecodeJSON(everythingShape, body, in); err != nil {
-			if _, ok := err.(*Error); !ok {
-				t.Fatalf("%T: %v", err, err)
-			}
+		err := DecodeJSON(everythingShape, body, in)
+		checkAgainstStandard(t, body, err)
+		if err != nil {
 			return
 		}
 		_ = fuzzAPI.Validate(JSON, everythingShape, in)
@@ -89,6 +88,24 @@ func FuzzDecodeJSON(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkAgainstStandard compares what is JSON and what is not with encoding/json.
+// A value of the wrong type may be reported before the syntax error behind it.
+func checkAgainstStandard(t *testing.T, body []byte, err error) {
+	t.Helper()
+	if err == nil {
+		if len(strings.TrimSpace(string(body))) > 0 && !json.Valid(body) {
+			t.Fatalf("accepted %q", body)
+		}
+		return
+	}
+	if _, ok := err.(*Error); !ok {
+		t.Fatalf("%T: %v", err, err)
+	}
+	if err == error(errNotJSON) && json.Valid(body) {
+		t.Fatalf("refused %q", body)
+	}
 }
 
 func FuzzDecodeQuery(f *testing.F) {

@@ -3,28 +3,21 @@ package awsapi
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"math"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf16"
-	"unicode/utf8"
 )
 
 // DecodeJSON decodes the body of a JSON request into the struct that in points
 // to, whose fields are in the order of the shape's members. Unknown members are
 // ignored and null is the same as absent, as in AWS. A value of the wrong type
-// gives a SerializationException.
+// gives a SerializationException, a null in a list a ValidationException.
 func DecodeJSON(shape *Shape, body []byte, in any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}
-	if !json.Valid(body) {
-		return serialization("The request body is not valid JSON.")
-	}
-	d := &jsonDecoder{data: body}
+	d := &jsonDecoder{scanner: scanner{data: body}}
 	if d.peek() != '{' {
 		return serialization("The request body must be a JSON object.")
 	}
@@ -32,7 +25,14 @@ func DecodeJSON(shape *Shape, body []byte, in any) error {
 	if null, ok := err.(*nullItem); ok {
 		return ValidationException("1 validation error detected: Value null at '%s' failed to satisfy constraint: %s", null.path, notNull)
 	}
+	if err == nil && !d.end() {
+		return errNotJSON
+	}
 	return err
+}
+
+func serialization(message string) *Error {
+	return Errorf("SerializationException", "%s", message)
 }
 
 // nullItem is the null in a list at path, which grows on the way out.
@@ -48,80 +48,23 @@ func within(err error, outer string) error {
 	return err
 }
 
-func serialization(message string) *Error {
-	return Errorf("SerializationException", "%s", message)
-}
-
-// jsonDecoder walks JSON that is known to be valid.
-type jsonDecoder struct {
-	data []byte
-	pos  int
-}
-
-// peek moves to the next token and returns its first byte.
-func (d *jsonDecoder) peek() byte {
-	for {
-		switch c := d.data[d.pos]; c {
-		case ' ', '\t', '\r', '\n':
-			d.pos++
-		default:
-			return c
-		}
-	}
-}
-
-// object calls each with every key of the object that comes next, at its value.
-func (d *jsonDecoder) object(each func(key []byte) error) error {
-	d.peek()
-	d.pos++
-	for {
-		switch d.peek() {
-		case '}':
-			d.pos++
-			return nil
-		case ',':
-			d.pos++
-		}
-		d.peek()
-		key := d.text()
-		d.peek() // the colon
-		d.pos++
-		if err := each(key); err != nil {
-			return err
-		}
-	}
-}
-
-// array calls each at every item of the list that comes next.
-func (d *jsonDecoder) array(each func(i int) error) error {
-	d.peek()
-	d.pos++
-	for i := 0; ; i++ {
-		switch d.peek() {
-		case ']':
-			d.pos++
-			return nil
-		case ',':
-			d.pos++
-		}
-		if err := each(i); err != nil {
-			return err
-		}
-	}
-}
+// jsonDecoder fills Go values from JSON as shapes say.
+type jsonDecoder struct{ scanner }
 
 func (d *jsonDecoder) structure(shape *Shape, into reflect.Value) error {
-	if err := d.expect('{', "a structure"); err != nil {
-		return err
+	if d.peek() != '{' {
+		return d.mismatch("a structure")
 	}
 	return d.object(func(key []byte) error {
 		i, ok := shape.member(key)
 		if !ok || d.peek() == 'n' {
-			d.skip()
-			return nil
+			return d.skip()
 		}
 		member := &shape.Members[i]
-		return within(d.value(member.Shape, into.Field(i)), lowerFirst(member.Name))
+		if err := d.value(member.Shape, into.Field(i)); err != nil {
+			return within(err, lowerFirst(member.Name))
+		}
+		return nil
 	})
 }
 
@@ -146,84 +89,92 @@ func (d *jsonDecoder) value(shape *Shape, into reflect.Value) error {
 }
 
 func (d *jsonDecoder) list(shape *Shape, into reflect.Value) error {
-	if err := d.expect('[', "a list"); err != nil {
-		return err
+	if d.peek() != '[' {
+		return d.mismatch("a list")
 	}
-	list := reflect.MakeSlice(into.Type(), 0, 4)
-	item := reflect.New(into.Type().Elem()).Elem()
-	err := d.array(func(i int) error {
+	into.Set(reflect.MakeSlice(into.Type(), 0, 4))
+	return d.array(func(i int) error {
 		if d.peek() == 'n' {
 			return &nullItem{path: strconv.Itoa(i+1) + ".member"}
 		}
-		item.SetZero()
-		if err := d.value(shape.Elem, item); err != nil {
+		into.Grow(1)
+		into.SetLen(i + 1)
+		into.Index(i).SetZero()
+		if err := d.value(shape.Elem, into.Index(i)); err != nil {
 			return within(err, strconv.Itoa(i+1)+".member")
 		}
-		list = reflect.Append(list, item)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	into.Set(list)
-	return nil
 }
 
 func (d *jsonDecoder) mapping(shape *Shape, into reflect.Value) error {
-	if err := d.expect('{', "a map"); err != nil {
-		return err
+	if d.peek() != '{' {
+		return d.mismatch("a map")
 	}
-	entries := reflect.MakeMap(into.Type())
+	into.Set(reflect.MakeMap(into.Type()))
 	item := reflect.New(into.Type().Elem()).Elem()
-	err := d.object(func(key []byte) error {
-		name := string(key)
+	return d.object(func(key []byte) error {
 		if d.peek() == 'n' {
-			d.skip()
-			return nil
+			return d.skip()
 		}
+		name := string(key)
 		item.SetZero()
 		if err := d.value(shape.Elem, item); err != nil {
 			return within(err, name+".member")
 		}
-		entries.SetMapIndex(reflect.ValueOf(name), item)
+		into.SetMapIndex(reflect.ValueOf(name), item)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	into.Set(entries)
-	return nil
 }
 
 func (d *jsonDecoder) scalar(shape *Shape, into reflect.Value) error {
-	start := d.peek()
 	switch shape.Kind {
-	case String:
-		if start != '"' {
-			return d.mismatch("a String")
-		}
-		into.SetString(string(d.text()))
-	case Blob:
-		if start != '"' {
-			return d.mismatch("a Blob")
-		}
-		raw, err := base64.StdEncoding.DecodeString(string(d.text()))
-		if err != nil {
-			return serialization("A blob is not valid base64.")
-		}
-		into.SetBytes(raw)
+	case String, Blob:
+		return d.text(shape.Kind, into)
 	case Boolean:
-		if start != 't' && start != 'f' {
-			return d.mismatch("a Boolean")
-		}
-		into.SetBool(start == 't')
-		d.skip()
+		return d.boolean(into)
 	case Integer, Long:
 		return d.integer(shape.Kind, into)
-	case Double, Timestamp:
-		return d.float(shape.Kind, into)
 	}
+	return d.float(shape.Kind, into)
+}
+
+func (d *jsonDecoder) text(kind Kind, into reflect.Value) error {
+	if d.peek() != '"' {
+		if kind == Blob {
+			return d.mismatch("a Blob")
+		}
+		return d.mismatch("a String")
+	}
+	raw, err := d.string()
+	if err != nil {
+		return err
+	}
+	if kind == String {
+		into.SetString(string(raw))
+		return nil
+	}
+	blob, err := base64.StdEncoding.AppendDecode(nil, raw)
+	if err != nil {
+		return serialization("A blob is not valid base64.")
+	}
+	if blob == nil {
+		blob = []byte{}
+	}
+	into.SetBytes(blob)
 	return nil
+}
+
+func (d *jsonDecoder) boolean(into reflect.Value) error {
+	switch d.peek() {
+	case 't':
+		into.SetBool(true)
+		return d.literal("true")
+	case 'f':
+		into.SetBool(false)
+		return d.literal("false")
+	}
+	return d.mismatch("a Boolean")
 }
 
 func (d *jsonDecoder) integer(kind Kind, into reflect.Value) error {
@@ -234,10 +185,13 @@ func (d *jsonDecoder) integer(kind Kind, into reflect.Value) error {
 	if c := d.peek(); c != '-' && (c < '0' || c > '9') {
 		return d.mismatch(name)
 	}
-	number := string(d.skip())
-	n, err := strconv.ParseInt(number, 10, bits)
+	number, err := d.number()
 	if err != nil {
-		return serialization("The number " + number + " can not be converted to " + name)
+		return err
+	}
+	n, err := strconv.ParseInt(string(number), 10, bits)
+	if err != nil {
+		return unfit(number, name)
 	}
 	into.SetInt(n)
 	return nil
@@ -251,10 +205,13 @@ func (d *jsonDecoder) float(kind Kind, into reflect.Value) error {
 	if c := d.peek(); c != '-' && (c < '0' || c > '9') {
 		return d.mismatch(name)
 	}
-	number := string(d.skip())
-	f, err := strconv.ParseFloat(number, 64)
+	number, err := d.number()
 	if err != nil {
-		return serialization("The number " + number + " can not be converted to " + name)
+		return err
+	}
+	f, err := strconv.ParseFloat(string(number), 64)
+	if err != nil {
+		return unfit(number, name)
 	}
 	if kind == Double {
 		into.SetFloat(f)
@@ -262,10 +219,15 @@ func (d *jsonDecoder) float(kind Kind, into reflect.Value) error {
 	}
 	t, ok := fromEpoch(f)
 	if !ok {
-		return serialization("The number " + number + " can not be converted to a Timestamp")
+		return unfit(number, name)
 	}
 	into.Set(reflect.ValueOf(t))
 	return nil
+}
+
+// unfit is the error of a number that its type cannot hold.
+func unfit(number []byte, name string) error {
+	return serialization("The number " + shorten(string(number), 64) + " can not be converted to " + name)
 }
 
 // fromEpoch turns epoch seconds into a time with milliseconds; it fails outside
@@ -276,13 +238,6 @@ func fromEpoch(seconds float64) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	return time.UnixMilli(int64(math.Round(seconds * 1000))).UTC(), true
-}
-
-func (d *jsonDecoder) expect(start byte, what string) error {
-	if d.peek() != start {
-		return d.mismatch(what)
-	}
-	return nil
 }
 
 // mismatch words the error of a value of the wrong type as AWS does.
@@ -298,102 +253,8 @@ func (d *jsonDecoder) mismatch(want string) error {
 		return serialization("TRUE_VALUE can not be converted to " + want)
 	case 'f':
 		return serialization("FALSE_VALUE can not be converted to " + want)
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return serialization("NUMBER_VALUE can not be converted to " + want)
 	}
-	return serialization("NUMBER_VALUE can not be converted to " + want)
-}
-
-// skip passes over one value and returns its text.
-func (d *jsonDecoder) skip() []byte {
-	c := d.peek()
-	start, depth := d.pos, 0
-	for {
-		switch c = d.data[d.pos]; c {
-		case '"':
-			d.passString()
-		case '{', '[':
-			depth++
-			d.pos++
-		case '}', ']':
-			depth--
-			d.pos++
-		case ',', ':', ' ', '\t', '\r', '\n':
-			d.pos++
-		default:
-			for d.pos < len(d.data) && !strings.ContainsRune(",:]} \t\r\n", rune(d.data[d.pos])) {
-				d.pos++
-			}
-		}
-		if depth == 0 {
-			return d.data[start:d.pos]
-		}
-	}
-}
-
-// passString moves behind the string that starts here and reports whether it
-// holds an escape.
-func (d *jsonDecoder) passString() (escaped bool) {
-	for d.pos++; ; d.pos++ {
-		switch d.data[d.pos] {
-		case '"':
-			d.pos++
-			return escaped
-		case '\\':
-			escaped = true
-			d.pos++
-		}
-	}
-}
-
-// text decodes the string that starts here. What it returns is valid UTF-8 and
-// may share the body's memory.
-func (d *jsonDecoder) text() []byte {
-	start := d.pos + 1
-	escaped := d.passString()
-	raw := d.data[start : d.pos-1]
-	if escaped {
-		raw = unescape(raw)
-	}
-	if !utf8.Valid(raw) {
-		raw = bytes.ToValidUTF8(raw, []byte("\uFFFD"))
-	}
-	return raw
-}
-
-var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
-
-func unescape(raw []byte) []byte {
-	out := make([]byte, 0, len(raw))
-	for {
-		i := bytes.IndexByte(raw, '\\')
-		if i < 0 {
-			return append(out, raw...)
-		}
-		out = append(out, raw[:i]...)
-		if raw[i+1] != 'u' {
-			out = append(out, escapes[raw[i+1]])
-			raw = raw[i+2:]
-			continue
-		}
-		r := hexRune(raw[i+2:])
-		raw = raw[i+6:]
-		if utf16.IsSurrogate(r) {
-			low := rune(-1)
-			if len(raw) >= 6 && raw[0] == '\\' && raw[1] == 'u' {
-				low = hexRune(raw[2:])
-			}
-			if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-				raw = raw[6:]
-			}
-		}
-		out = utf8.AppendRune(out, r)
-	}
-}
-
-// hexRune reads the four digits of an escape.
-func hexRune(digits []byte) rune {
-	n, err := strconv.ParseUint(string(digits[:4]), 16, 32)
-	if err != nil {
-		return utf8.RuneError
-	}
-	return rune(n)
+	return errNotJSON
 }

@@ -1,8 +1,8 @@
 package awsapi
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -141,8 +141,14 @@ func (x *exchange) findOperation(name string) error {
 	return nil
 }
 
+// maxReserved is the most memory that is set aside before a body has arrived.
+const maxReserved = 64 << 10
+
 func (x *exchange) readBody(limit int64) error {
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, limit))
+	var body bytes.Buffer
+	// The length is the caller's word, so memory is set aside for a usual one only.
+	body.Grow(int(min(max(x.r.ContentLength, 0), limit, maxReserved)) + bytes.MinRead)
+	_, err := body.ReadFrom(http.MaxBytesReader(x.w, x.r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		e := Errorf("RequestEntityTooLarge", "The request body is larger than the %d bytes that are accepted.", limit)
@@ -152,7 +158,7 @@ func (x *exchange) readBody(limit int64) error {
 	if err != nil {
 		return Errorf("IncompleteBody", "The request body could not be read to its end.")
 	}
-	x.body = body
+	x.body = body.Bytes()
 	return nil
 }
 

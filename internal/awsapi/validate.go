@@ -37,7 +37,7 @@ const (
 // patterns first, then lengths, then enums.
 func (a *API) Validate(protocol Protocol, shape *Shape, in any) error {
 	v := &validator{style: a.Validation}
-	v.structure(shape, reflect.ValueOf(in).Elem(), "", "")
+	v.structure(shape, reflect.ValueOf(in).Elem(), nil)
 	if len(v.found) == 0 {
 		return nil
 	}
@@ -59,7 +59,6 @@ type violation struct {
 	path    string // targets.1.member.id
 	param   string // as in a query request: Targets.1.Id
 	value   string // as AWS prints it
-	null    bool
 	rule    string
 	shape   *Shape
 	missing bool
@@ -75,7 +74,7 @@ func (v *validator) message() string {
 	parts := make([]string, len(v.found))
 	for i, f := range v.found {
 		value := "'" + f.value + "'"
-		if f.null {
+		if f.missing {
 			value = "null"
 		}
 		parts[i] = fmt.Sprintf("Value %s at '%s' failed to satisfy constraint: %s", value, f.path, f.rule)
@@ -99,117 +98,147 @@ func (f violation) ec2() error {
 	return Errorf("InvalidParameterValue", "Invalid value '%s' for %s.", f.value, f.param)
 }
 
-func (v *validator) add(f violation) {
-	if v.style == ValidationSQS && !f.missing {
+// place is where in a request a value stands. Its names are only put together
+// for a value that breaks a rule.
+type place struct {
+	up     *place
+	member *Member // nil: an item or a map's value
+	item   int     // from 1
+	key    string  // of a map's value
+}
+
+// path is the place as validation messages name it: targets.1.member.id.
+func (p *place) path() string {
+	if p == nil {
+		return ""
+	}
+	switch up := p.up.path(); {
+	case p.member != nil:
+		return join(up, lowerFirst(p.member.Name))
+	case p.item > 0:
+		return up + "." + strconv.Itoa(p.item) + ".member"
+	default:
+		return up + "." + p.key + ".member"
+	}
+}
+
+// param is the place as a query request names it, with EC2's names on the wire
+// or with the model's.
+func (p *place) param(style Validation) string {
+	if p == nil {
+		return ""
+	}
+	switch up := p.up.param(style); {
+	case p.member != nil && style == ValidationEC2:
+		return join(up, p.member.InName())
+	case p.member != nil:
+		return join(up, p.member.Name)
+	case p.item > 0:
+		return up + "." + strconv.Itoa(p.item)
+	default:
+		return up + "." + p.key
+	}
+}
+
+func (v *validator) add(at *place, shape *Shape, value reflect.Value, rule string) {
+	missing := !value.IsValid()
+	if v.style == ValidationSQS && !missing {
 		return
 	}
 	v.total++
-	if len(v.found) < maxViolations {
-		v.found = append(v.found, f)
+	if len(v.found) == maxViolations {
+		return
 	}
+	found := violation{path: at.path(), param: at.param(v.style), rule: rule, shape: shape, missing: missing}
+	if !missing {
+		found.value = shape.shown(value)
+	}
+	v.found = append(v.found, found)
 }
 
-func (v *validator) structure(shape *Shape, s reflect.Value, path, param string) {
+func (v *validator) structure(shape *Shape, s reflect.Value, at *place) {
 	for i := range shape.Members {
 		member := &shape.Members[i]
 		field := s.Field(i)
+		here := place{up: at, member: member}
 		if absent(field) {
 			if member.Required {
-				v.add(violation{
-					path: join(path, lowerFirst(member.Name)), param: join(param, v.paramName(member)),
-					null: true, missing: true, rule: notNull, shape: member.Shape,
-				})
+				v.add(&here, member.Shape, reflect.Value{}, notNull)
 			}
 			continue
 		}
-		if member.Shape.free() {
-			continue
+		if !member.Shape.free() {
+			v.value(member.Shape, field, &here)
 		}
-		v.value(member.Shape, field, join(path, lowerFirst(member.Name)), join(param, v.paramName(member)))
 	}
-}
-
-// paramName is what a missing parameter is called: SQS uses the model's names
-// in both its protocols.
-func (v *validator) paramName(member *Member) string {
-	if v.style == ValidationEC2 {
-		return member.InName()
-	}
-	return member.Name
 }
 
 // free reports whether no value of the shape can break a rule.
 func (s *Shape) free() bool {
-	return s.Kind != Structure && s.Kind != List && s.Kind != Map && !s.constrained()
+	return !s.nested() && !s.constrained()
 }
 
 func (s *Shape) constrained() bool {
 	return s.Pattern != nil || s.HasMin || s.HasMax || len(s.Enum) > 0
 }
 
-func (v *validator) value(shape *Shape, value reflect.Value, path, param string) {
+func (v *validator) value(shape *Shape, value reflect.Value, at *place) {
 	if value.Kind() == reflect.Pointer {
 		value = value.Elem()
 	}
 	for _, rule := range shape.broken(value) {
-		v.add(violation{path: path, param: param, value: shape.shown(value), rule: rule, shape: shape})
+		v.add(at, shape, value, rule)
 	}
 	switch shape.Kind {
 	case Structure:
-		v.structure(shape, value, path, param)
+		v.structure(shape, value, at)
 	case List:
-		v.list(shape, value, path, param)
+		v.list(shape, value, at)
 	case Map:
-		v.mapping(shape, value, path, param)
+		v.mapping(shape, value, at)
 	}
 }
 
 // list checks the items. A list of plain values is reported as a whole, with
 // all that is asked of an item.
-func (v *validator) list(shape *Shape, value reflect.Value, path, param string) {
+func (v *validator) list(shape *Shape, value reflect.Value, at *place) {
 	if shape.Elem.free() {
 		return
 	}
-	plain := shape.Elem.Kind != Structure && shape.Elem.Kind != List && shape.Elem.Kind != Map
 	for i := range value.Len() {
-		n := strconv.Itoa(i + 1)
-		if !plain {
-			v.value(shape.Elem, value.Index(i), path+"."+n+".member", param+"."+n)
+		here := place{up: at, item: i + 1}
+		if shape.Elem.nested() {
+			v.value(shape.Elem, value.Index(i), &here)
 			continue
 		}
 		if len(shape.Elem.broken(value.Index(i))) > 0 {
-			v.add(violation{
-				path: path, param: param + "." + n, value: shape.shown(value), shape: shape.Elem,
-				rule: "Member must satisfy constraint: [" + strings.Join(shape.Elem.rules(), ", ") + "]",
-			})
+			v.add(at, shape, value, "Member must satisfy constraint: ["+strings.Join(shape.Elem.rules(), ", ")+"]")
 			return
 		}
 	}
 }
 
-// mapping checks keys and values; each is reported for the map as a whole.
-func (v *validator) mapping(shape *Shape, value reflect.Value, path, param string) {
+// nested reports whether values of the shape hold others.
+func (s *Shape) nested() bool { return s.Kind == Structure || s.Kind == List || s.Kind == Map }
+
+// mapping checks keys and values. Keys, and plain values, are reported for the
+// map as a whole.
+func (v *validator) mapping(shape *Shape, value reflect.Value, at *place) {
 	badKey, badValue := false, false
 	for _, key := range sortedKeys(value) {
 		badKey = badKey || len(shape.Key.broken(reflect.ValueOf(key))) > 0
 		item := value.MapIndex(reflect.ValueOf(key))
-		if shape.Elem.Kind == Structure || shape.Elem.Kind == List || shape.Elem.Kind == Map {
-			v.value(shape.Elem, item, path+"."+key+".member", param+"."+key)
+		if shape.Elem.nested() {
+			v.value(shape.Elem, item, &place{up: at, key: key})
 			continue
 		}
 		badValue = badValue || len(shape.Elem.broken(item)) > 0
 	}
 	if badKey {
-		v.add(violation{
-			path: path, param: param, value: shape.shown(value), shape: shape.Key,
-			rule: "Map keys must satisfy constraint: [" + strings.Join(shape.Key.rules(), ", ") + "]",
-		})
+		v.add(at, shape, value, "Map keys must satisfy constraint: ["+strings.Join(shape.Key.rules(), ", ")+"]")
 	}
 	if badValue {
-		v.add(violation{
-			path: path, param: param, value: shape.shown(value), shape: shape.Elem,
-			rule: "Map value must satisfy constraint: [" + strings.Join(shape.Elem.rules(), ", ") + "]",
-		})
+		v.add(at, shape, value, "Map value must satisfy constraint: ["+strings.Join(shape.Elem.rules(), ", ")+"]")
 	}
 }
 
