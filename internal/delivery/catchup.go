@@ -299,6 +299,7 @@ func (l *lane) handOver(ctx, attempts context.Context, p *pair) error {
 			if pause = l.pause(); pause > 0 && !l.sleepUnlessGone(ctx, pause) {
 				return l.stopped(ctx)
 			}
+			l.probed()
 			return l.queuePair(attempts, p)
 		}
 		l.mu.Lock()
@@ -345,6 +346,13 @@ func (l *lane) waitIdle(ctx context.Context) error {
 		case <-l.room:
 		}
 	}
+}
+
+// probed makes the next pause longer, unless the probe succeeds.
+func (l *lane) probed() {
+	l.mu.Lock()
+	l.probes++
+	l.mu.Unlock()
 }
 
 func (l *lane) sleepUnlessGone(ctx context.Context, d time.Duration) bool {

@@ -41,6 +41,7 @@ type lane struct {
 	room    chan struct{} // told that the queue got shorter
 
 	failures int // attempts failed in a row
+	probes   int // pauses taken since the last success
 	jobs     int // parked deliveries under way
 
 	catch *catchUp // while the subscription is off the shared path
@@ -149,7 +150,7 @@ func (l *lane) signalRoom() {
 // succeeded and failed keep count of failures in a row.
 func (l *lane) succeeded() {
 	l.mu.Lock()
-	l.failures = 0
+	l.failures, l.probes = 0, 0
 	l.mu.Unlock()
 	l.signalRoom()
 }
@@ -170,8 +171,8 @@ func (l *lane) pause() time.Duration {
 		return 0
 	}
 	d := probePauseMax
-	if n := l.failures - failuresToDivert; n < 5 {
-		d = min(probePause<<n, probePauseMax)
+	if l.probes < 5 {
+		d = min(probePause<<l.probes, probePauseMax)
 	}
 	return d/2 + rand.N(d/2) //nolint:gosec // jitter, not a secret
 }

@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/bus"
 )
 
@@ -60,17 +59,15 @@ func (t *Targets) callAPIDestination(ctx context.Context, a Attempt) error {
 }
 
 // destinationFailure is for a destination that cannot be read. AWS: a missing
-// resource is final.
+// resource is final; a connection may be mended meanwhile.
 func destinationFailure(err error) error {
-	var refused *awsapi.Error
-	if !errors.As(err, &refused) {
-		return AsFailure(fmt.Errorf("read the API destination: %w", err))
+	if errors.Is(err, bus.ErrNoDestination) {
+		return &Failure{Code: CodeNoResource, Message: err.Error()}
 	}
-	if refused.Code == "ResourceNotFoundException" {
-		return &Failure{Code: CodeNoResource, Message: refused.Message}
+	if errors.Is(err, bus.ErrNotAuthorized) {
+		return &Failure{Code: CodeNoPermissions, Message: err.Error(), Retryable: true}
 	}
-	// The connection may be mended meanwhile.
-	return &Failure{Code: CodeNoPermissions, Message: refused.Message, Retryable: true}
+	return AsFailure(fmt.Errorf("read the API destination: %w", err))
 }
 
 // answerFailure tells an endpoint's refusals apart. AWS: 401, 407, 409, 429 and
