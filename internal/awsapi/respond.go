@@ -34,6 +34,10 @@ func (x *exchange) onWire(e *Error) (code, message string, status int) {
 			if status == 0 {
 				status = modelled.Status
 			}
+			if x.protocol == JSON && !modelled.Fault {
+				// The models' other statuses are of the query protocol.
+				status = http.StatusBadRequest
+			}
 			if x.protocol != JSON && modelled.QueryCode != "" {
 				return modelled.QueryCode, message, status
 			}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,6 +120,9 @@ func (s sqsService) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageIn
 }
 
 func (s sqsService) DeleteQueue(ctx context.Context, in *sqs.DeleteQueueInput) (*sqs.DeleteQueueOutput, error) {
+	if strings.HasSuffix(*in.QueueUrl, "/busy") {
+		return nil, sqs.ErrOverLimit("Slow down.")
+	}
 	s.record(ctx, in)
 	return &sqs.DeleteQueueOutput{}, nil
 }

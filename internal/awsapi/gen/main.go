@@ -24,13 +24,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "gen: -models is required: the directory that holds events.json, sqs.json and the others")
 		os.Exit(2)
 	}
-	if err := run(*models, *out); err != nil {
+	if err := run(services, *models, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
-func run(models, out string) error {
+// run writes the package of each service below out.
+func run(services []service, models, out string) error {
 	for _, s := range services {
 		pkg, err := load(models, s)
 		if err != nil {
