@@ -52,6 +52,7 @@ func runCrashChild() bool {
 }
 
 func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t)
 	acked := map[string]bool{}
 	for round := range 3 {

@@ -79,6 +79,7 @@ func TestNearlyFullDiskIsFreedOfWhatIsDelivered(t *testing.T) {
 }
 
 func TestFailedWriteAcknowledgesNothingAndTheLogRecovers(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t)
 	o.Dir = smallDisk(t, 64<<20)
 	l := mustOpen(t, o)

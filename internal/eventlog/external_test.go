@@ -174,6 +174,7 @@ func TestExternalServerThatIsNotFitIsRefused(t *testing.T) {
 }
 
 func TestSystemAccountShowsWhetherExternalServerSyncs(t *testing.T) {
+	t.Parallel()
 	for _, always := range []bool{true, false} {
 		t.Run(fmt.Sprint("sync always ", always), func(t *testing.T) {
 			url := startNATS(t, func(o *server.Options) {
@@ -225,6 +226,7 @@ func TestMessagesNameNoCredentials(t *testing.T) {
 }
 
 func TestBatchHeldForLongDoesNotGoToAnotherNode(t *testing.T) {
+	t.Parallel()
 	url := startNATS(t, nil)
 	open := func(name string) *Log {
 		o := externalOptions(t, url, name)

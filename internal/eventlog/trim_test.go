@@ -180,6 +180,7 @@ func TestTrimPassKeepsWhatItMust(t *testing.T) {
 }
 
 func TestHealthyConsumerIsNeverThrottledByWhatItHasDelivered(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t)
 	o.MaxBytes = 8 << 20
 	l := mustOpen(t, o)
@@ -209,6 +210,7 @@ func TestHealthyConsumerIsNeverThrottledByWhatItHasDelivered(t *testing.T) {
 }
 
 func TestStuckConsumerFillsTheLogUntilItGoesOn(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t)
 	o.MaxBytes = 8 << 20
 	l := mustOpen(t, o)
@@ -256,6 +258,7 @@ func TestFullLogWithoutTrimmerRefusesAtOnce(t *testing.T) {
 }
 
 func TestOnlyOneTrimmerRuns(t *testing.T) {
+	t.Parallel()
 	l := mustOpen(t, testOptions(t))
 	asked := make(chan struct{}, 10)
 	background(t, func(ctx context.Context) error {
