@@ -92,7 +92,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *guard) check(r *http.Request) error {
 	if !g.knownHost(r.Host) {
 		return Forbidden("The Host %q is not one of this server's names. Use localhost or its address; "+
-			"to serve this name, start it with --public-url, or accept the name with --accept-host.", r.Host)
+			"to serve this name, start it with --public-url, or accept the name with --host.", r.Host)
 	}
 	if g.foreign(r) && !g.opensPage(r) {
 		return Forbidden("The request was made by a page of another site; it is refused.")
