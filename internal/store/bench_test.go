@@ -9,7 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
@@ -141,6 +143,42 @@ func BenchmarkQueryRow(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkOutbox takes an event through Update, the relay and its deletion. The metric is
+// the time from Update's return to the hand-over.
+func BenchmarkOutbox(b *testing.B) {
+	for _, kind := range []string{"sqlite", "postgres"} {
+		b.Run(kind, func(b *testing.B) {
+			var db *store.DB
+			if kind == "sqlite" {
+				db = storetest.SQLite(b)
+			} else {
+				db = storetest.Postgres(b)
+			}
+			ctx, cancel := context.WithCancel(b.Context())
+			var wg sync.WaitGroup
+			put := make(chan time.Time, 1)
+			wg.Go(func() {
+				_ = db.RunOutbox(ctx, func(context.Context, []event.Record) error {
+					put <- time.Now()
+					return nil
+				})
+			})
+			var took time.Duration
+			rec := event.Record{ID: "id", JSON: make([]byte, 1024)}
+			for b.Loop() {
+				if err := db.Update(ctx, func(tx *store.Tx) error { return tx.Publish(ctx, rec) }); err != nil {
+					b.Fatal(err)
+				}
+				committed := time.Now()
+				took += (<-put).Sub(committed)
+			}
+			b.ReportMetric(float64(took.Microseconds())/float64(b.N), "µs-to-put")
+			cancel()
+			wg.Wait()
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"hash/maphash"
 	"io"
 
 	_ "modernc.org/sqlite"
@@ -15,8 +16,7 @@ import (
 // running most of ours. So each connection keeps the latest ones.
 const (
 	keptStatements = 128
-	// Longer ones carry lists of values and do not come again.
-	maxKeptText = 4096
+	maxSeen        = 1024
 )
 
 // sqliteConnector opens connections that keep their statements.
@@ -52,7 +52,7 @@ func (c *sqliteConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the SQLite driver lacks what the store needs of it"), conn.Close())
 	}
-	return &sqliteConn{sqliteDriverConn: inner, kept: map[string]*list.Element{}}, nil
+	return &sqliteConn{sqliteDriverConn: inner, kept: map[string]*list.Element{}, seen: map[uint64]struct{}{}}, nil
 }
 
 // sqliteDriverConn is what the driver's connections can do.
@@ -69,6 +69,9 @@ type sqliteConn struct {
 	sqliteDriverConn
 	kept map[string]*list.Element // idle statements by their text
 	lru  list.List                // of *keptStmt, latest first
+	// seen holds hashes of texts that ran. One is kept when it comes again: those with lists
+	// of ids in them never do, and would only push out the others.
+	seen map[uint64]struct{}
 	// openRows counts the results that were not closed yet.
 	openRows int
 }
@@ -76,7 +79,10 @@ type sqliteConn struct {
 type keptStmt struct {
 	query string
 	stmt  driver.Stmt
+	again bool // its text has come twice
 }
+
+var textSeed = maphash.MakeSeed()
 
 // Close closes the kept statements, and the connection.
 func (c *sqliteConn) Close() error {
@@ -132,7 +138,7 @@ func (c *sqliteConn) take(ctx context.Context, query string) (*keptStmt, error) 
 }
 
 func (c *sqliteConn) keep(s *keptStmt) error {
-	if _, twice := c.kept[s.query]; twice || len(s.query) > maxKeptText {
+	if _, twice := c.kept[s.query]; twice || !c.again(s) {
 		return s.stmt.Close()
 	}
 	c.kept[s.query] = c.lru.PushFront(s)
@@ -142,6 +148,23 @@ func (c *sqliteConn) keep(s *keptStmt) error {
 	old := c.lru.Remove(c.lru.Back()).(*keptStmt)
 	delete(c.kept, old.query)
 	return old.stmt.Close()
+}
+
+// again says whether a statement's text ran before.
+func (c *sqliteConn) again(s *keptStmt) bool {
+	if s.again {
+		return true
+	}
+	hash := maphash.String(textSeed, s.query)
+	if _, s.again = c.seen[hash]; s.again {
+		delete(c.seen, hash)
+		return true
+	}
+	if len(c.seen) >= maxSeen {
+		clear(c.seen)
+	}
+	c.seen[hash] = struct{}{}
+	return false
 }
 
 // sqliteRows gives its statement back when it is closed.
