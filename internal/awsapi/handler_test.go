@@ -192,3 +192,16 @@ func TestAServiceIsRegisteredOnce(t *testing.T) {
 	}()
 	h.Register(sqs.Bind(sqs.Unimplemented{}))
 }
+
+func TestListsThatWouldGrowTooLargeAreRefused(t *testing.T) {
+	body := `{"Entries":[` + strings.Repeat("{},", 10_000) + `{}]}`
+	err := awsapi.DecodeJSON(operation(events.API, "PutEvents").Input, []byte(body), new(events.PutEventsInput))
+	if !awsapi.HasCode(err, "SerializationException") || !strings.Contains(err.Error(), "A list has more than 10000 items.") {
+		t.Errorf("got %v", err)
+	}
+	deep := `{"Unknown":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + `}`
+	err = awsapi.DecodeJSON(operation(events.API, "PutEvents").Input, []byte(deep), new(events.PutEventsInput))
+	if !awsapi.HasCode(err, "SerializationException") || !strings.Contains(err.Error(), "nests too deep") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -88,12 +88,19 @@ func (d *jsonDecoder) value(shape *Shape, into reflect.Value) error {
 	}
 }
 
+// maxListItems bounds what a small body can grow to: two bytes of JSON may stand
+// for a large structure.
+const maxListItems = 10_000
+
 func (d *jsonDecoder) list(shape *Shape, into reflect.Value) error {
 	if d.peek() != '[' {
 		return d.mismatch("a list")
 	}
 	into.Set(reflect.MakeSlice(into.Type(), 0, 4))
 	return d.array(func(i int) error {
+		if i == maxListItems {
+			return serialization("A list has more than " + strconv.Itoa(maxListItems) + " items.")
+		}
 		if d.peek() == 'n' {
 			return &nullItem{path: strconv.Itoa(i+1) + ".member"}
 		}

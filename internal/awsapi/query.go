@@ -36,7 +36,7 @@ func DecodeQuery(protocol Protocol, shape *Shape, form url.Values, in any) error
 		return err
 	}
 	q := queryDecoder{ec2: protocol == EC2}
-	if _, err := q.structure(root, shape, reflect.ValueOf(in).Elem(), ""); err != nil {
+	if err := q.structure(root, shape, reflect.ValueOf(in).Elem(), ""); err != nil {
 		return err
 	}
 	if q.ec2 {
@@ -113,22 +113,19 @@ func join(prefix, part string) string {
 
 type queryDecoder struct{ ec2 bool }
 
-// structure fills the members that have a parameter and reports whether any had.
-func (q queryDecoder) structure(at *param, shape *Shape, into reflect.Value, name string) (bool, error) {
-	at.used = true
-	some := false
+// structure fills the members that have a parameter.
+func (q queryDecoder) structure(at *param, shape *Shape, into reflect.Value, name string) error {
 	for i := range shape.Members {
 		member := &shape.Members[i]
 		child := at.children[member.InName()]
 		if child == nil {
 			continue
 		}
-		some = true
 		if err := q.value(child, member.Shape, into.Field(i), join(name, member.InName())); err != nil {
-			return some, err
+			return err
 		}
 	}
-	return some, nil
+	return nil
 }
 
 func (q queryDecoder) value(at *param, shape *Shape, into reflect.Value, name string) error {
@@ -142,8 +139,7 @@ func (q queryDecoder) value(at *param, shape *Shape, into reflect.Value, name st
 	}
 	switch shape.Kind {
 	case Structure:
-		_, err := q.structure(at, shape, into, name)
-		return err
+		return q.structure(at, shape, into, name)
 	case List:
 		return q.list(at, shape, into, name)
 	case Map:
@@ -157,7 +153,7 @@ func (q queryDecoder) value(at *param, shape *Shape, into reflect.Value, name st
 // flattened list of one item may also be written without a number.
 func (q queryDecoder) list(at *param, shape *Shape, into reflect.Value, name string) error {
 	list := reflect.MakeSlice(into.Type(), 0, len(at.children))
-	at.used = true
+	at.used = at.value == "" // says that the list is empty
 	items := at
 	if !q.ec2 && !shape.Flattened {
 		items, name = at.child(orDefault(shape.ElemName, "member"), name)
@@ -186,7 +182,7 @@ func (q queryDecoder) list(at *param, shape *Shape, into reflect.Value, name str
 // map of one entry may also be written without a number.
 func (q queryDecoder) mapping(at *param, shape *Shape, into reflect.Value, name string) error {
 	entries := reflect.MakeMap(into.Type())
-	at.used = true
+	at.used = at.value == ""
 	items := at
 	if !shape.Flattened {
 		items, name = at.child("entry", name)
@@ -212,7 +208,7 @@ func (q queryDecoder) entry(at *param, shape *Shape, into reflect.Value, name st
 	if key == nil {
 		return Errorf("MissingParameter", "The request must contain the parameter %s.", join(name, keyName))
 	}
-	at.used, key.used = true, true
+	key.used = true
 	value := reflect.New(into.Type().Elem()).Elem()
 	if child := at.children[valueName]; child != nil {
 		if err := q.value(child, shape.Elem, value, join(name, valueName)); err != nil {
@@ -226,7 +222,6 @@ func (q queryDecoder) entry(at *param, shape *Shape, into reflect.Value, name st
 // child steps into a part of a name; where it is absent it yields an empty one.
 func (p *param) child(part, name string) (*param, string) {
 	if c := p.children[part]; c != nil {
-		c.used = true
 		return c, join(name, part)
 	}
 	return &param{}, name

@@ -84,6 +84,10 @@ func (x *exchange) receiveQuery() (func() (any, error), error) {
 		return nil, err
 	}
 	x.sig = sig
+	if x.h.byName[sig.service] == nil && !isForm(x.r) && !x.r.URL.Query().Has("Action") {
+		x.protocol = JSON // of the services that are not here, those not called by form read JSON
+		return nil, Errorf("UnknownOperationException", "The service %s is not available here.", shorten(sig.service, 64))
+	}
 	limit := int64(maxUnknownBody)
 	if x.bindQuery(x.h.byName[sig.service]) {
 		limit = x.binding.API.MaxBody
@@ -95,7 +99,10 @@ func (x *exchange) receiveQuery() (func() (any, error), error) {
 	if x.binding == nil {
 		x.bindQuery(x.byAction(form.Get("Action"), form.Get("Version")))
 	}
-	if x.binding == nil {
+	switch {
+	case !form.Has("Action"):
+		return nil, Errorf("MissingAction", "The request must contain the parameter Action.")
+	case x.binding == nil:
 		return nil, UnknownOperation(shorten(sig.service, 64), shorten(form.Get("Action"), 64))
 	}
 	if err := x.findOperation(form.Get("Action")); err != nil {
