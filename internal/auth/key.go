@@ -207,6 +207,8 @@ func (a *Auth) RevokeKey(ctx context.Context, id string) error {
 	return nil
 }
 
+var _ awsapi.Keys = (*Auth)(nil)
+
 // Lookup finds a key that may be used: it makes an Auth the awsapi.Keys of a
 // handler. It knows the stored keys and the in-process ones.
 func (a *Auth) Lookup(ctx context.Context, id string) (awsapi.Credential, error) {
