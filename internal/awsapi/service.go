@@ -1,6 +1,9 @@
 package awsapi
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Protocol is one of AWS's wire protocols.
 type Protocol uint8
@@ -96,22 +99,16 @@ type Operation struct {
 
 // operation finds an operation by name.
 func (a *API) operation(name string) *Operation {
-	for i := range a.Operations {
-		if a.Operations[i].Name == name {
-			return &a.Operations[i]
-		}
+	i := slices.IndexFunc(a.Operations, func(op Operation) bool { return op.Name == name })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return &a.Operations[i]
 }
 
 // speaks reports whether the service has the protocol.
 func (a *API) speaks(p Protocol) bool {
-	for _, have := range a.Protocols {
-		if have == p {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(a.Protocols, p)
 }
 
 // Binding is an API together with what implements it. Generated packages

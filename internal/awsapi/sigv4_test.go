@@ -400,6 +400,9 @@ func TestRolesAllowWhatTheySay(t *testing.T) {
 			})
 		}
 	}
+	if awsapi.Allowed(awsapi.RoleOperator, awsapi.Administer) || !awsapi.Allowed(awsapi.RoleAdmin, awsapi.Administer) {
+		t.Error("running users' code is for admins")
+	}
 	h, _ := newHandler(verifying(awsapi.RoleReader))
 	status, body := do(t, h, requests["PutRule"].sign(t))
 	want := `{"__type":"AccessDeniedException","message":"User: arn:aws:iam::111122223333:user/AKIDALICE is not authorized to perform: events:PutRule because no identity-based policy allows the events:PutRule action"}`

@@ -3,6 +3,7 @@ package awsapi
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -260,7 +261,7 @@ func (s *Shape) broken(value reflect.Value) []string {
 			rules = append(rules, s.minRule())
 		}
 	}
-	if len(s.Enum) > 0 && !contains(s.Enum, value.String()) {
+	if len(s.Enum) > 0 && !slices.Contains(s.Enum, value.String()) {
 		rules = append(rules, s.enumRule())
 	}
 	return rules
@@ -321,15 +322,6 @@ func (s *Shape) size(value reflect.Value) int64 {
 		return int64(utf8.RuneCountInString(value.String()))
 	}
 	return int64(value.Len())
-}
-
-func contains(list []string, s string) bool {
-	for _, have := range list {
-		if have == s {
-			return true
-		}
-	}
-	return false
 }
 
 func lowerFirst(name string) string {
