@@ -35,8 +35,8 @@ func TestOpenKeepsWhatIsThere(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "rialto.db")); err != nil {
-		t.Fatal(err)
+	if fi, err := os.Stat(filepath.Join(dir, "rialto.db")); err != nil || fi.Mode().Perm()&0o077 != 0 {
+		t.Fatalf("the file is %v, %v", fi.Mode(), err)
 	}
 	db = openDir(t, dir)
 	if got := numbers(t, db); len(got) != 1 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 )
 
@@ -15,6 +16,10 @@ func (db *DB) openSQLite(ctx context.Context, path string, noSync bool) error {
 	db.dialect = SQLite
 	abs, err := filepath.Abs(path)
 	if err != nil {
+		return fmt.Errorf("open database %s: %w", path, err)
+	}
+	// SQLite gives its log the file's permissions.
+	if err := createPrivate(abs); err != nil {
 		return fmt.Errorf("open database %s: %w", path, err)
 	}
 	sync := "FULL"
@@ -47,6 +52,14 @@ func (db *DB) openSQLite(ctx context.Context, path string, noSync bool) error {
 		db.writer = startWriter(db, conn, c.(*sqliteConn))
 		return nil
 	})
+}
+
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // sqliteDSN escapes the path, which may hold characters that a URI gives a

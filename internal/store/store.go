@@ -28,7 +28,9 @@
 //
 // All writing goes through [DB.Update]. It behaves on both databases as if
 // transactions ran one after another. Its function may run more than once, so
-// it must only touch the database and variables that it sets anew each time.
+// it must only touch the database and variables that it sets anew each time. Both
+// databases hold it to PostgreSQL's rules: rows are closed before the next
+// statement, and nothing follows a statement that failed.
 package store
 
 import (
@@ -153,7 +155,9 @@ func (db *DB) Close() error {
 func (db *DB) Dialect() Dialect { return db.dialect }
 
 // Query reads outside any transaction, from a pool of its own that a writer
-// never blocks. The caller closes the rows. Writing through it fails on SQLite.
+// never blocks. The caller closes the rows, and before its next query: the pool is
+// small, and callers who each hold a connection and wait for another wait forever. Inside
+// Update it does not see what the transaction did. Writing through it fails on SQLite.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	return db.read.QueryContext(ctx, query, args...)
 }
