@@ -99,14 +99,18 @@ func (s *service) busFor(ctx context.Context, nameOrARN *string, action, rule st
 			creator = r.CreatedBy
 		}
 	}
-	allowed, err := s.buses.Allowed(ctx, ref, auth.PolicyRequest{
+	bus, err := s.buses.lookup(ctx, ref)
+	if err != nil {
+		return ref, err
+	}
+	denial := s.buses.denial(bus, ref, auth.PolicyRequest{
 		Principal: caller.Account, Action: "events:" + action,
 		Context: map[string][]string{"events:creatorAccount": {creator}},
 	})
-	if err == nil && !allowed {
-		err = accessDenied("arn:"+event.Partition(caller.Region)+":iam::"+caller.Account+":root", "events:"+action, ref)
+	if denial != "" {
+		return ref, accessDenied(denial)
 	}
-	return ref, err
+	return ref, nil
 }
 
 // CreateEventBus creates a custom bus.

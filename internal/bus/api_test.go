@@ -1,10 +1,8 @@
 package bus
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
+	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,10 +17,12 @@ import (
 	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
-// TestAPI plays the conversations in testdata/api: "> Operation input", then
-// "< output" or "! Code: message", which hold on both databases. "@ account region"
-// changes the caller. An id that is made up shows as <id>; <name> takes what
-// "= name" after an answer saved: the answer's first ARN.
+var update = flag.Bool("update", false, "write the answers into testdata/api, to be read before they are believed")
+
+// TestAPI plays the conversations in testdata/api, which hold on both databases:
+// "> Operation input", then "< output" or "! Code: message". "@ account region"
+// changes the caller. "= name" after an answer saves its first ARN, which <name>
+// then stands for; an id that is made up shows as <id>, a line's end in a message as \n.
 func TestAPI(t *testing.T) {
 	files, err := filepath.Glob("testdata/api/*.txt")
 	if err != nil || len(files) == 0 {
@@ -35,11 +35,12 @@ func TestAPI(t *testing.T) {
 	}
 }
 
+// conversation is one caller's calls and what was saved of their answers.
 type conversation struct {
 	*fixture
 	account, region string
 	answer          string
-	saved           []string // <name>, value, …
+	saved           []string // value, <name>, …
 }
 
 var (
@@ -53,69 +54,68 @@ func play(t *testing.T, x *fixture, file string) {
 		t.Fatal(err)
 	}
 	c := &conversation{fixture: x, account: testAccount, region: testRegion}
-	checked := true
-	for i, line := range strings.Split(string(text), "\n") {
-		where := fmt.Sprintf("%s:%d", filepath.Base(file), i+1)
-		mark, rest, _ := strings.Cut(strings.NewReplacer(c.saved...).Replace(line), " ")
+	var played []string
+	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		mark, rest, _ := strings.Cut(line, " ")
 		switch mark {
-		case ">":
-			if !checked {
-				t.Errorf("%s: the answer before %s is not checked: %s", where, line, c.answer)
-			}
-			op, in, _ := strings.Cut(rest, " ")
-			c.answer, checked = c.call(t, where, op, in), false
 		case "<", "!":
-			checked = true
-			want := mark + " " + rest
-			if mark == "<" {
-				want = "< " + compact(t, where, rest)
-			}
-			if got := madeUpID.ReplaceAllString(c.answer, "<id>"); got != madeUpID.ReplaceAllString(want, "<id>") {
-				t.Errorf("%s: wrong answer (-want +got):\n%s", where, cmp.Diff(want, got))
-			}
+			continue
+		case ">":
+			played = append(played, line, c.call(t, line))
+			continue
 		case "=":
-			c.saved = append(c.saved, "<"+rest+">", firstARN.FindString(c.answer))
+			c.saved = append(c.saved, firstARN.FindString(c.answer), "<"+rest+">")
 		case "@":
 			c.account, c.region, _ = strings.Cut(rest, " ")
 		case "", "#":
 		default:
-			t.Fatalf("%s: what is %q?", where, line)
+			t.Fatalf("%s: what is %q?", file, line)
+		}
+		played = append(played, line)
+	}
+	got := strings.Join(played, "\n") + "\n"
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if !checked {
-		t.Errorf("%s: the last answer is not checked: %s", file, c.answer)
+	if diff := cmp.Diff(strings.Split(string(text), "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
 	}
 }
 
-func (c *conversation) call(t *testing.T, where, name, body string) string {
+// call makes the call on a line and returns the answer's line.
+func (c *conversation) call(t *testing.T, line string) string {
 	t.Helper()
-	for _, op := range events.API.Operations {
-		if op.Name != name {
-			continue
-		}
-		in := op.New()
-		if err := awsapi.DecodeJSON(op.Input, []byte(body), in); err != nil {
-			t.Fatalf("%s: %v", where, err)
-		}
-		caller := awsapi.Caller{Account: c.account, Region: c.region, Role: "admin"}
-		out, err := c.aws.Invoke(t.Context(), caller, "events", name, in)
-		var refused *awsapi.Error
-		if errors.As(err, &refused) {
-			return "! " + refused.Error()
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", where, err)
-		}
-		return "< " + string(awsapi.EncodeJSON(op.Output, out))
+	var back []string
+	for i := 0; i < len(c.saved); i += 2 {
+		back = append(back, c.saved[i+1], c.saved[i])
 	}
-	t.Fatalf("%s: no operation %q", where, name)
+	name, body, _ := strings.Cut(strings.NewReplacer(back...).Replace(line[2:]), " ")
+	for _, op := range events.API.Operations {
+		if op.Name == name {
+			c.answer = c.invoke(t, line, op, body)
+			return madeUpID.ReplaceAllString(strings.NewReplacer(c.saved...).Replace(c.answer), "<id>")
+		}
+	}
+	t.Fatalf("no operation %q", name)
 	return ""
 }
 
-func compact(t *testing.T, where, text string) string {
-	var out bytes.Buffer
-	if err := json.Compact(&out, []byte(text)); err != nil {
-		t.Fatalf("%s: %v", where, err)
+func (c *conversation) invoke(t *testing.T, line string, op awsapi.Operation, body string) string {
+	t.Helper()
+	in := op.New()
+	if err := awsapi.DecodeJSON(op.Input, []byte(body), in); err != nil {
+		t.Fatalf("%s: %v", line, err)
 	}
-	return out.String()
+	caller := awsapi.Caller{Account: c.account, Region: c.region, Role: "admin"}
+	out, err := c.aws.Invoke(t.Context(), caller, "events", op.Name, in)
+	var refused *awsapi.Error
+	if errors.As(err, &refused) {
+		return "! " + strings.ReplaceAll(refused.Error(), "\n", `\n`)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return "< " + string(awsapi.EncodeJSON(op.Output, out))
 }

@@ -46,16 +46,14 @@ func (b *Buses) Forward(ctx context.Context, rec *event.Record, from *Subscripti
 	if err != nil {
 		return err
 	}
-	allowed := b.permits(bus, to, auth.PolicyRequest{
+	denial := b.denial(bus, to, auth.PolicyRequest{
 		Principal: from.Target.RoleARN, Action: ActionPutEvents,
 		Context: map[string][]string{
 			"events:source": {ev.Source}, "events:detail-type": {ev.DetailType}, "events:eventBusInvocation": {"true"},
 		},
 	})
-	if !allowed {
-		return &ForwardError{Code: CodeNoPermissions, Message: fmt.Sprintf(
-			"User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %s action",
-			from.Target.RoleARN, ActionPutEvents, to.ARN(), ActionPutEvents)}
+	if denial != "" {
+		return &ForwardError{Code: CodeNoPermissions, Message: denial}
 	}
 	if bus == nil {
 		return nil

@@ -239,14 +239,29 @@ func (b *Buses) Allowed(ctx context.Context, ref event.BusRef, r auth.PolicyRequ
 }
 
 func (b *Buses) permits(s *snapshot, ref event.BusRef, r auth.PolicyRequest) bool {
-	r.Resource, r.OrgID = ref.ARN(), b.orgID
-	if s == nil {
-		return auth.Permit(nil, ref.Account, r)
-	}
-	return auth.Permit(s.policy, ref.Account, r)
+	return b.denial(s, ref, r) == ""
 }
 
-func accessDenied(principal, action string, ref event.BusRef) error {
-	return events.ErrAccessDeniedException("User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %s action",
-		principal, action, ref.ARN(), action)
+// denial says why the bus does not let r.Principal do r.Action, in AWS's words;
+// empty if it does. A nil snapshot is a bus that does not exist.
+func (b *Buses) denial(s *snapshot, ref event.BusRef, r auth.PolicyRequest) string {
+	r.Resource, r.OrgID = ref.ARN(), b.orgID
+	var policy *auth.Policy
+	if s != nil {
+		policy = s.policy
+	}
+	if auth.Permit(policy, ref.Account, r) {
+		return ""
+	}
+	because := "because no resource-based policy allows the " + r.Action + " action"
+	if policy != nil && policy.Evaluate(r) == auth.Deny {
+		because = "with an explicit deny in a resource-based policy"
+	}
+	who := r.Principal
+	if auth.IsAccount(who) {
+		who = "arn:" + event.Partition(ref.Region) + ":iam::" + who + ":root"
+	}
+	return fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s", who, r.Action, r.Resource, because)
 }
+
+func accessDenied(denial string) error { return events.ErrAccessDeniedException("%s", denial) }

@@ -140,14 +140,14 @@ func (b *Buses) destination(ctx context.Context, caller Caller, e *Entry) (event
 	if ref.Account == caller.Account && (bus == nil || bus.policy == nil) {
 		return ref, bus, nil, nil
 	}
-	allowed := b.permits(bus, ref, auth.PolicyRequest{
+	denial := b.denial(bus, ref, auth.PolicyRequest{
 		Principal: caller.Account, Action: ActionPutEvents,
 		Context: map[string][]string{
 			"events:source": {e.Source}, "events:detail-type": {e.DetailType}, "events:eventBusInvocation": {"false"},
 		},
 	})
-	if !allowed {
-		return ref, nil, nil, accessDenied("arn:"+event.Partition(caller.Region)+":iam::"+caller.Account+":root", ActionPutEvents, ref)
+	if denial != "" {
+		return ref, nil, nil, accessDenied(denial)
 	}
 	return ref, bus, nil, nil
 }

@@ -104,7 +104,7 @@ func (b *Buses) checkRule(r *Rule, tags []Tag) error {
 		return awsapi.ValidationException("Parameter(s) EventPattern or ScheduleExpression must be specified.")
 	}
 	if utf8.RuneCountInString(r.Pattern) > b.limits.PatternLength {
-		return limitExceeded()
+		return events.ErrLimitExceededException("The event pattern is longer than the %d characters allowed.", b.limits.PatternLength)
 	}
 	if _, err := compilePattern(r.Pattern); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (b *Buses) checkRule(r *Rule, tags []Tag) error {
 func compilePattern(text string) (*eventpattern.Pattern, error) {
 	p, err := eventpattern.Compile([]byte(text))
 	if err != nil {
-		return nil, events.ErrInvalidEventPatternException("%s", err.Error())
+		return nil, events.ErrInvalidEventPatternException("Event pattern is not valid. Reason: %s", err)
 	}
 	return p, nil
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/event"
@@ -167,6 +168,9 @@ func checkTargetKind(ref event.BusRef, t *RuleTarget, arn arn) error {
 	return awsapi.ValidationException("Targets of service %s are not served by Rialto yet (target %s). Targets can be SQS queues, API destinations and event buses.", arn.service, t.ID)
 }
 
+// maxMessageGroup is AWS's limit for a target's message group, in characters.
+const maxMessageGroup = 100
+
 var queueName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}(\.fifo)?$`)
 
 func checkQueueTarget(ref event.BusRef, t *RuleTarget, arn arn) error {
@@ -189,8 +193,8 @@ func checkQueueTarget(ref event.BusRef, t *RuleTarget, arn arn) error {
 	if strings.HasPrefix(t.MessageGroupID, "$") {
 		return notServed("SqsParameters.MessageGroupId with a JSON path", t.ID)
 	}
-	if len(t.MessageGroupID) > 128 {
-		return awsapi.ValidationException("Parameter SqsParameters.MessageGroupId of target %s is longer than 128 characters.", t.ID)
+	if utf8.RuneCountInString(t.MessageGroupID) > maxMessageGroup {
+		return awsapi.ValidationException("Parameter SqsParameters.MessageGroupId of target %s is longer than %d characters.", t.ID, maxMessageGroup)
 	}
 	return nil
 }

@@ -100,6 +100,7 @@ CREATE TABLE api_destinations (
     name           TEXT COLLATE "C" NOT NULL,
     description    TEXT,
     connection_arn TEXT   NOT NULL,
+    connection_id  TEXT   NOT NULL,
     endpoint       TEXT   NOT NULL,
     method         TEXT   NOT NULL,
     rate_limit     BIGINT NOT NULL,
@@ -107,7 +108,7 @@ CREATE TABLE api_destinations (
     modified_at    BIGINT NOT NULL,
     UNIQUE (account, region, name)
 );
-CREATE INDEX api_destinations_by_connection ON api_destinations (connection_arn);
+CREATE INDEX api_destinations_by_connection ON api_destinations (connection_arn, name);
 
 -- +goose Down
 DROP TABLE api_destinations;
