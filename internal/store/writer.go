@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"reflect"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -186,7 +188,8 @@ func (w *writer) runJob(j *job) error {
 	start := time.Now()
 	j.err = j.tx.run(j.fn)
 	if d := time.Since(start); d > slowJob {
-		w.db.log.Warn("an update held the database's writer for long", "duration", d)
+		who := runtime.FuncForPC(reflect.ValueOf(j.fn).Pointer()).Name()
+		w.db.log.Warn("an update held the database's writer for long", "function", who, "duration", d)
 	}
 	if j.err == nil {
 		if err := w.exec("RELEASE job"); err != nil {
