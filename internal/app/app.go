@@ -1,0 +1,341 @@
+// Package app puts the program together: it opens the engines, makes the
+// services, serves them on one port and stops them in order. It is the only
+// package that knows all others, and it holds no rules of its own.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/auth"
+	"github.com/rialto-bus/rialto/internal/awsapi"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/ec2"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/sts"
+	"github.com/rialto-bus/rialto/internal/box/identity"
+	"github.com/rialto-bus/rialto/internal/box/instance"
+	"github.com/rialto-bus/rialto/internal/box/queue"
+	"github.com/rialto-bus/rialto/internal/bus"
+	"github.com/rialto-bus/rialto/internal/cloud"
+	"github.com/rialto-bus/rialto/internal/delivery"
+	"github.com/rialto-bus/rialto/internal/event"
+	"github.com/rialto-bus/rialto/internal/eventlog"
+	"github.com/rialto-bus/rialto/internal/inventory"
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/target"
+	"github.com/rialto-bus/rialto/internal/work"
+)
+
+// stopTime bounds how long a stop waits for calls that are being answered.
+const stopTime = 10 * time.Second
+
+// App is a running server. Use Start.
+type App struct {
+	config Config
+	logger *slog.Logger
+	node   string
+
+	db        *store.DB
+	log       *eventlog.Log
+	auth      *auth.Auth
+	work      *work.Runner
+	buses     *bus.Buses
+	queues    *queue.Queues
+	instances *instance.Instances
+	inventory *inventory.Inventory
+	delivery  *delivery.Delivery
+	aws       *awsapi.Handler
+	client    *target.Client
+
+	listener net.Listener
+	server   *http.Server
+	url      string // what the server is called by others
+
+	// failed gets the first error that ends the server; stopping is closed when
+	// it begins to stop.
+	failed   chan error
+	stopping chan struct{}
+	parts    []part // running, in the order in which they stop
+}
+
+// Start opens everything, begins to serve and returns. The caller must call
+// Wait. Settings must be valid; see Config.Validate.
+func Start(ctx context.Context, c Config, logger *slog.Logger) (*App, error) {
+	return start(ctx, c, logger, time.Now)
+}
+
+func start(ctx context.Context, c Config, logger *slog.Logger, now func() time.Time) (*App, error) {
+	a := &App{config: c, logger: logger, failed: make(chan error, 1), stopping: make(chan struct{})}
+	if err := a.open(ctx, now); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	a.run(ctx)
+	return a, nil
+}
+
+// URL is where the server is reached: the public URL, or the address listened on.
+func (a *App) URL() string { return a.url }
+
+// LocalURL is where this machine reaches the server.
+func (a *App) LocalURL() string {
+	scheme := "http"
+	if a.config.TLSCert != "" {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(a.listener.Addr().String())
+	if err != nil {
+		return a.url
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// DataDir is the directory that holds the server's data.
+func (a *App) DataDir() string { return a.config.DataDir }
+
+// DevMode reports whether any credentials are accepted.
+func (a *App) DevMode() bool { return a.auth.DevMode(context.Background()) }
+
+// open opens the engines and makes the services, each from those before it.
+func (a *App) open(ctx context.Context, now func() time.Time) error {
+	public, err := publicURL(a.config)
+	if err != nil {
+		return err
+	}
+	if a.db, err = openStore(ctx, a.config, a.logger); err != nil {
+		return err
+	}
+	if a.node, err = nodeName(a.config.DataDir); err != nil {
+		return err
+	}
+	if a.auth, err = openAuth(ctx, a.config, a.db, a.logger, now); err != nil {
+		return err
+	}
+	if err := a.auth.CheckExposure(ctx, []string{a.config.Listen}, public); err != nil {
+		return err
+	}
+	// The port is taken before anything needs to know the URL.
+	if a.listener, err = net.Listen("tcp", a.config.Listen); err != nil {
+		return fmt.Errorf("listen on %s: %w", a.config.Listen, err)
+	}
+	a.url = a.LocalURL()
+	if public != nil {
+		a.url = strings.TrimRight(a.config.PublicURL, "/")
+	}
+	a.log, err = eventlog.Open(ctx, eventlog.Options{
+		Dir: filepath.Join(a.config.DataDir, "events"), URL: a.config.NATS, Name: a.node,
+		MaxBytes: a.config.EventLogBytes, Keep: a.config.EventLogKeep,
+		Replicas: replicas(a.config), Logger: a.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("open the event log: %w", err)
+	}
+	if err := a.makeServices(ctx, now); err != nil {
+		return err
+	}
+	return a.makeServer(public)
+}
+
+func (a *App) makeServices(ctx context.Context, now func() time.Time) (err error) {
+	a.work = work.New(a.db, a.node, a.logger)
+	client, err := a.outbound()
+	if err != nil {
+		return err
+	}
+	a.client = client
+	a.buses, err = bus.Open(ctx, bus.Options{
+		DB: a.db, Log: a.log, Secrets: a.auth.Sealer(), Jobs: a.work, CheckEndpoint: client.CheckURL, Logger: a.logger, Now: now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
+	})
+	if err != nil {
+		return err
+	}
+	a.queues = queue.New(a.db, queue.Options{BaseURL: a.URL, Logger: a.logger, Now: now})
+	a.instances = instance.New(a.db, a.work, instance.Options{Transition: a.config.InstanceTransition, Logger: a.logger, Now: now})
+	accounts := cloud.Open(a.db, cloud.Options{
+		BoxEndpoint: a.LocalURL, BoxCredentials: a.auth.InternalCredentials, Sealer: a.auth.Sealer(), Now: now,
+	})
+	a.inventory = inventory.New(inventory.Options{
+		DB: a.db, Cloud: accounts, Auth: a.auth, Work: a.work, PublicURL: a.URL, Now: now, Logger: a.logger,
+	})
+	targets := target.New(a.queues, a.buses, client, a.logger)
+	a.buses.HandleAuthorization(targets)
+	a.delivery = delivery.New(delivery.Options{
+		DB: a.db, Log: a.log, Buses: a.buses, Targets: targets, Work: a.work, Node: a.node, Logger: a.logger, Now: now,
+	})
+	a.aws = awsapi.New(awsapi.Config{Keys: a.auth, DevMode: a.auth.DevMode, Now: now, Logger: a.logger})
+	a.aws.Register(
+		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), ec2.Bind(a.instances), sts.Bind(identity.Identity{}))
+	return nil
+}
+
+// outbound makes the guarded client for calls to addresses that users configure.
+func (a *App) outbound() (*target.Client, error) {
+	allow, err := target.ParseAllow(a.config.AllowOutbound)
+	if err != nil {
+		return nil, fmt.Errorf("--allow-outbound: %w", err)
+	}
+	return target.NewClient(target.ClientOptions{
+		Allow:         allow,
+		AllowLoopback: a.DevMode,
+		// Rules may call our own token endpoint, webhooks and intakes.
+		Own: func() []string { return []string{a.LocalURL(), a.url} },
+	}), nil
+}
+
+func openStore(ctx context.Context, c Config, logger *slog.Logger) (*store.DB, error) {
+	return store.Open(ctx, store.Options{DataDir: c.DataDir, URL: c.Database, Logger: logger})
+}
+
+func openAuth(ctx context.Context, c Config, db *store.DB, logger *slog.Logger, now func() time.Time) (*auth.Auth, error) {
+	o := auth.Options{KeyFile: filepath.Join(c.DataDir, auth.KeyFileName), Logger: logger, Now: now}
+	if c.SecretKey != "" {
+		key, err := auth.ParseMasterKey(c.SecretKey)
+		if err != nil {
+			return nil, fmt.Errorf("RIALTO_SECRET_KEY: %w", err)
+		}
+		o.MasterKey = key
+	}
+	return auth.Open(ctx, db, o)
+}
+
+func publicURL(c Config) (*url.URL, error) {
+	if c.PublicURL == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(c.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("--public-url: %w", err)
+	}
+	return u, nil
+}
+
+func replicas(c Config) int {
+	if c.NATS == "" {
+		return 1
+	}
+	return c.EventLogReplicas
+}
+
+// part is something that runs until it is stopped.
+type part struct {
+	name string
+	stop func() // returns once it has ended
+}
+
+// run starts what runs in the background. Wait stops it in the reverse order.
+func (a *App) run(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
+	a.start(ctx, "trimmer", func(ctx context.Context) error { return a.log.RunTrimmer(ctx, a.delivery.KeepFrom) })
+	a.start(ctx, "queues", a.queues.Run)
+	a.startServer(ctx)
+	a.start(ctx, "outbox", func(ctx context.Context) error { return a.db.RunOutbox(ctx, a.putOutbox) })
+	a.start(ctx, "jobs", a.work.Run)
+	a.start(ctx, "delivery", a.delivery.Run)
+}
+
+// start runs fn under its own context. An end that nobody asked for ends the
+// server.
+func (a *App) start(ctx context.Context, name string, fn func(context.Context) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		err := fn(ctx)
+		if ctx.Err() == nil {
+			a.fail(fmt.Errorf("%s ended: %w", name, err))
+		}
+	})
+	a.parts = append(a.parts, part{name, func() { cancel(); wg.Wait() }})
+}
+
+func (a *App) fail(err error) {
+	select {
+	case a.failed <- err:
+	default:
+	}
+}
+
+// outboxPart bounds what of the outbox goes to the log in one write, in bytes.
+const outboxPart = 512 << 10
+
+// putOutbox puts the outbox's events on their buses, in writes that the log
+// takes.
+func (a *App) putOutbox(ctx context.Context, recs []event.Record) error {
+	for len(recs) > 0 {
+		n, size := 0, 0
+		for n < len(recs) && (n == 0 || size+len(recs[n].JSON) <= outboxPart) {
+			size += len(recs[n].JSON)
+			n++
+		}
+		if err := a.buses.Put(ctx, recs[:n]); err != nil {
+			return err
+		}
+		recs = recs[n:]
+	}
+	return nil
+}
+
+// Wait serves until ctx ends or a part of the server fails, then stops
+// everything and returns the failure, if any.
+func (a *App) Wait(ctx context.Context) error {
+	var failure error
+	select {
+	case <-ctx.Done():
+	case failure = <-a.failed:
+	}
+	a.logger.Info("stopping")
+	for i := len(a.parts) - 1; i >= 0; i-- {
+		a.logger.Debug("stopping", "part", a.parts[i].name)
+		a.parts[i].stop()
+	}
+	return errors.Join(failure, a.close())
+}
+
+// close closes what open opened, as far as it came.
+func (a *App) close() error {
+	var errs []error
+	if a.client != nil {
+		a.client.Close()
+	}
+	if a.listener != nil && a.server == nil {
+		errs = append(errs, a.listener.Close())
+	}
+	if a.log != nil {
+		errs = append(errs, a.log.Close())
+	}
+	if a.db != nil {
+		errs = append(errs, a.db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// CreateKey makes an access key in the data of a stopped server.
+func CreateKey(ctx context.Context, c Config, account, role, description string) (id, secret string, err error) {
+	logger := slog.New(slog.DiscardHandler)
+	parsed, err := auth.ParseRole(role)
+	if err != nil {
+		return "", "", err
+	}
+	db, err := openStore(ctx, c, logger)
+	if err != nil {
+		return "", "", err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	a, err := openAuth(ctx, c, db, logger, time.Now)
+	if err != nil {
+		return "", "", err
+	}
+	key, secret, err := a.CreateKey(ctx, auth.NewKey{Account: account, Role: parsed, Description: description})
+	return key.ID, secret, err
+}

@@ -1,0 +1,139 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is all that `rialto serve` can be told. Flags win over environment
+// variables, those over the file, and the file over NewConfig.
+type Config struct {
+	// Listen is the address to serve on; port 0 picks a free one.
+	Listen string `yaml:"listen" env:"RIALTO_LISTEN"`
+	// DataDir holds the event log, the SQLite database and the key file.
+	DataDir string `yaml:"data-dir" env:"RIALTO_DATA_DIR"`
+	// PublicURL is where others reach this server; empty for the address
+	// listened on.
+	PublicURL string `yaml:"public-url" env:"RIALTO_PUBLIC_URL"`
+	// Hosts are further values of the Host header to answer to.
+	Hosts []string `yaml:"hosts" env:"RIALTO_HOSTS"`
+	// TLSCert and TLSKey are PEM files; both or neither.
+	TLSCert string `yaml:"tls-cert" env:"RIALTO_TLS_CERT"`
+	TLSKey  string `yaml:"tls-key" env:"RIALTO_TLS_KEY"`
+
+	// NATS is the URL of an external NATS cluster; empty for the embedded one.
+	NATS string `yaml:"nats" env:"RIALTO_NATS"`
+	// Database is a postgres:// URL; empty for SQLite in DataDir.
+	Database string `yaml:"database" env:"RIALTO_DATABASE"`
+	// SecretKey is 32 bytes in base64 or hex under which secrets are kept; empty
+	// for the key file in DataDir.
+	SecretKey string `yaml:"-" env:"RIALTO_SECRET_KEY"`
+
+	// EventLogBytes is the most that undelivered events may take; beyond it
+	// PutEvents is throttled.
+	EventLogBytes int64 `yaml:"event-log-bytes" env:"RIALTO_EVENT_LOG_BYTES"`
+	// EventLogKeep is how long delivered events stay readable, space allowing.
+	EventLogKeep time.Duration `yaml:"event-log-keep" env:"RIALTO_EVENT_LOG_KEEP"`
+	// EventLogReplicas is how many NATS nodes hold each event; external only.
+	EventLogReplicas int `yaml:"event-log-replicas" env:"RIALTO_EVENT_LOG_REPLICAS"`
+	// MaxPutEventsBytes is the most that the entries of one PutEvents call may
+	// hold. AWS: 1 MiB, 256 KiB before 2026.
+	MaxPutEventsBytes int `yaml:"max-put-events-bytes" env:"RIALTO_MAX_PUT_EVENTS_BYTES"`
+
+	// AllowOutbound are CIDRs and host:port pairs that rules may call though they
+	// are private.
+	AllowOutbound []string `yaml:"allow-outbound" env:"RIALTO_ALLOW_OUTBOUND"`
+	// InstanceTransition is how long an instance of the box stays pending,
+	// stopping or shutting down.
+	InstanceTransition time.Duration `yaml:"instance-transition" env:"RIALTO_INSTANCE_TRANSITION"`
+
+	// LogLevel is debug, info, warn or error; LogFormat text or json.
+	LogLevel  string `yaml:"log-level" env:"RIALTO_LOG_LEVEL"`
+	LogFormat string `yaml:"log-format" env:"RIALTO_LOG_FORMAT"`
+}
+
+// NewConfig returns the defaults.
+func NewConfig() Config {
+	return Config{
+		Listen:             "127.0.0.1:7425",
+		DataDir:            "rialto-data",
+		EventLogBytes:      8 << 30,
+		EventLogKeep:       6 * time.Hour,
+		EventLogReplicas:   3,
+		MaxPutEventsBytes:  1 << 20,
+		InstanceTransition: 20 * time.Millisecond,
+		LogLevel:           "info",
+		LogFormat:          "text",
+	}
+}
+
+// ReadFile reads settings from a YAML file. A key that does not exist is an
+// error.
+func (c *Config) ReadFile(path string) error {
+	b, err := os.ReadFile(filepath.Clean(path))
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("configuration file %s: %w", path, err)
+	}
+	return nil
+}
+
+// ReadEnvironment reads settings from RIALTO_… variables.
+func (c *Config) ReadEnvironment() error {
+	if err := env.Parse(c); err != nil {
+		return fmt.Errorf("environment: %w", err)
+	}
+	return nil
+}
+
+// Validate reports the first setting that cannot be served with.
+func (c *Config) Validate() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("--listen %q is not HOST:PORT, such as 127.0.0.1:7425", c.Listen)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together; one is missing")
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("--public-url %q is not a URL such as https://rialto.example.com", c.PublicURL)
+		}
+	}
+	if c.NATS != "" && c.Database == "" {
+		return errors.New("--nats needs --database postgres://…: several nodes cannot share one SQLite file")
+	}
+	if c.DataDir == "" {
+		return errors.New("--data-dir is empty")
+	}
+	if c.EventLogBytes < 16<<20 {
+		return fmt.Errorf("--event-log-bytes %d is less than the 16 MiB that the log needs", c.EventLogBytes)
+	}
+	if c.MaxPutEventsBytes < 1024 || c.MaxPutEventsBytes > 1<<20 {
+		return fmt.Errorf("--max-put-events-bytes %d is not between 1024 and %d", c.MaxPutEventsBytes, 1<<20)
+	}
+	if c.InstanceTransition < 0 || c.InstanceTransition > time.Hour {
+		return fmt.Errorf("--instance-transition %s is not between 0 and 1h", c.InstanceTransition)
+	}
+	if _, err := parseLevel(c.LogLevel); err != nil {
+		return err
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("--log-format %q is neither text nor json", c.LogFormat)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/rialto-bus/rialto/internal/auth"
+	"github.com/rialto-bus/rialto/internal/awsapi"
+	"github.com/rialto-bus/rialto/internal/bus"
+	"github.com/rialto-bus/rialto/internal/httpapi"
+)
+
+const (
+	readHeaderTimeout = 10 * time.Second
+	// readTimeout leaves time for the largest body over a slow line; writeTimeout
+	// for SQS long polls of 20 seconds. Streams set their own.
+	readTimeout    = 60 * time.Second
+	writeTimeout   = 90 * time.Second
+	idleTimeout    = 120 * time.Second
+	maxHeaderBytes = 64 << 10
+)
+
+func (a *App) makeServer(public *url.URL) error {
+	handler, err := httpapi.Guard(a.routes(), httpapi.GuardOptions{PublicURL: public, Hosts: a.config.Hosts})
+	if err != nil {
+		return err
+	}
+	a.server = &http.Server{
+		Handler:           httpapi.Requests(handler, a.logger),
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	}
+	if a.config.TLSCert == "" {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(a.config.TLSCert, a.config.TLSKey)
+	if err != nil {
+		return fmt.Errorf("read --tls-cert and --tls-key: %w", err)
+	}
+	a.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	return nil
+}
+
+// routes tells what the one port serves apart: our REST API under /v1, health
+// and metrics, and AWS requests everywhere else.
+func (a *App) routes() http.Handler {
+	rest := http.NewServeMux()
+	a.buses.Register(rest)
+	rest.HandleFunc("GET /v1/events/stream", bus.StreamHandler(a.log, a.stopping))
+	a.auth.RegisterKeys(rest)
+	a.inventory.Register(rest)
+
+	mux := http.NewServeMux()
+	mux.Handle(httpapi.TokenPath, a.auth.TokenHandler())
+	mux.Handle(auth.LoginPattern, a.auth.LoginHandler())
+	// Webhooks and agents authenticate by tokens of their own.
+	mux.Handle("/v1/webhooks/", rest)
+	mux.Handle("/v1/agent/", rest)
+	mux.Handle("/v1/", a.auth.Middleware(rest))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", a.serveReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics(), promhttp.HandlerOpts{}))
+	mux.HandleFunc("/", a.serveRoot)
+	return mux
+}
+
+// serveRoot answers AWS requests, which may have any path, and greets others.
+func (a *App) serveRoot(w http.ResponseWriter, r *http.Request) {
+	if awsapi.IsAWSRequest(r) {
+		a.aws.ServeHTTP(w, r)
+		return
+	}
+	if r.Method == http.MethodGet && r.URL.Path == "/" {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintf(w, "Rialto serves here. Point the AWS CLI at it with AWS_ENDPOINT_URL=%s; 'rialto --help' lists what else there is.\n", a.url)
+		return
+	}
+	httpapi.WriteError(w, r, httpapi.NotFound("There is nothing at %s %s. AWS requests need a SigV4 Authorization header.", r.Method, r.URL.Path))
+}
+
+// serveReady says whether events can be taken: the database answers and so does
+// the log.
+func (a *App) serveReady(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	var one int
+	if err := a.db.QueryRow(ctx, `SELECT 1`).Scan(&one); err != nil {
+		httpapi.WriteError(w, r, httpapi.Unavailable(time.Second, "The database does not answer."))
+		return
+	}
+	if _, err := a.log.Stats(ctx); err != nil {
+		httpapi.WriteError(w, r, httpapi.Unavailable(time.Second, "The event log does not answer."))
+		return
+	}
+	_, _ = w.Write([]byte("ready\n"))
+}
+
+// pollTime is how long calls may go on waiting, for a queue's messages for
+// example, once the server is to stop.
+const pollTime = time.Second
+
+// startServer serves until its part is stopped: then streams end at once, long
+// polls after pollTime, and other calls have stopTime to end.
+func (a *App) startServer(ctx context.Context) {
+	base, cancelBase := context.WithCancel(ctx)
+	a.server.BaseContext = func(net.Listener) context.Context { return base }
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var err error
+		if a.server.TLSConfig != nil {
+			err = a.server.ServeTLS(a.listener, "", "")
+		} else {
+			err = a.server.Serve(a.listener)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			a.fail(fmt.Errorf("serve on %s: %w", a.config.Listen, err))
+		}
+	}()
+	a.parts = append(a.parts, part{"http", func() {
+		close(a.stopping)
+		stop, cancel := context.WithTimeout(ctx, stopTime)
+		defer cancel()
+		defer time.AfterFunc(pollTime, cancelBase).Stop()
+		if err := a.server.Shutdown(stop); err != nil {
+			a.logger.Warn("calls were still being answered and are cut off", "error", err)
+			_ = a.server.Close()
+		}
+		<-ended
+	}})
+}
