@@ -89,28 +89,18 @@ func (l *lane) takeTold() (at time.Time, ok bool) {
 }
 
 func (l *lane) run(ctx context.Context) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	upkeep, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var upkeepDone sync.WaitGroup
-	upkeepDone.Go(func() { l.renewLeases(upkeep) })
-	upkeepDone.Go(func() { l.pruneFailed(ctx) })
-	// Leases are renewed until the last handler has returned.
-	defer func() {
-		wg.Wait()
-		stop()
-		upkeepDone.Wait()
-	}()
-
-	var sleepUntil time.Time
+	var jobs, others sync.WaitGroup
+	others.Go(func() { l.renewLeases(upkeep) })
+	others.Go(func() { l.pruneFailed(ctx) })
 	for ctx.Err() == nil {
-		started, next := l.startDue(ctx, &wg)
-		if started {
-			continue
+		if started, next := l.startDue(ctx, &jobs); !started {
+			l.sleep(ctx, next)
 		}
-		sleepUntil = next
-		l.sleep(ctx, sleepUntil)
 	}
+	jobs.Wait()
+	stop() // leases are renewed until the last handler has returned
+	others.Wait()
 }
 
 // sleep returns at the time, or as soon as a job comes due earlier or ends, or ctx ends.
