@@ -468,3 +468,11 @@ func TestPolicy(t *testing.T) {
 		}
 	})
 }
+
+// start runs the queues' background work until the function returned is called.
+func (q *fixture) start() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); q.Run(ctx) }()
+	return func() { cancel(); <-done }
+}
