@@ -1,8 +1,10 @@
 package inventory
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/rialto-bus/rialto/internal/auth"
 	"github.com/rialto-bus/rialto/internal/httpapi"
@@ -13,10 +15,11 @@ func callersDoing(err error) bool {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return true
 	}
-	if _, ok := errors.AsType[*refusal](err); ok {
+	if _, ok := errors.AsType[*httpapi.Error](err); ok {
 		return true
 	}
-	return false
+	_, ok := errors.AsType[*refusal](err)
+	return ok
 }
 
 // toAPIError maps a refusal of this package to its status and code; other errors
@@ -42,11 +45,36 @@ func toAPIError(err error) error {
 	return e
 }
 
-// Register adds the inventory's routes to mux: the webhooks and the agents', which
-// authenticate by themselves, and the REST API, which expects the caller's
-// principal in the context (auth.WithPrincipal).
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+func serve(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			httpapi.WriteError(w, r, toAPIError(err))
+		}
+	}
+}
+
+// Register adds the inventory's routes to mux. They authenticate by themselves:
+// the webhooks by the tokens of their real-time credentials, the agents by their
+// keys, and the REST API, all under /v1/teams/{team}/, by the bearer tokens of
+// access keys.
 func (v *Inventory) Register(mux *http.ServeMux) {
 	mux.HandleFunc(WebhookPath, v.webhook)
+	mux.HandleFunc("POST "+enrollPath, serve(v.serveEnroll))
+	mux.HandleFunc("POST "+heartbeatPath, serve(v.serveHeartbeat))
+	rest := func(pattern string, p auth.Permission, h handler) {
+		checked := func(w http.ResponseWriter, r *http.Request) error {
+			if err := auth.CheckTeam(r); err != nil {
+				return err
+			}
+			return h(w, r)
+		}
+		mux.Handle(pattern, v.o.Auth.Middleware(auth.Require(p, serve(checked))))
+	}
+	v.registerProjects(rest)
+	v.registerAccounts(rest)
+	v.registerServers(rest)
 }
 
 // Handler serves what Register adds.
@@ -56,14 +84,65 @@ func (v *Inventory) Handler() http.Handler {
 	return mux
 }
 
-// permit checks that the caller of a REST call may do it.
-func permit(r *http.Request, p auth.Permission) (auth.Principal, error) {
-	who, ok := auth.PrincipalFrom(r.Context())
-	if !ok {
-		return who, httpapi.Unauthenticated("The request carries no valid token.")
+// register adds one route of the REST API.
+type register func(pattern string, p auth.Permission, h handler)
+
+const (
+	pathTeam     = "/v1/teams/{team}"
+	pathProjects = pathTeam + "/projects"
+	pathProject  = pathProjects + "/{project}"
+	pathAccounts = pathProject + "/cloud_accounts"
+	pathAccount  = pathAccounts + "/{account}"
+	pathTokens   = pathProject + "/server_enrollment_tokens"
+)
+
+// listJSON is every list of the API.
+type listJSON[T any] struct {
+	List []T `json:"list"`
+}
+
+func writeList[F, T any](w http.ResponseWriter, list []F, convert func(*F) T) {
+	out := listJSON[T]{List: make([]T, len(list))}
+	for i := range list {
+		out.List[i] = convert(&list[i])
 	}
-	if !who.Role.Has(p) {
-		return who, httpapi.Forbidden("Key %s has the role %s, which may not do this.", who.KeyID, who.Role)
+	httpapi.JSON(w, http.StatusOK, out)
+}
+
+func keyID(r *http.Request) string {
+	who, _ := auth.PrincipalFrom(r.Context())
+	return who.KeyID
+}
+
+// durationJSON is a length of time such as "48h" or "5m".
+type durationJSON time.Duration
+
+// MarshalJSON writes the form that UnmarshalJSON reads.
+func (d durationJSON) MarshalJSON() ([]byte, error) {
+	return json.Marshal(time.Duration(d).String())
+}
+
+// UnmarshalJSON reads Go's form of a duration.
+func (d *durationJSON) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return errors.New(`a length of time is a string such as "48h" or "5m"`)
 	}
-	return who, nil
+	parsed, err := time.ParseDuration(s)
+	if err != nil {
+		return errors.New(s + ` is not a length of time such as "48h" or "5m"`)
+	}
+	*d = durationJSON(parsed)
+	return nil
+}
+
+// hasBody reports whether a request carries a body; where all fields are
+// optional, none stands for an empty object.
+func hasBody(r *http.Request) bool { return r.ContentLength != 0 }
+
+func decodeOptional(w http.ResponseWriter, r *http.Request, into any) error {
+	if !hasBody(r) {
+		return nil
+	}
+	return httpapi.Decode(w, r, into, 0)
 }

@@ -34,6 +34,10 @@ type Monitor struct {
 	Notes []string
 }
 
+func (v *Inventory) webhookURL(webhookID string) string {
+	return v.o.PublicURL() + "/v1/webhooks/" + webhookID
+}
+
 func webhookAudience(webhookID string) string { return "webhook:" + webhookID }
 
 // StartMonitor makes a cloud account's real-time credential and webhook. The
@@ -95,7 +99,7 @@ func (v *Inventory) monitorOf(ctx context.Context, a CloudAccount) (Monitor, err
 	public := v.o.PublicURL()
 	m := Monitor{
 		Account: a, Secrets: secrets,
-		WebhookURL: public + "/v1/webhooks/" + a.WebhookID, TokenURL: public + httpapi.TokenPath,
+		WebhookURL: v.webhookURL(a.WebhookID), TokenURL: public + httpapi.TokenPath,
 	}
 	if isLoopback(public) {
 		m.Notes = append(m.Notes, "AWS cannot reach "+public+": start the server with --public-url https://… to receive events from AWS. Events of the account in the box arrive.")

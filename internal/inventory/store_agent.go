@@ -53,3 +53,63 @@ func revokeAgents(ctx context.Context, tx *store.Tx, serverID string, at time.Ti
 func markSigned(ctx context.Context, tx *store.Tx, id string, at time.Time) (bool, error) {
 	return changedRow(tx.Exec(ctx, `UPDATE inventory_agents SET signed_at = $2 WHERE id = $1 AND signed_at < $2`, id, millis(at)))
 }
+
+const selectToken = `SELECT id, project_id, description, created_by, issued_at, deleted_at, last_used_at, uses, salt, hash
+	FROM inventory_enrollment_tokens`
+
+func scanToken(row scanner) (EnrollmentToken, error) {
+	var t EnrollmentToken
+	var issued, deleted, used int64
+	err := row.Scan(&t.ID, &t.ProjectID, &t.Description, &t.CreatedBy, &issued, &deleted, &used, &t.Uses, &t.salt, &t.hash)
+	t.IssuedAt, t.DeletedAt, t.LastUsedAt = fromMillis(issued), fromMillis(deleted), fromMillis(used)
+	return t, err
+}
+
+func insertToken(ctx context.Context, tx *store.Tx, t EnrollmentToken) error {
+	_, err := tx.Exec(ctx, `INSERT INTO inventory_enrollment_tokens (id, project_id, description, created_by, issued_at, deleted_at,
+			last_used_at, uses, salt, hash) VALUES ($1, $2, $3, $4, $5, 0, 0, 0, $6, $7)`,
+		t.ID, t.ProjectID, t.Description, t.CreatedBy, millis(t.IssuedAt), t.salt, t.hash)
+	return err
+}
+
+func loadToken(ctx context.Context, q store.Querier, id string) (EnrollmentToken, bool, error) {
+	return one(q.QueryRow(ctx, selectToken+` WHERE id = $1`, id), scanToken)
+}
+
+func listTokens(ctx context.Context, q store.Querier, projectID string) ([]EnrollmentToken, error) {
+	rows, err := q.Query(ctx, selectToken+` WHERE project_id = $1 AND deleted_at = 0 ORDER BY issued_at, id`, projectID)
+	return collect(rows, err, scanToken)
+}
+
+func deleteToken(ctx context.Context, tx *store.Tx, projectID, id string, at time.Time) (bool, error) {
+	return changedRow(tx.Exec(ctx, `UPDATE inventory_enrollment_tokens SET deleted_at = $3 WHERE project_id = $1 AND id = $2 AND deleted_at = 0`,
+		projectID, id, millis(at)))
+}
+
+func countTokenUse(ctx context.Context, tx *store.Tx, id string, at time.Time) error {
+	_, err := tx.Exec(ctx, `UPDATE inventory_enrollment_tokens SET last_used_at = $2, uses = uses + 1 WHERE id = $1`, id, millis(at))
+	return err
+}
+
+// enrolledWith finds the agent of a project's server without an instance that
+// has this key.
+func enrolledWith(ctx context.Context, q store.Querier, projectID, publicKey string) (enrolledAgent, bool, error) {
+	return one(q.QueryRow(ctx, `SELECT g.id, g.server_id, g.public_key, g.created_at, g.revoked_at, g.signed_at FROM inventory_agents g
+		JOIN inventory_servers s ON s.id = g.server_id
+		WHERE g.public_key = $1 AND g.revoked_at = 0 AND s.project_id = $2 AND s.instance_id = '' AND s.deleted_at = 0
+		ORDER BY g.created_at DESC LIMIT 1`, publicKey, projectID), scanAgent)
+}
+
+// elsewhere lists the servers of an instance in other projects that no agent has
+// enrolled.
+func elsewhere(ctx context.Context, q store.Querier, k InstanceKey) ([]Server, error) {
+	rows, err := q.Query(ctx, selectServer+` WHERE s.project_id <> $1 AND s.account_id = $2 AND s.region = $3 AND s.instance_id = $4
+		AND s.deleted_at = 0 AND NOT s.managed ORDER BY s.registered_at, s.id`, k.ProjectID, k.AccountID, k.Region, k.InstanceID)
+	return collect(rows, err, scanServer)
+}
+
+// markSeen notes an agent's sign of life.
+func markSeen(ctx context.Context, tx *store.Tx, serverID string, at time.Time) error {
+	_, err := tx.Exec(ctx, `UPDATE inventory_servers SET last_seen_at = $2 WHERE id = $1 AND deleted_at = 0`, serverID, millis(at))
+	return err
+}

@@ -123,7 +123,7 @@ type ServerFilter struct {
 	Hostname      string
 	CanonicalName string
 	Bastion       string
-	// CloudProvider is aws; no server has another.
+	// CloudProvider is aws or gcp; no server has the latter yet.
 	CloudProvider   string
 	AltNameContains string
 	InstanceID      string
@@ -157,8 +157,12 @@ func listServers(ctx context.Context, q store.Querier, f ServerFilter, from serv
 			where.WriteString(" AND " + column + " = " + arg(v))
 		}
 	}
-	if f.CloudProvider != "" {
+	switch f.CloudProvider {
+	case "":
+	case "aws":
 		where.WriteString(" AND s.instance_id <> ''")
+	default:
+		where.WriteString(" AND 1 = 0")
 	}
 	cmp, order := ">", "ASC"
 	if descending {
