@@ -1,9 +1,9 @@
 package eventpattern
 
 import (
+	"fmt"
+	"hash/maphash"
 	"slices"
-	"sort"
-	"strconv"
 	"strings"
 )
 
@@ -11,39 +11,46 @@ const (
 	tooManyWildcards = "Rule is too complex - try using fewer wildcard characters or fewer repeating character sequences after a wildcard character"
 	// maxComplexity is the highest complexity that AWS accepts.
 	maxComplexity = 10
-	// maxComplexityWork is how many situations are looked at before a field's wildcards count as too complex.
+	// maxComplexityWork is how many situations are looked at before a pattern counts as too complex.
 	maxComplexityWork = 50_000
 )
 
 // tooComplex reports whether some event could make AWS keep track of more than maxComplexity places in the wildcards of one field.
 func (p *Pattern) tooComplex() bool {
+	work := 0
+	seen := map[string]bool{}
 	for _, wildcards := range p.wildcardsByField() {
-		if tooComplex(wildcards) {
+		key := fmt.Sprintf("%q", wildcards)
+		if !seen[key] && tooComplex(wildcards, &work) {
 			return true
 		}
+		seen[key] = true
 	}
 	return false
 }
 
 // wildcardsByField collects the wildcards that AWS matches side by side: those of one field,
-// in all branches that ask for the same of the fields which sort before it.
-func (p *Pattern) wildcardsByField() map[string][]wildcard {
-	fields := map[string][]wildcard{}
+// in all branches that ask for the same of the fields which sort before it. The keys stand for that field and all before it.
+func (p *Pattern) wildcardsByField() map[uint64][]wildcard {
+	fields := map[uint64][]wildcard{}
+	hashes := make([]uint64, len(p.leaves))
+	for i := range p.leaves {
+		hashes[i] = maphash.String(hashSeed, p.leaves[i].name) ^ mixed(maphash.String(hashSeed, p.leaves[i].text))
+	}
 	for _, branch := range p.branches {
 		if !slices.ContainsFunc(branch, func(i int32) bool { return len(p.leaves[i].wildcards()) > 0 }) {
 			continue
 		}
 		sorted := slices.Clone(branch)
-		sort.Slice(sorted, func(a, b int) bool { return p.leaves[sorted[a]].name < p.leaves[sorted[b]].name })
-		var before strings.Builder
+		slices.SortFunc(sorted, func(a, b int32) int { return strings.Compare(p.leaves[a].name, p.leaves[b].name) })
+		before := uint64(0)
 		for _, i := range sorted {
 			leaf := &p.leaves[i]
-			before.WriteString(strconv.Quote(leaf.name))
 			if wildcards := leaf.wildcards(); len(wildcards) > 0 {
-				key := before.String()
+				key := mixed(before ^ maphash.String(hashSeed, leaf.name))
 				fields[key] = addWildcards(fields[key], wildcards)
 			}
-			before.WriteString(leaf.text)
+			before = mixed(before) + hashes[i]
 		}
 	}
 	return fields
@@ -58,10 +65,10 @@ func (l *leaf) wildcards() []wildcard {
 	return all
 }
 
-// addWildcards adds those that are not there yet; one without a star is an exact text.
+// addWildcards adds those that are not there yet, as long as they are not too many anyway; one without a star is an exact text.
 func addWildcards(to, more []wildcard) []wildcard {
 	for _, w := range more {
-		if len(w) > 1 && !slices.ContainsFunc(to, func(other wildcard) bool { return slices.Equal(w, other) }) {
+		if len(w) > 1 && len(to) <= maxComplexity && !slices.ContainsFunc(to, func(other wildcard) bool { return slices.Equal(w, other) }) {
 			to = append(to, w)
 		}
 	}
@@ -79,7 +86,7 @@ type place struct {
 }
 
 // tooComplex walks through all situations, that is sets of places one can be at together after some text.
-func tooComplex(wildcards []wildcard) bool {
+func tooComplex(wildcards []wildcard, work *int) bool {
 	var places []place
 	var start []int32
 	for _, w := range wildcards {
@@ -91,7 +98,7 @@ func tooComplex(wildcards []wildcard) bool {
 	for len(situations) > 0 {
 		now := situations[len(situations)-1]
 		situations = situations[:len(situations)-1]
-		if complexity(places, now) > maxComplexity || len(seen) > maxComplexityWork {
+		if *work++; *work > maxComplexityWork || complexity(places, now) > maxComplexity {
 			return true
 		}
 		for _, next := range following(places, now) {

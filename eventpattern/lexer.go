@@ -42,25 +42,34 @@ type lexer struct {
 	name       string
 	text       string // of the current number, literal, mark or read string
 	tokenFrom  int    // first byte of the latest value token
-	tokenAt    location
-	stringOpen bool // the current string was only begun
+	stringOpen bool   // the current string was only begun
 
 	scopes []scope
 }
 
 // scope is an object or array that is being read.
 type scope struct {
-	root    bool
-	object  bool
-	entries int
-	at      location
+	root     bool
+	object   bool
+	entries  int
+	from     int // where it starts
+	line     int // on this line
+	lineFrom int // which starts here
 }
 
 func newLexer(source string) *lexer { return &lexer{source: source, line: 1} }
 
-// here returns where the lexer stands, offset bytes back.
+// here returns where the lexer stands, some bytes back.
 func (l *lexer) here(back int) location {
 	return location{l.line, lengthUTF16(l.source[l.lineFrom:max(l.pos-back, l.lineFrom)]) + 1}
+}
+
+// start describes where a scope starts.
+func (l *lexer) start(s scope) string {
+	if s.root {
+		return location{line: 1}.describe(l.source)
+	}
+	return location{s.line, lengthUTF16(l.source[s.lineFrom:s.from]) + 1}.describe(l.source)
 }
 
 // fail returns the error for a reason found where the lexer stands.
@@ -143,7 +152,7 @@ func (l *lexer) enter(kind token) *SyntaxError {
 			len(l.scopes)+1, maxPatternDepth)
 		return &SyntaxError{Reason: reason, message: reason}
 	}
-	l.scopes = append(l.scopes, scope{object: kind == tokenObjectStart, at: l.tokenAt})
+	l.scopes = append(l.scopes, scope{object: kind == tokenObjectStart, from: l.tokenFrom, line: l.line, lineFrom: l.lineFrom})
 	return nil
 }
 
@@ -157,7 +166,7 @@ func (l *lexer) leave(c byte) (token, *SyntaxError) {
 			want = ']'
 		}
 		return 0, l.failAt(fmt.Sprintf("Unexpected close marker '%c': expected '%c' (for %s starting at %s)",
-			c, want, top.kind(), top.at.describe(l.source)), l.here(1))
+			c, want, top.kind(), l.start(top)), l.here(1))
 	}
 	top := l.top()
 	l.scopes = l.scopes[:len(l.scopes)-1]
@@ -173,13 +182,13 @@ func (l *lexer) endInScope() *SyntaxError {
 	}
 	top := l.top()
 	return l.fail(fmt.Sprintf("Unexpected end-of-input: expected close marker for %s (start marker at %s)",
-		top.kind(), top.at.describe(l.source)))
+		top.kind(), l.start(top)))
 }
 
 // top returns the innermost scope; outside of all, one that stands for the whole text.
 func (l *lexer) top() scope {
 	if len(l.scopes) == 0 {
-		return scope{root: true, at: location{line: 1}}
+		return scope{root: true}
 	}
 	return l.scopes[len(l.scopes)-1]
 }
@@ -290,7 +299,6 @@ func describeChar(r rune) string {
 // readValue reads a value's first token; its first byte c was read already.
 func (l *lexer) readValue(c byte) (token, *SyntaxError) {
 	l.tokenFrom = l.pos - 1
-	l.tokenAt = l.here(1)
 	switch c {
 	case '"':
 		l.stringOpen = true
