@@ -188,6 +188,20 @@ func (b *Buses) DeleteAPIDestination(ctx context.Context, caller Caller, name st
 	return nil
 }
 
+// Invocation is all that is needed to call an API destination now: where, how
+// fast, and the connection's current credentials in the clear. It must not be
+// logged or kept.
+type Invocation struct {
+	ARN string
+	// Endpoint is an http or https URL that may hold asterisks for path values.
+	Endpoint string
+	// Method is one of GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.
+	Method string
+	// RateLimit is the most invocations in a second.
+	RateLimit   int
+	Credentials Credentials
+}
+
 // ErrNoDestination says that there is no API destination with that ARN.
 var ErrNoDestination = errors.New("the API destination does not exist")
 

@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
-	"github.com/rialto-bus/rialto/internal/work"
 )
 
 // ConnectionState says whether a connection can authorize calls.
@@ -79,18 +75,6 @@ type ConnectionChange struct {
 	APIKey     *APIKeyChange
 	OAuth      *OAuthChange
 	Invocation *ConnectionParameters
-}
-
-// BasicChange changes BasicCredentials.
-type BasicChange struct{ Username, Password *string }
-
-// APIKeyChange changes APIKeyCredentials.
-type APIKeyChange struct{ Name, Value *string }
-
-// OAuthChange changes OAuthCredentials.
-type OAuthChange struct {
-	ClientID, ClientSecret, Endpoint, Method *string
-	Parameters                               *ConnectionParameters
 }
 
 func (c *ConnectionChange) authorization() bool {
@@ -270,93 +254,6 @@ func (b *Buses) DeleteConnection(ctx context.Context, caller Caller, name string
 	return deleted, nil
 }
 
-// Authorizer fetches a connection's token and notes the outcome by
-// Buses.ConnectionAuthorized or ConnectionFailed.
-type Authorizer interface {
-	Authorize(ctx context.Context, c Credentials) error
-}
-
-// authorizationQueue holds a job for each OAuth connection that waits for its
-// first token, under the connection's ID.
-const authorizationQueue = "connection-authorization"
-
-func (b *Buses) askForToken(ctx context.Context, tx *store.Tx, c Connection) error {
-	if c.State != ConnectionAuthorizing {
-		return nil
-	}
-	return b.jobs.Enqueue(ctx, tx, work.NewJob{Queue: authorizationQueue, Key: c.ID, Replace: true})
-}
-
-// HandleAuthorization has a fetch the first tokens of connections. To be called
-// once, before the jobs run.
-func (b *Buses) HandleAuthorization(a Authorizer) {
-	b.jobs.Handle(authorizationQueue, work.QueueOptions{}, func(ctx context.Context, j work.Job) work.Outcome {
-		c, ok, err := selectConnectionByID(ctx, b.db, j.Key)
-		if err != nil {
-			return work.Retry(err.Error())
-		}
-		if !ok || c.State != ConnectionAuthorizing {
-			return work.Done()
-		}
-		credentials, err := b.credentials(c)
-		if err != nil {
-			return work.Fail(err.Error())
-		}
-		if err := a.Authorize(ctx, credentials); err != nil {
-			return work.Retry(err.Error())
-		}
-		return work.Done()
-	})
-}
-
-// ConnectionAuthorized notes that a token was fetched with that version of the
-// connection's credentials. A newer version or a missing connection is left alone.
-func (b *Buses) ConnectionAuthorized(ctx context.Context, connectionARN string, version int64) error {
-	return b.noteConnection(ctx, connectionARN, version, func(c *Connection) {
-		c.State, c.StateReason, c.AuthorizedAt = ConnectionAuthorized, "", b.now().UTC()
-	})
-}
-
-// maxStateReason is AWS's limit, in characters.
-const maxStateReason = 512
-
-// ConnectionFailed notes that no token could be fetched with that version of the
-// connection's credentials, and why. Rejected says that they were refused, and
-// not that the endpoint could not be asked.
-func (b *Buses) ConnectionFailed(ctx context.Context, connectionARN string, version int64, reason string, rejected bool) error {
-	state := ConnectionAuthorizing
-	if rejected {
-		state = ConnectionDeauthorized
-	}
-	if r := []rune(reason); len(r) > maxStateReason {
-		reason = string(r[:maxStateReason])
-	}
-	return b.noteConnection(ctx, connectionARN, version, func(c *Connection) {
-		c.State, c.StateReason = state, reason
-	})
-}
-
-// noteConnection changes the state if it is still about that version. It writes
-// only what differs, as it may be called for every attempt.
-func (b *Buses) noteConnection(ctx context.Context, connectionARN string, version int64, note func(*Connection)) error {
-	id := lastPart(connectionARN)
-	c, ok, err := selectConnectionByID(ctx, b.db, id)
-	if err != nil {
-		return fmt.Errorf("note state of connection %s: %w", connectionARN, err)
-	}
-	before := c
-	note(&c)
-	if !ok || c.sealed == nil || c.Version != version ||
-		c.State == before.State && c.StateReason == before.StateReason && c.AuthorizedAt.Equal(before.AuthorizedAt) {
-		return nil
-	}
-	err = b.db.Update(ctx, func(tx *store.Tx) error { return updateConnectionState(ctx, tx, c) })
-	if err != nil {
-		return fmt.Errorf("note state of connection %s: %w", connectionARN, err)
-	}
-	return nil
-}
-
 func lastPart(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
 
 // ErrNotAuthorized says that a connection has no credentials, because it was
@@ -378,187 +275,4 @@ func (b *Buses) credentials(c Connection) (Credentials, error) {
 	}
 	opened.ConnectionARN, opened.Version = c.ARN(), c.Version
 	return opened, nil
-}
-
-// with returns the credentials as the change leaves them. Another type starts
-// from nothing but the parameters of calls.
-func (c Credentials) with(change ConnectionChange) Credentials {
-	next := Credentials{Type: c.Type, Invocation: c.Invocation}
-	if change.Type != "" {
-		next.Type = change.Type
-	}
-	if next.Type == c.Type {
-		next.Basic, next.APIKey, next.OAuth = c.Basic, c.APIKey, c.OAuth
-	}
-	if change.Invocation != nil {
-		next.Invocation = change.Invocation
-	}
-	switch next.Type {
-	case AuthBasic:
-		next.Basic = next.Basic.with(change.Basic)
-	case AuthAPIKey:
-		next.APIKey = next.APIKey.with(change.APIKey)
-	case AuthOAuth:
-		next.OAuth = next.OAuth.with(change.OAuth)
-	}
-	return next
-}
-
-func set(field *string, value *string) {
-	if value != nil {
-		*field = *value
-	}
-}
-
-func (c *BasicCredentials) with(change *BasicChange) *BasicCredentials {
-	if change == nil {
-		return c
-	}
-	var next BasicCredentials
-	if c != nil {
-		next = *c
-	}
-	set(&next.Username, change.Username)
-	set(&next.Password, change.Password)
-	return &next
-}
-
-func (c *APIKeyCredentials) with(change *APIKeyChange) *APIKeyCredentials {
-	if change == nil {
-		return c
-	}
-	var next APIKeyCredentials
-	if c != nil {
-		next = *c
-	}
-	set(&next.Name, change.Name)
-	set(&next.Value, change.Value)
-	return &next
-}
-
-func (c *OAuthCredentials) with(change *OAuthChange) *OAuthCredentials {
-	if change == nil {
-		return c
-	}
-	var next OAuthCredentials
-	if c != nil {
-		next = *c
-	}
-	set(&next.ClientID, change.ClientID)
-	set(&next.ClientSecret, change.ClientSecret)
-	set(&next.Endpoint, change.Endpoint)
-	set(&next.Method, change.Method)
-	if change.Parameters != nil {
-		next.Parameters = change.Parameters
-	}
-	return &next
-}
-
-// checkCredentials checks that they are complete, and that the change spoke of
-// no other type.
-func (b *Buses) checkCredentials(c Credentials, change ConnectionChange) error {
-	for _, p := range []struct {
-		name  string
-		of    AuthorizationType
-		given bool
-	}{
-		{"BasicAuthParameters", AuthBasic, change.Basic != nil},
-		{"ApiKeyAuthParameters", AuthAPIKey, change.APIKey != nil},
-		{"OAuthParameters", AuthOAuth, change.OAuth != nil},
-	} {
-		if p.given && p.of != c.Type {
-			return awsapi.ValidationException("Parameter %s is not valid for authorization type %s.", p.name, c.Type)
-		}
-	}
-	switch c.Type {
-	case AuthBasic:
-		if c.Basic == nil || c.Basic.Username == "" || c.Basic.Password == "" {
-			return incomplete("BasicAuthParameters with Username and Password", c.Type)
-		}
-	case AuthAPIKey:
-		return checkAPIKey(c.APIKey)
-	case AuthOAuth:
-		return b.checkOAuth(c.OAuth)
-	default:
-		return awsapi.ValidationException("Parameter AuthorizationType must be specified.")
-	}
-	return nil
-}
-
-func incomplete(what string, t AuthorizationType) error {
-	return awsapi.ValidationException("Parameter(s) %s must be specified for authorization type %s.", what, t)
-}
-
-// headerToken is the form of a header's name, RFC 7230.
-var headerToken = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9a-zA-Z-]+$")
-
-func checkAPIKey(c *APIKeyCredentials) error {
-	if c == nil || c.Name == "" || c.Value == "" {
-		return incomplete("ApiKeyAuthParameters with ApiKeyName and ApiKeyValue", AuthAPIKey)
-	}
-	if !headerToken.MatchString(c.Name) {
-		return awsapi.ValidationException("Parameter ApiKeyName is not valid. Reason: it must be the name of an HTTP header.")
-	}
-	return nil
-}
-
-func (b *Buses) checkOAuth(c *OAuthCredentials) error {
-	if c == nil || c.ClientID == "" || c.ClientSecret == "" || c.Endpoint == "" || c.Method == "" {
-		return incomplete("OAuthParameters with ClientParameters, AuthorizationEndpoint and HttpMethod", AuthOAuth)
-	}
-	return b.checkEndpoint("AuthorizationEndpoint", c.Endpoint)
-}
-
-// checkEndpoint checks a URL that is to be called. AWS takes one without a
-// scheme as https.
-func (b *Buses) checkEndpoint(parameter, endpoint string) error {
-	full := endpoint
-	if !strings.Contains(full, "://") {
-		full = "https://" + full
-	}
-	u, err := url.Parse(full)
-	if err != nil || u.Host == "" || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return awsapi.ValidationException("Parameter %s is not valid. Reason: %s is not an HTTPS URL.", parameter, endpoint)
-	}
-	if u.User != nil {
-		return awsapi.ValidationException("Parameter %s is not valid. Reason: the URL must not hold a user name or password; use a connection.", parameter)
-	}
-	if err := b.endpoint(full); err != nil {
-		return awsapi.ValidationException("Parameter %s is not valid. Reason: %s", parameter, err)
-	}
-	return nil
-}
-
-// withoutSecrets returns what may be shown of the credentials.
-func (c Credentials) withoutSecrets() Credentials {
-	shown := Credentials{Type: c.Type, Invocation: c.Invocation.withoutSecrets()}
-	switch c.Type {
-	case AuthBasic:
-		shown.Basic = &BasicCredentials{Username: c.Basic.Username}
-	case AuthAPIKey:
-		shown.APIKey = &APIKeyCredentials{Name: c.APIKey.Name}
-	case AuthOAuth:
-		shown.OAuth = &OAuthCredentials{
-			ClientID: c.OAuth.ClientID, Endpoint: c.OAuth.Endpoint, Method: c.OAuth.Method,
-			Parameters: c.OAuth.Parameters.withoutSecrets(),
-		}
-	}
-	return shown
-}
-
-func (p *ConnectionParameters) withoutSecrets() *ConnectionParameters {
-	if p == nil {
-		return nil
-	}
-	hide := func(list []Parameter) []Parameter {
-		shown := make([]Parameter, len(list))
-		for i, p := range list {
-			shown[i] = Parameter{Key: p.Key, Value: p.Value, Secret: p.Secret}
-			if p.Secret {
-				shown[i].Value = ""
-			}
-		}
-		return shown
-	}
-	return &ConnectionParameters{Headers: hide(p.Headers), Query: hide(p.Query), Body: hide(p.Body)}
 }

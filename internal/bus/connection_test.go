@@ -1,13 +1,19 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
 func oauthChange() ConnectionChange {
@@ -71,6 +77,22 @@ func TestInvocationCarriesTheCurrentCredentials(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+}
+
+func TestPrintingAnInvocationShowsNoSecret(t *testing.T) {
+	x := open(t, storetest.SQLite(t))
+	_, d := destination(t, x, oauthChange())
+	inv, err := x.Invocation(t.Context(), d.ARN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "credentials", inv.Credentials)
+	for _, text := range []string{fmt.Sprintf("%v %+v", inv, *inv), log.String()} {
+		if strings.Contains(text, "hush") || !strings.Contains(text, "credentials of arn:") {
+			t.Error(text)
+		}
+	}
 }
 
 func TestInvocationWithoutCredentialsOrDestination(t *testing.T) {
@@ -219,6 +241,40 @@ func TestFirstTokensAreFetchedByAJob(t *testing.T) {
 		}
 		if c := <-a.asked; c.OAuth.ClientSecret != "hush-2" || c.Version != 2 {
 			t.Errorf("%+v", c)
+		}
+	})
+}
+
+func TestATokenThatCannotBeRenewedIsAskedForAgain(t *testing.T) {
+	onBoth(t, func(t *testing.T, x *fixture) {
+		ctx := t.Context()
+		c, _ := destination(t, x, oauthChange())
+		jobs := func() int {
+			t.Helper()
+			queues, err := x.jobs.Counts(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for _, q := range queues {
+				n += q.Due + q.Later
+			}
+			return n
+		}
+		if err := x.db.Update(ctx, func(tx *store.Tx) error {
+			_, err := x.jobs.Cancel(ctx, tx, authorizationQueue, c.ID)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.ConnectionFailed(ctx, c.ARN(), 1, "no connection", false); err != nil || jobs() != 0 {
+			t.Error("the job of a first token is doubled", err)
+		}
+		if err := x.ConnectionAuthorized(ctx, c.ARN(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.ConnectionFailed(ctx, c.ARN(), 1, "no connection", false); err != nil || jobs() != 1 {
+			t.Error("no job", err)
 		}
 	})
 }

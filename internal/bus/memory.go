@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"maps"
@@ -97,18 +98,18 @@ type ruleState struct {
 // see the rules that fn names before it returns. Fn may run more than once.
 func (b *Buses) change(ctx context.Context, ref event.BusRef, fn func(tx *store.Tx, version int64) (rules []string, err error)) error {
 	patch, removed, err := b.changeLocked(ctx, ref, fn)
-	if err != nil {
-		return err
-	}
 	b.tellRemoved(removed)
-	b.changed(ref, patch.version)
-	return nil
+	if patch != nil {
+		b.changed(ref, patch.version)
+	}
+	return err
 }
 
-func (b *Buses) changeLocked(ctx context.Context, ref event.BusRef, fn func(tx *store.Tx, version int64) ([]string, error)) (*busPatch, []int64, error) {
+// changeLocked returns the patch once it is committed, even with an error.
+func (b *Buses) changeLocked(ctx context.Context, ref event.BusRef, fn func(tx *store.Tx, version int64) ([]string, error)) (patch *busPatch, removed []int64, err error) {
 	defer b.lock(ref)()
-	var patch *busPatch
-	err := b.db.Update(ctx, func(tx *store.Tx) error {
+	var made *busPatch
+	err = b.db.Update(ctx, func(tx *store.Tx) error {
 		version, err := bumpVersion(ctx, tx, ref)
 		if err != nil {
 			return err
@@ -117,7 +118,7 @@ func (b *Buses) changeLocked(ctx context.Context, ref event.BusRef, fn func(tx *
 		if err != nil {
 			return err
 		}
-		patch, err = b.readPatch(ctx, tx, ref, uint64(version), rules)
+		made, err = b.readPatch(ctx, tx, ref, uint64(version), rules)
 		return err
 	})
 	if err != nil && refused(err) {
@@ -125,20 +126,18 @@ func (b *Buses) changeLocked(ctx context.Context, ref event.BusRef, fn func(tx *
 	}
 	if err != nil {
 		// Whether it was committed may be unknown: memory follows SQL either way.
-		_, reloadErr := b.reload(ctx, ref)
-		b.logger.Warn("change of event bus failed", "bus", ref.ARN(), "error", err, "reload", reloadErr)
-		return nil, nil, fmt.Errorf("change event bus %s: %w", ref.Name, err)
+		removed, reloadErr := b.reload(ctx, ref)
+		return nil, removed, errors.Join(fmt.Errorf("change event bus %s: %w", ref.Name, err), reloadErr)
 	}
 	cur := b.memoryOf(ref).now.Load()
-	if cur.version+1 == patch.version {
-		return patch, b.apply(ref, cur, patch), nil
+	if cur.version+1 == made.version {
+		return made, b.apply(ref, cur, made), nil
 	}
 	// Another node changed the bus in between, or this is all new.
-	removed, err := b.reload(ctx, ref)
-	if err != nil {
-		return nil, nil, fmt.Errorf("event bus %s was changed, but this node could not read it back: %w", ref.Name, err)
+	if removed, err = b.reload(ctx, ref); err != nil {
+		return made, nil, fmt.Errorf("event bus %s was changed, but this node could not read it back: %w", ref.Name, err)
 	}
-	return patch, removed, nil
+	return made, removed, nil
 }
 
 // readPatch reads within the transaction what it changed.

@@ -172,11 +172,16 @@ func updateConnection(ctx context.Context, tx *store.Tx, c Connection) error {
 	return err
 }
 
-// updateConnectionState writes the state unless the credentials have changed.
-func updateConnectionState(ctx context.Context, tx *store.Tx, c Connection) error {
-	_, err := tx.Exec(ctx, `UPDATE connections SET state = $1, state_reason = $2, authorized_at = $3 WHERE id = $4 AND version = $5`,
+// updateConnectionState writes the state; it says false when the credentials
+// have changed meanwhile.
+func updateConnectionState(ctx context.Context, tx *store.Tx, c Connection) (changed bool, err error) {
+	res, err := tx.Exec(ctx, `UPDATE connections SET state = $1, state_reason = $2, authorized_at = $3 WHERE id = $4 AND version = $5`,
 		string(c.State), c.StateReason, c.AuthorizedAt.UnixMilli(), c.ID, c.Version)
-	return err
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
 func deleteConnection(ctx context.Context, tx *store.Tx, id string) error {
