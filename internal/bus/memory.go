@@ -210,7 +210,8 @@ func (b *Buses) enter(next *snapshot, old, now *activeRule) (leave []uint64) {
 		pattern, err := compilePattern(now.pattern)
 		if err != nil {
 			b.logger.Error("rule has an event pattern that this version does not take and matches nothing", "rule", now.arn, "error", err)
-			return leave
+			delete(next.matching, now.id)
+			return append(leave, now.id)
 		}
 		next.set.Add(now.id, pattern)
 	}
