@@ -237,8 +237,10 @@ func (r BranchReport) write(b *strings.Builder) {
 		switch {
 		case !c.Matched:
 			fmt.Fprintf(b, "\n  no   %s: %s", c.Path, c.Reason)
-		case len(c.Found) > 0:
-			fmt.Fprintf(b, "\n  yes  %s: %s satisfies %s", c.Path, c.foundList(), c.Expected)
+		case len(c.Found) > 1:
+			fmt.Fprintf(b, "\n  yes  %s: one of %s satisfies %s", c.Path, c.foundList(), c.Expected)
+		case len(c.Found) == 1:
+			fmt.Fprintf(b, "\n  yes  %s: %s satisfies %s", c.Path, c.Found[0], c.Expected)
 		default:
 			fmt.Fprintf(b, "\n  yes  %s: %s", c.Path, c.Reason)
 		}
