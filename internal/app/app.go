@@ -71,12 +71,12 @@ type App struct {
 // Start opens everything, begins to serve and returns. The caller must call
 // Wait. Settings must be valid; see Config.Validate.
 func Start(ctx context.Context, c Config, logger *slog.Logger) (*App, error) {
-	return start(ctx, c, logger, time.Now)
+	return start(ctx, c, logger, hooks{now: time.Now})
 }
 
-func start(ctx context.Context, c Config, logger *slog.Logger, now func() time.Time) (*App, error) {
+func start(ctx context.Context, c Config, logger *slog.Logger, h hooks) (*App, error) {
 	a := &App{config: c, logger: logger, failed: make(chan error, 1), stopping: make(chan struct{})}
-	if err := a.open(ctx, now); err != nil {
+	if err := a.open(ctx, h); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	a.run(ctx)
@@ -109,18 +109,18 @@ func (a *App) DataDir() string { return a.config.DataDir }
 func (a *App) DevMode() bool { return a.auth.DevMode(context.Background()) }
 
 // open opens the engines and makes the services, each from those before it.
-func (a *App) open(ctx context.Context, now func() time.Time) error {
+func (a *App) open(ctx context.Context, h hooks) error {
 	public, err := publicURL(a.config)
 	if err != nil {
 		return err
 	}
-	if a.db, err = openStore(ctx, a.config, a.logger); err != nil {
+	if a.db, err = openStore(ctx, a.config, a.logger, h.noSync); err != nil {
 		return err
 	}
 	if a.node, err = nodeName(a.config.DataDir); err != nil {
 		return err
 	}
-	if a.auth, err = openAuth(ctx, a.config, a.db, a.logger, now); err != nil {
+	if a.auth, err = openAuth(ctx, a.config, a.db, a.logger, h.now); err != nil {
 		return err
 	}
 	if err := a.auth.CheckExposure(ctx, []string{a.config.Listen}, public); err != nil {
@@ -137,18 +137,18 @@ func (a *App) open(ctx context.Context, now func() time.Time) error {
 	a.log, err = eventlog.Open(ctx, eventlog.Options{
 		Dir: filepath.Join(a.config.DataDir, "events"), URL: a.config.NATS, Name: a.node,
 		MaxBytes: a.config.EventLogBytes, Keep: a.config.EventLogKeep,
-		Replicas: replicas(a.config), Logger: a.logger,
+		Replicas: replicas(a.config), Logger: a.logger, UnsafeNoSync: h.noSync,
 	})
 	if err != nil {
 		return fmt.Errorf("open the event log: %w", err)
 	}
-	if err := a.makeServices(ctx, now); err != nil {
+	if err := a.makeServices(ctx, h); err != nil {
 		return err
 	}
 	return a.makeServer(public)
 }
 
-func (a *App) makeServices(ctx context.Context, now func() time.Time) (err error) {
+func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.work = work.New(a.db, a.node, a.logger)
 	client, err := a.outbound()
 	if err != nil {
@@ -156,25 +156,26 @@ func (a *App) makeServices(ctx context.Context, now func() time.Time) (err error
 	}
 	a.client = client
 	a.buses, err = bus.Open(ctx, bus.Options{
-		DB: a.db, Log: a.log, Secrets: a.auth.Sealer(), Jobs: a.work, CheckEndpoint: client.CheckURL, Logger: a.logger, Now: now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
+		DB: a.db, Log: a.log, Secrets: a.auth.Sealer(), Jobs: a.work, CheckEndpoint: client.CheckURL, Logger: a.logger, Now: h.now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
 	})
 	if err != nil {
 		return err
 	}
-	a.queues = queue.New(a.db, queue.Options{BaseURL: a.URL, Logger: a.logger, Now: now})
-	a.instances = instance.New(a.db, a.work, instance.Options{Transition: a.config.InstanceTransition, Logger: a.logger, Now: now})
+	a.queues = queue.New(a.db, queue.Options{BaseURL: a.URL, Logger: a.logger, Now: h.now})
+	a.instances = instance.New(a.db, a.work, instance.Options{Transition: a.config.InstanceTransition, Logger: a.logger, Now: h.now})
 	accounts := cloud.Open(a.db, cloud.Options{
-		BoxEndpoint: a.LocalURL, BoxCredentials: a.auth.InternalCredentials, Sealer: a.auth.Sealer(), Now: now,
+		BoxEndpoint: a.LocalURL, BoxCredentials: a.auth.InternalCredentials, Sealer: a.auth.Sealer(), Now: h.now,
 	})
 	a.inventory = inventory.New(inventory.Options{
-		DB: a.db, Cloud: accounts, Auth: a.auth, Work: a.work, PublicURL: a.URL, Now: now, Logger: a.logger,
+		DB: a.db, Cloud: accounts, Auth: a.auth, Work: a.work, PublicURL: a.URL, Now: h.now, Logger: a.logger,
 	})
 	targets := target.New(a.queues, a.buses, client, a.logger)
 	a.buses.HandleAuthorization(targets)
 	a.delivery = delivery.New(delivery.Options{
-		DB: a.db, Log: a.log, Buses: a.buses, Targets: targets, Work: a.work, Node: a.node, Logger: a.logger, Now: now,
+		DB: a.db, Log: a.log, Buses: a.buses, Targets: targets, Work: a.work, Node: a.node, Logger: a.logger, Now: h.now,
+		Observe: h.handedOver, ObserveDelivered: h.delivered,
 	})
-	a.aws = awsapi.New(awsapi.Config{Keys: a.auth, DevMode: a.auth.DevMode, Now: now, Logger: a.logger})
+	a.aws = awsapi.New(awsapi.Config{Keys: a.auth, DevMode: a.auth.DevMode, Now: h.now, Logger: a.logger})
 	a.aws.Register(
 		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), ec2.Bind(a.instances), sts.Bind(identity.Identity{}))
 	return nil
@@ -194,8 +195,8 @@ func (a *App) outbound() (*target.Client, error) {
 	}), nil
 }
 
-func openStore(ctx context.Context, c Config, logger *slog.Logger) (*store.DB, error) {
-	return store.Open(ctx, store.Options{DataDir: c.DataDir, URL: c.Database, Logger: logger})
+func openStore(ctx context.Context, c Config, logger *slog.Logger, noSync bool) (*store.DB, error) {
+	return store.Open(ctx, store.Options{DataDir: c.DataDir, URL: c.Database, Logger: logger, UnsafeNoSync: noSync})
 }
 
 func openAuth(ctx context.Context, c Config, db *store.DB, logger *slog.Logger, now func() time.Time) (*auth.Auth, error) {
@@ -327,7 +328,7 @@ func CreateKey(ctx context.Context, c Config, account, role, description string)
 	if err != nil {
 		return "", "", err
 	}
-	db, err := openStore(ctx, c, logger)
+	db, err := openStore(ctx, c, logger, false)
 	if err != nil {
 		return "", "", err
 	}

@@ -43,7 +43,7 @@ func startServerAt(t *testing.T, c Config, now func() time.Time) *testServer {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	a, err := start(ctx, c, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), now)
+	a, err := start(ctx, c, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), hooks{now: now})
 	if err != nil {
 		cancel()
 		t.Fatal(err)

@@ -100,7 +100,7 @@ func (a *App) serveReady(w http.ResponseWriter, r *http.Request) {
 		httpapi.WriteError(w, r, httpapi.Unavailable(time.Second, "The event log does not answer."))
 		return
 	}
-	_, _ = w.Write([]byte("ready\n"))
+	fmt.Fprintf(w, "ready\n%s", a.durability(ctx))
 }
 
 // pollTime is how long calls may go on waiting, for a queue's messages for

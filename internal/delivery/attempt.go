@@ -90,6 +90,9 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 	if err == nil {
 		l.succeeded()
 		d.counters.delivered.Add(1)
+		if d.ObserveDelivered != nil {
+			d.ObserveDelivered(&p.rec)
+		}
 		return verdict{kind: verdictDone}
 	}
 	if ctx.Err() != nil {

@@ -52,7 +52,7 @@ type Targets interface {
 	Wait(ctx context.Context, sub *bus.Subscription) error
 }
 
-// Options are what a Delivery is made of. All but Observe are required.
+// Options are what a Delivery is made of. All but the two that observe are required.
 type Options struct {
 	DB      *store.DB
 	Log     *eventlog.Log
@@ -67,6 +67,8 @@ type Options struct {
 	// Observe, if set, is told of each event handed to a lane, with its record:
 	// the end of the way from PutEvents that performance is measured on.
 	Observe func(rec *event.Record)
+	// ObserveDelivered, if set, is told of each delivery that its target took.
+	ObserveDelivered func(rec *event.Record)
 }
 
 // Delivery delivers events. Use New, then Run.
