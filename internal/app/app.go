@@ -52,6 +52,7 @@ type App struct {
 	buses     *bus.Buses
 	queues    *queue.Queues
 	instances *instance.Instances
+	accounts  *cloud.Accounts
 	inventory *inventory.Inventory
 	delivery  *delivery.Delivery
 	aws       *awsapi.Handler
@@ -163,11 +164,11 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	}
 	a.queues = queue.New(a.db, queue.Options{BaseURL: a.URL, Logger: a.logger, Now: h.now})
 	a.instances = instance.New(a.db, a.work, instance.Options{Transition: a.config.InstanceTransition, Logger: a.logger, Now: h.now})
-	accounts := cloud.Open(a.db, cloud.Options{
+	a.accounts = cloud.Open(a.db, cloud.Options{
 		BoxEndpoint: a.LocalURL, BoxCredentials: a.auth.InternalCredentials, Sealer: a.auth.Sealer(), Now: h.now,
 	})
 	a.inventory = inventory.New(inventory.Options{
-		DB: a.db, Cloud: accounts, Auth: a.auth, Work: a.work, PublicURL: a.URL, Now: h.now, Logger: a.logger,
+		DB: a.db, Cloud: a.accounts, Auth: a.auth, Work: a.work, PublicURL: a.URL, Now: h.now, Logger: a.logger,
 	})
 	targets := target.New(a.queues, a.buses, client, a.logger)
 	a.buses.HandleAuthorization(targets)
@@ -308,6 +309,9 @@ func (a *App) close() error {
 	var errs []error
 	if a.client != nil {
 		a.client.Close()
+	}
+	if a.accounts != nil {
+		a.accounts.Close()
 	}
 	if a.listener != nil && a.server == nil {
 		errs = append(errs, a.listener.Close())

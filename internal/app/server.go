@@ -56,6 +56,7 @@ func (a *App) routes() http.Handler {
 	a.buses.Register(rest)
 	rest.HandleFunc("GET /v1/events/stream", bus.StreamHandler(a.log, a.stopping))
 	a.auth.RegisterKeys(rest)
+	a.accounts.Register(rest)
 	a.inventory.Register(rest)
 
 	mux := http.NewServeMux()

@@ -1,0 +1,269 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// client speaks to a server's HTTP API.
+type client struct {
+	server string
+	bearer string
+	http   http.Client
+}
+
+// team is the one team that an installation has.
+const team = "default"
+
+// callTimeout bounds one call of the API.
+const callTimeout = 60 * time.Second
+
+// unreachableError says that nobody answers at the server's address.
+type unreachableError struct {
+	server string
+	err    error
+}
+
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("no Rialto server answers at %s: %v\nStart one with 'rialto serve', or name another with --server or RIALTO_SERVER", e.server, e.err)
+}
+
+func (e *unreachableError) Unwrap() error { return e.err }
+
+// refusedError is the server's own word.
+type refusedError struct {
+	status    int
+	code      string
+	message   string
+	requestID string
+}
+
+func (e *refusedError) Error() string {
+	if e.message == "" {
+		return fmt.Sprintf("the server answered HTTP status %d", e.status)
+	}
+	return fmt.Sprintf("%s (%s)", e.message, e.code)
+}
+
+// accessKey is that of the environment: Rialto's own variables, or the AWS
+// CLI's. Without any the server decides, and in dev mode takes everybody.
+func accessKey() (id, secret string) {
+	if id := os.Getenv("RIALTO_ACCESS_KEY_ID"); id != "" {
+		return id, os.Getenv("RIALTO_SECRET_ACCESS_KEY")
+	}
+	return os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY")
+}
+
+func (c *client) login(ctx context.Context) error {
+	if c.bearer != "" {
+		return nil
+	}
+	id, secret := accessKey()
+	if id == "" {
+		return nil
+	}
+	var token struct {
+		BearerToken string `json:"bearer_token"`
+	}
+	in := map[string]string{"key_id": id, "key_secret": secret}
+	if err := c.call(ctx, http.MethodPost, "/v1/teams/"+team+"/service_token", in, &token); err != nil {
+		return fmt.Errorf("log in as %s: %w", id, err)
+	}
+	c.bearer = token.BearerToken
+	return nil
+}
+
+// do logs in and makes a call: in is sent as JSON unless nil, the answer read
+// into out unless nil. Path is relative to the server.
+func (c *client) do(ctx context.Context, method, path string, in, out any) error {
+	if err := c.login(ctx); err != nil {
+		return err
+	}
+	return c.call(ctx, method, path, in, out)
+}
+
+// teamPath is a path of the team's API, its parts escaped.
+func teamPath(parts ...string) string {
+	path := "/v1/teams/" + team
+	for _, p := range parts {
+		path += "/" + url.PathEscape(p)
+	}
+	return path
+}
+
+func (c *client) call(ctx context.Context, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode the request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	resp, err := c.send(ctx, method, path, "application/json", body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil || resp.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("read the server's answer to %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+// send makes a request and turns refusals into errors.
+func (c *client) send(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	target := path
+	if !strings.Contains(path, "://") {
+		target = strings.TrimRight(c.server, "/") + path
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, usagef("--server %q is not a URL such as http://127.0.0.1:7425", c.server)
+	}
+	if method != http.MethodGet {
+		req.Header.Set("Content-Type", contentType) // without one the server takes it for a web page's
+	}
+	if c.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+c.bearer)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var urlErr *url.Error
+		if errors.As(err, &urlErr) {
+			err = urlErr.Err
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("call %s: %w", target, ctx.Err())
+		}
+		return nil, &unreachableError{c.server, err}
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, readRefusal(resp)
+}
+
+func readRefusal(resp *http.Response) error {
+	var answer struct {
+		Error struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+		} `json:"error"`
+		RequestID string `json:"request_id"`
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err == nil {
+		_ = json.Unmarshal(b, &answer) // an answer that is not ours has no message
+	}
+	return &refusedError{resp.StatusCode, answer.Error.Code, answer.Error.Message, answer.RequestID}
+}
+
+// pages follows a list's Link headers and hands each page to fn.
+func (c *client) pages(ctx context.Context, path string, fn func(json.RawMessage) error) error {
+	if err := c.login(ctx); err != nil {
+		return err
+	}
+	for path != "" {
+		next, err := c.page(ctx, path, fn)
+		if err != nil {
+			return err
+		}
+		path = next
+	}
+	return nil
+}
+
+func (c *client) page(ctx context.Context, path string, fn func(json.RawMessage) error) (next string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	resp, err := c.send(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		List json.RawMessage `json:"list"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return "", fmt.Errorf("read the server's answer to GET %s: %w", path, err)
+	}
+	return nextLink(resp.Header), fn(answer.List)
+}
+
+// listAll reads a whole list.
+func listAll[T any](ctx context.Context, c *client, path string) ([]T, error) {
+	all := []T{}
+	err := c.pages(ctx, path, func(page json.RawMessage) error {
+		var items []T
+		if err := json.Unmarshal(page, &items); err != nil {
+			return fmt.Errorf("read the list at %s: %w", path, err)
+		}
+		all = append(all, items...)
+		return nil
+	})
+	return all, err
+}
+
+// nextLink finds rel="next" in Link headers (RFC 8288), as path and query.
+func nextLink(h http.Header) string {
+	for _, header := range h.Values("Link") {
+		for link := range strings.SplitSeq(header, ",") {
+			target, params, ok := strings.Cut(strings.TrimSpace(link), ";")
+			if !ok || !strings.Contains(params, `rel="next"`) {
+				continue
+			}
+			u, err := url.Parse(strings.Trim(target, "<>"))
+			if err != nil {
+				return ""
+			}
+			return u.RequestURI()
+		}
+	}
+	return ""
+}
+
+// stream reads server-sent events and hands the data of each to fn, until ctx
+// or the stream ends.
+func (c *client) stream(ctx context.Context, path string, fn func(data []byte) error) error {
+	if err := c.login(ctx); err != nil {
+		return err
+	}
+	resp, err := c.send(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(make([]byte, 64<<10), 4<<20)
+	for lines.Scan() {
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			if err := fn([]byte(data)); err != nil {
+				return err
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("the server ended the stream: %w", err)
+	}
+	return errors.New("the server ended the stream")
+}

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// print writes v, whose JSON form is what the API answered: as it is for json
+// and yaml, else as the table.
+func (s *streams) print(v any, header []string, rows [][]string) error {
+	switch s.format {
+	case "json":
+		return s.printJSON(v)
+	case "yaml":
+		return s.printYAML(v)
+	}
+	return s.printTable(header, rows)
+}
+
+func (s *streams) printJSON(v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	_, err := s.out.Write(b.Bytes())
+	return err
+}
+
+// printYAML goes by way of JSON, so that both forms have the same names.
+func (s *streams) printYAML(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("print YAML: %w", err)
+	}
+	var node yaml.Node
+	if err := yaml.Unmarshal(b, &node); err != nil {
+		return fmt.Errorf("print YAML: %w", err)
+	}
+	blockStyle(&node)
+	enc := yaml.NewEncoder(s.out)
+	enc.SetIndent(2)
+	if err := enc.Encode(&node); err != nil {
+		return fmt.Errorf("print YAML: %w", err)
+	}
+	return enc.Close()
+}
+
+// blockStyle undoes the flow style that JSON text has in YAML's eyes.
+func blockStyle(n *yaml.Node) {
+	n.Style = 0
+	for _, child := range n.Content {
+		blockStyle(child)
+	}
+}
+
+func (s *streams) printTable(header []string, rows [][]string) error {
+	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(header, "\t"))
+	for _, row := range rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
+}
+
+// or returns a dash for an empty cell.
+func or(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
