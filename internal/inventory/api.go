@@ -61,6 +61,7 @@ func serve(h handler) http.HandlerFunc {
 // access keys.
 func (v *Inventory) Register(mux *http.ServeMux) {
 	mux.HandleFunc(WebhookPath, v.webhook)
+	mux.HandleFunc("GET /v1/webhooks/{id}", v.tellURL)
 	mux.HandleFunc("POST "+enrollPath, serve(v.serveEnroll))
 	mux.HandleFunc("POST "+heartbeatPath, serve(v.serveHeartbeat))
 	rest := func(pattern string, p auth.Permission, h handler) {

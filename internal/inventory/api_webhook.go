@@ -15,6 +15,14 @@ import (
 // WebhookPath is the pattern under which the webhooks are served.
 const WebhookPath = "POST /v1/webhooks/{id}"
 
+// tellURL answers a GET of a webhook with the URL itself. Version 1 of the AWS
+// CLI fetches parameters that are URLs and passes on what it gets; so
+// --invocation-endpoint with the webhook's URL means the same in all versions.
+func (v *Inventory) tellURL(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, v.webhookURL(r.PathValue("id"))) // the caller is gone
+}
+
 // receiptJSON answers a webhook call.
 type receiptJSON struct {
 	Status  Receipt `json:"status"`
