@@ -31,7 +31,9 @@ type streamedEvent struct {
 // query may name a bus (name or ARN) and an event pattern. A caller that reads
 // more slowly than events arrive gets them late, not fewer, as long as the log
 // keeps them.
-func StreamHandler(log LogReader) http.HandlerFunc {
+//
+// All streams end when stopping is closed.
+func StreamHandler(log LogReader, stopping <-chan struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		filter, err := newStreamFilter(r)
 		if err != nil {
@@ -46,6 +48,13 @@ func StreamHandler(log LogReader) http.HandlerFunc {
 		ctx, cancel := context.WithCancel(r.Context())
 		messages := make(chan httpapi.Message, 64)
 		done := make(chan struct{})
+		go func() {
+			select {
+			case <-stopping:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
 		go func() {
 			defer close(done)
 			defer close(messages)
