@@ -56,10 +56,13 @@ type taking struct {
 const takeColumns = `visible_at = $1, receipt = $2, received_at = $3, receive_count = receive_count + 1,
 	first_received_at = CASE WHEN first_received_at = 0 THEN $3 ELSE first_received_at END`
 
-// takeVisible puts up to limit visible messages in flight and returns them as they are then.
+// takeVisible puts up to limit visible messages in flight and returns them as
+// they are then. Called again with the same receipt it passes over those that
+// it took, which a visibility timeout of 0 has left visible.
 func takeVisible(ctx context.Context, tx *store.Tx, contents int64, limit int, t taking) ([]message, error) {
 	return selectAll(ctx, tx, scanMessage, `WITH due AS MATERIALIZED (
-			SELECT id FROM queue_message WHERE contents_id = $4 AND visible_at <= $3 ORDER BY visible_at, id LIMIT $5`+
+			SELECT id FROM queue_message WHERE contents_id = $4 AND visible_at <= $3 AND receipt <> $2
+				ORDER BY visible_at, id LIMIT $5`+
 		tx.Dialect().SkipLocked()+`)
 		UPDATE queue_message SET `+takeColumns+` WHERE id IN (SELECT id FROM due) RETURNING `+messageColumns,
 		t.visibleAt, t.receipt, t.now, contents, limit)
