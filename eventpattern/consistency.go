@@ -17,6 +17,7 @@ type consistency struct {
 	sets   []mask
 	others []mask
 
+	round uint64   // counts the uses, to mark frames that have a spot
 	words int      // of a mask
 	masks []uint64 // where masks are kept
 }
@@ -53,6 +54,7 @@ const maxSets = 32
 
 func (c *consistency) start(frames []frame, fields int) {
 	c.frames, c.fields, c.words = frames, fields, (fields+63)/64
+	c.round++
 	c.offers, c.spots, c.groups, c.masks = c.offers[:0], c.spots[:0], c.groups[:0], c.masks[:0]
 }
 
@@ -80,18 +82,13 @@ func (c *consistency) possible() bool {
 // placeSpots makes a spot of every element with an offer in it and of all around these; those around come before those inside.
 func (c *consistency) placeSpots() {
 	slices.SortFunc(c.offers, func(a, b offer) int { return int(a.frame - b.frame) })
-	before := int32(none)
 	for _, o := range c.offers {
-		if o.frame == before {
-			continue
-		}
-		before = o.frame
-		for at := o.frame; at != none; at = c.frames[at].parent {
+		for at := o.frame; at != none && c.frames[at].round != c.round; at = c.frames[at].parent {
+			c.frames[at].round = c.round
 			c.spots = append(c.spots, spot{frame: at, group: none, inside: none, last: none})
 		}
 	}
 	slices.SortFunc(c.spots, func(a, b spot) int { return int(a.frame - b.frame) })
-	c.spots = slices.CompactFunc(c.spots, func(a, b spot) bool { return a.frame == b.frame })
 	next := 0
 	for i := range c.spots {
 		s := &c.spots[i]

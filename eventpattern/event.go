@@ -57,6 +57,7 @@ func (v *value) number() (float64, bool) {
 type frame struct {
 	parent int32
 	array  int32
+	round  uint64 // of the consistency that has a spot for it
 }
 
 // reading is an event flattened into the values at the paths that patterns ask for, and the memory that is reused for the next.

@@ -63,6 +63,7 @@ func TestMatchOfHugeEventsEnds(t *testing.T) {
 		{"very many arrays in arrays", `{"a":[` + repeat(20_000, `[{"x":1},{"y":2}]`) + `,[[{"z":3}]]]}`, false},
 		{"the same array again and again", `{` + repeat(20_000, `"a":[{"x":1},{"y":2}]`) + `}`, false},
 		{"the same array again and again, and the third field", `{` + repeat(20_000, `"a":[{"x":1},{"y":2}]`) + `,"a":[{"z":3}]}`, true},
+		{"very many elements, very deep", `{"a":` + strings.Repeat("[", 900) + repeat(40_000, `{"x":1},{"y":2}`) + strings.Repeat("]", 900) + `}`, false},
 		{"as deep as can be", strings.Repeat(`{"a":[`, 500) + strings.Repeat("]}", 500), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -5,15 +5,18 @@ import "sync"
 // readings are kept for reuse: reading an event allocates nothing once its memory has grown.
 var readings = sync.Pool{New: func() any { return new(reading) }}
 
-// maxKeptMemory is how much text or values a reading may hold on to for the next event.
-const maxKeptMemory = 1 << 20
+// maxKeptEntries is how much of anything a reading may hold on to for the next event: what was grown for a huge event is let go.
+const maxKeptEntries = 1 << 15
 
 func takeReading() *reading { return readings.Get().(*reading) }
 
 func (r *reading) release() {
 	r.data = nil
-	if cap(r.text) > maxKeptMemory || cap(r.values) > maxKeptMemory/16 || cap(r.frames) > maxKeptMemory/16 {
-		return
+	c := &r.consistency
+	for _, entries := range []int{cap(r.text) / 64, cap(r.values), cap(r.frames), cap(r.keys), cap(c.spots), cap(c.groups), cap(c.masks), cap(c.offers)} {
+		if entries > maxKeptEntries {
+			return
+		}
 	}
 	clear(r.values) // they point into the event
 	readings.Put(r)
