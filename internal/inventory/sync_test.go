@@ -109,18 +109,19 @@ func TestSyncNeverTakesAFailureForAbsence(t *testing.T) {
 	w.instances(testRegion, 4)
 	w.run()
 	w.aged()
-	for _, code := range []string{"UnauthorizedOperation", "RequestLimitExceeded"} {
+	for _, code := range []string{"UnauthorizedOperation", "InternalError"} {
 		w.ec2.failWith(code)
 		run := w.sync(testProject, a.ID, false)
 		if run.Status != SyncFailed || run.Removed != 0 || !strings.Contains(run.Error, code) {
 			t.Errorf("%s: %+v", code, run)
 		}
 		if n := len(w.states(testProject)); n != 4 {
-			t.Errorf("%s: %d servers are left", code, n)
+			runs, err := w.v.SyncRuns(t.Context(), testProject, a.ID)
+			t.Errorf("%s: %d servers are left; runs %+v, %v", code, n, runs, err)
 		}
 	}
 	h, err := w.v.Health(t.Context(), testProject, a.ID)
-	if err != nil || len(h.Regions) != 1 || !strings.Contains(h.Regions[0].LastSyncError, "RequestLimitExceeded") {
+	if err != nil || len(h.Regions) != 1 || !strings.Contains(h.Regions[0].LastSyncError, "InternalError") {
 		t.Errorf("health: %+v, %v", h, err)
 	}
 }

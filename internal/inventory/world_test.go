@@ -94,7 +94,7 @@ func (w *world) synced() {
 	w.t.Helper()
 	w.eventually("all syncs over", func() bool {
 		var n int
-		if err := w.db.QueryRow(w.t.Context(), `SELECT COUNT(*) FROM job WHERE queue = $1 AND run_at <= $2`, queueSync, time.Now().Add(time.Minute).UnixMilli()).Scan(&n); err != nil {
+		if err := w.db.QueryRow(w.t.Context(), `SELECT COUNT(*) FROM job WHERE queue = $1 AND run_at <= $2`, queueSync, time.Now().Add(2*time.Minute).UnixMilli()).Scan(&n); err != nil {
 			w.t.Fatal(err)
 		}
 		return n == 0
