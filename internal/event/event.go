@@ -87,33 +87,38 @@ func (e *Event) AppendJSON(dst []byte) []byte {
 }
 
 // appendCompact appends JSON without the white space between its tokens,
-// leaving strings and the order of keys as they are.
+// leaving strings and the order of keys as they are. Runs without white space
+// are copied whole.
 func appendCompact(dst, src []byte) []byte {
-	inString := false
+	start := 0
 	for i := 0; i < len(src); i++ {
-		c := src[i]
-		if inString {
-			dst = append(dst, c)
-			switch c {
-			case '\\':
-				if i+1 < len(src) {
-					i++
-					dst = append(dst, src[i])
-				}
-			case '"':
-				inString = false
-			}
-			continue
-		}
-		switch c {
-		case ' ', '\t', '\n', '\r':
-			continue
+		switch src[i] {
 		case '"':
-			inString = true
+			i = endOfString(src, i)
+		case ' ', '\t', '\n', '\r':
+			dst = append(dst, src[start:i]...)
+			start = i + 1
 		}
-		dst = append(dst, c)
 	}
-	return dst
+	return append(dst, src[start:]...)
+}
+
+// endOfString returns the index of the quote that ends the string begun at i.
+func endOfString(src []byte, i int) int {
+	for {
+		n := bytes.IndexByte(src[i+1:], '"')
+		if n < 0 {
+			return len(src)
+		}
+		i += n + 1
+		escapes := 0
+		for src[i-1-escapes] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return i
+		}
+	}
 }
 
 const hexDigits = "0123456789abcdef"
@@ -155,21 +160,6 @@ func appendString(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
-}
-
-// wire is an envelope as it stands in JSON. Pointers tell a missing member
-// from an empty one.
-type wire struct {
-	Version    *string         `json:"version"`
-	ID         *string         `json:"id"`
-	DetailType json.RawMessage `json:"detail-type"`
-	Source     *string         `json:"source"`
-	Account    *string         `json:"account"`
-	Time       *string         `json:"time"`
-	Region     *string         `json:"region"`
-	ReplayName *string         `json:"replay-name"`
-	Resources  []string        `json:"resources"`
-	Detail     json.RawMessage `json:"detail"`
 }
 
 // Parse reads a whole envelope: every member that AWS sets must be there
@@ -227,81 +217,107 @@ func ParseInjected(b []byte, d Defaults) (e *Event, notes []string, err error) {
 // whose account is shorter, and a matcher compares them as strings.
 var accountForm = regexp.MustCompile(`^[0-9]{1,12}$`)
 
+// parse reads an envelope member by member: their names are told apart by case,
+// as AWS does.
 func parse(b []byte) (e *Event, missing []string, unwrapped bool, err error) {
 	if len(b) > MaxSize {
 		return nil, nil, false, fmt.Errorf("the event is %d bytes, more than the %d allowed", len(b), MaxSize)
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	var w wire
-	if err := dec.Decode(&w); err != nil {
-		return nil, nil, false, fmt.Errorf("the event is not an EventBridge envelope: %w", err)
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(b, &members); err != nil {
+		return nil, nil, false, fmt.Errorf("the event is not a JSON object: %w", err)
 	}
-	if _, err := dec.Token(); err == nil || dec.InputOffset() < int64(len(bytes.TrimRight(b, " \t\r\n"))) {
-		return nil, nil, false, errors.New("the event is followed by more text")
+	if members == nil {
+		return nil, nil, false, errors.New("the event is null, not a JSON object")
 	}
-	e = &Event{Resources: w.Resources, Detail: w.Detail}
-	if w.Version != nil && *w.Version != "0" {
-		return nil, nil, false, fmt.Errorf("version is %q, want \"0\"", *w.Version)
-	}
-	if unwrapped, err = e.setDetailType(w.DetailType); err != nil {
-		return nil, nil, false, err
+	e = &Event{Detail: members["detail"]}
+	for name, value := range members {
+		if err := e.setMember(name, value, &unwrapped); err != nil {
+			return nil, nil, false, err
+		}
 	}
 	for _, m := range []struct {
 		name string
-		from *string
-		to   *string
-		max  int
+		set  bool
 	}{
-		{"id", w.ID, &e.ID, 64},
-		{"source", w.Source, &e.Source, 256},
-		{"account", w.Account, &e.Account, 12},
-		{"region", w.Region, &e.Region, 64},
-		{"replay-name", w.ReplayName, &e.ReplayName, 64},
+		{"id", e.ID != ""}, {"source", e.Source != ""}, {"account", e.Account != ""}, {"region", e.Region != ""},
+		{"detail-type", e.DetailType != ""}, {"time", !e.Time.IsZero()}, {"detail", len(e.Detail) > 0},
 	} {
-		if m.from == nil || *m.from == "" {
-			if m.name != "replay-name" {
-				missing = append(missing, m.name)
-			}
-			continue
+		if !m.set {
+			missing = append(missing, m.name)
 		}
-		if len(*m.from) > m.max {
-			return nil, nil, false, fmt.Errorf("%s is %d characters long, more than the %d allowed", m.name, len(*m.from), m.max)
-		}
-		*m.to = *m.from
-	}
-	if e.DetailType == "" {
-		missing = append(missing, "detail-type")
-	}
-	if e.Account != "" && !accountForm.MatchString(e.Account) {
-		return nil, nil, false, fmt.Errorf("account %q is not a number of up to 12 digits", e.Account)
-	}
-	if w.Time == nil {
-		missing = append(missing, "time")
-	} else if e.Time, err = time.Parse(time.RFC3339, *w.Time); err != nil {
-		return nil, nil, false, fmt.Errorf("time %q is not a time such as 2026-01-15T21:29:54Z", *w.Time)
-	}
-	e.Time = e.Time.UTC()
-	if d := bytes.TrimLeft(w.Detail, " \t\r\n"); len(d) == 0 {
-		missing = append(missing, "detail")
-	} else if d[0] != '{' {
-		return nil, nil, false, errors.New("detail is not a JSON object")
 	}
 	return e, missing, unwrapped, nil
 }
 
-func (e *Event) setDetailType(raw json.RawMessage) (unwrapped bool, err error) {
-	if len(raw) == 0 || string(raw) == "null" {
-		return false, nil
-	}
-	if err := json.Unmarshal(raw, &e.DetailType); err == nil {
-		if len(e.DetailType) > 512 {
-			return false, fmt.Errorf("detail-type is %d bytes long, more than the 512 allowed", len(e.DetailType))
+// The most characters that members may have.
+const (
+	maxID         = 64
+	maxDetailType = 512
+	maxSource     = 256
+	maxName       = 64 // of a region or a replay
+)
+
+func (e *Event) setMember(name string, value json.RawMessage, unwrapped *bool) (err error) {
+	switch name {
+	case "version":
+		var version string
+		if err = setString(&version, name, value, 1); err == nil && version != "0" {
+			err = fmt.Errorf("version is %q, want \"0\"", version)
 		}
-		return false, nil
+	case "id":
+		err = setString(&e.ID, name, value, maxID)
+	case "source":
+		err = setString(&e.Source, name, value, maxSource)
+	case "region":
+		err = setString(&e.Region, name, value, maxName)
+	case "replay-name":
+		err = setString(&e.ReplayName, name, value, maxName)
+	case "detail-type":
+		*unwrapped, err = e.setDetailType(value)
+	case "account":
+		if err = setString(&e.Account, name, value, 12); err == nil && e.Account != "" && !accountForm.MatchString(e.Account) {
+			err = fmt.Errorf("account %q is not a number of up to 12 digits", e.Account)
+		}
+	case "time":
+		var text string
+		if err = setString(&text, name, value, 64); err != nil || text == "" {
+			return err
+		}
+		if e.Time, err = time.Parse(time.RFC3339, text); err != nil {
+			return fmt.Errorf("time %q is not a time such as 2026-01-15T21:29:54Z", text)
+		}
+		e.Time = e.Time.UTC()
+	case "resources":
+		if err = json.Unmarshal(value, &e.Resources); err != nil {
+			err = errors.New("resources is not a list of strings")
+		}
+	case "detail":
+		if value[0] != '{' {
+			err = errors.New("detail is not a JSON object")
+		}
+	default:
+		err = fmt.Errorf("the event has a member %q, which no EventBridge event has", name)
+	}
+	return err
+}
+
+func setString(to *string, name string, value json.RawMessage, limit int) error {
+	if err := json.Unmarshal(value, to); err != nil {
+		return fmt.Errorf("%s is not a string", name)
+	}
+	if n := utf8.RuneCountInString(*to); n > limit {
+		return fmt.Errorf("%s is %d characters long, more than the %d allowed", name, n, limit)
+	}
+	return nil
+}
+
+func (e *Event) setDetailType(value json.RawMessage) (unwrapped bool, err error) {
+	if value[0] != '[' {
+		return false, setString(&e.DetailType, "detail-type", value, maxDetailType)
 	}
 	var list []string
-	if err := json.Unmarshal(raw, &list); err != nil || len(list) != 1 {
+	if err := json.Unmarshal(value, &list); err != nil || len(list) != 1 {
 		return false, errors.New("detail-type is not a string")
 	}
 	e.DetailType = list[0]

@@ -44,9 +44,12 @@ const whole = `{"version":"0","id":"i","detail-type":"t","source":"s","account":
 
 func TestParseRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
-		"text that is not JSON":         {`{`, "not an EventBridge envelope"},
-		"an array":                      {`[]`, "not an EventBridge envelope"},
+		"text that is not JSON":         {`{`, "not a JSON object"},
+		"an array":                      {`[]`, "not a JSON object"},
 		"an unknown member":             {strings.Replace(whole, `"id"`, `"extra":1,"id"`, 1), "extra"},
+		"a member in another case":      {strings.Replace(whole, `"detail-type"`, `"Detail-Type"`, 1), "Detail-Type"},
+		"null":                          {`null`, "null"},
+		"a source that is a number":     {strings.Replace(whole, `"s"`, `1`, 1), "source is not a string"},
 		"another version":               {strings.Replace(whole, `"0"`, `"1"`, 1), `version is "1"`},
 		"no source":                     {strings.Replace(whole, `"source":"s",`, ``, 1), "no source"},
 		"an empty id":                   {strings.Replace(whole, `"id":"i"`, `"id":""`, 1), "no id"},
@@ -56,7 +59,7 @@ func TestParseRefuses(t *testing.T) {
 		"a time without a zone":         {strings.Replace(whole, `05Z`, `05`, 1), "is not a time"},
 		"an account with letters":       {strings.Replace(whole, `111122223333`, `1111a`, 1), "account"},
 		"an id longer than 64":          {strings.Replace(whole, `"id":"i"`, `"id":"`+strings.Repeat("x", 65)+`"`, 1), "id is 65 characters long"},
-		"text behind the event":         {whole + ` {}`, "followed by more text"},
+		"text behind the event":         {whole + ` {}`, "after top-level value"},
 		"an event beyond the size":      {strings.Replace(whole, `"detail":{}`, `"detail":{"x":"`+strings.Repeat("x", MaxSize)+`"}`, 1), "more than"},
 		"a detail-type that is too big": {strings.Replace(whole, `"t"`, `"`+strings.Repeat("t", 513)+`"`, 1), "detail-type is 513"},
 	} {
