@@ -39,7 +39,7 @@ const (
 // world is an inventory with all that it needs around it: the real store, auth
 // and jobs, HTTP in front, and an EC2 endpoint that plays the cloud.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	db   *store.DB
 	auth *auth.Auth
 	v    *Inventory
@@ -48,7 +48,7 @@ type world struct {
 }
 
 // newWorld starts a world on db. The jobs run only after run is called.
-func newWorld(t *testing.T, db *store.DB) *world {
+func newWorld(t testing.TB, db *store.DB) *world {
 	t.Helper()
 	w := &world{t: t, db: db, ec2: newFakeEC2(t)}
 	var err error
@@ -275,7 +275,7 @@ type fakeEC2 struct {
 	onCall    func()
 }
 
-func newFakeEC2(t *testing.T) *fakeEC2 {
+func newFakeEC2(t testing.TB) *fakeEC2 {
 	f := &fakeEC2{instances: map[string]Instance{}, pageSize: 1000}
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(f.Close)

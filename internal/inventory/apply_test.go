@@ -1,0 +1,156 @@
+package inventory
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/store/storetest"
+)
+
+func TestWhereTheCloudCannotBeReadEventsAreTrustedAndItIsSaid(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	a, m, token := w.monitored(nil)
+	w.run()
+	w.ec2.failWith("UnauthorizedOperation")
+	now := time.Now()
+	w.post(m.WebhookURL, token, eventBody("e-1", testAccount, testRegion, testInstance, stateRunning, now))
+	w.settled()
+	s, ok := w.server(testProject, testInstance)
+	if !ok || !s.unconfirmed() || s.EC2State != stateRunning || s.Hostname != testInstance {
+		t.Fatalf("server %+v, %v", s, ok)
+	}
+	got, err := w.v.Monitor(t.Context(), testProject, a.ID)
+	if err != nil || got.Account.UnreadAt.IsZero() || !strings.Contains(got.Account.UnreadWhy, "UnauthorizedOperation") {
+		t.Errorf("monitor %+v, %v", got, err)
+	}
+	// An earlier event that comes later changes nothing, and terminated removes.
+	w.post(m.WebhookURL, token, eventBody("e-0", testAccount, testRegion, testInstance, statePending, now.Add(-time.Minute)))
+	w.settled()
+	if s, _ := w.server(testProject, testInstance); s.EC2State != stateRunning {
+		t.Errorf("a late event set the state to %q", s.EC2State)
+	}
+	w.post(m.WebhookURL, token, eventBody("e-2", testAccount, testRegion, testInstance, stateTerminated, now.Add(time.Minute)))
+	w.settled()
+	if _, ok := w.server(testProject, testInstance); ok {
+		t.Error("the terminated instance is still there")
+	}
+}
+
+func TestTrustedEventsAreNotConfirmed(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	a, m, token := w.monitored(func(a *CloudAccount) { a.Options.TrustEvents = true })
+	w.run()
+	w.post(m.WebhookURL, token, eventBody("e-1", testAccount, testRegion, testInstance, statePending, time.Now()))
+	w.settled()
+	if _, ok := w.server(testProject, testInstance); !ok || w.ec2.count() != 0 {
+		t.Errorf("there is a server: %v; the cloud was asked %d times", ok, w.ec2.count())
+	}
+	if _, err := w.v.RunSync(t.Context(), testProject, a.ID, false); err == nil {
+		t.Error("an account that is not to be read was synced")
+	}
+}
+
+func TestAnInstanceThatIsNotThereYetIsLookedForAgain(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	_, m, token := w.monitored(nil)
+	w.run()
+	asked := w.ec2.count()
+	w.post(m.WebhookURL, token, eventBody("e-1", testAccount, testRegion, testInstance, statePending, time.Now()))
+	w.eventually("the first read", func() bool { return w.ec2.count() > asked })
+	if len(w.states(testProject)) != 0 {
+		t.Error("a server that the cloud does not know was added")
+	}
+	w.ec2.put(testRegion, Instance{ID: testInstance, State: stateRunning})
+	w.eventually("it is found by a later read", func() bool { return len(w.states(testProject)) == 1 })
+}
+
+func TestEventsOfOneInstanceShareReads(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	_, m, token := w.monitored(nil)
+	w.run()
+	w.ec2.put(testRegion, Instance{ID: testInstance, State: stateRunning})
+	asked := w.ec2.count()
+	release := make(chan struct{})
+	var once sync.Once
+	w.ec2.mu.Lock()
+	w.ec2.onCall = func() { once.Do(func() { <-release }) }
+	w.ec2.mu.Unlock()
+	const n = 40
+	now := time.Now()
+	for i := range n {
+		w.post(m.WebhookURL, token, eventBody(fmt.Sprint("e-", i), testAccount, testRegion, testInstance, stateRunning, now.Add(time.Duration(i)*time.Second)))
+	}
+	close(release)
+	w.settled()
+	if reads := w.ec2.count() - asked; reads > 3 {
+		t.Errorf("%d events caused %d reads", n, reads)
+	}
+}
+
+func TestNothingIsAcceptedThatIsNotStored(t *testing.T) {
+	db, err := store.Open(t.Context(), store.Options{DataDir: filepath.Join(t.TempDir(), "data"), UnsafeNoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, db)
+	_, m, token := w.monitored(nil)
+	for range maxIntake {
+		w.v.intake <- struct{}{}
+	}
+	body := eventBody("e", testAccount, testRegion, testInstance, statePending, time.Now())
+	status, _, header := w.post(m.WebhookURL, token, body)
+	if status != http.StatusTooManyRequests || header.Get("Retry-After") == "" {
+		t.Errorf("with all places taken: %d, Retry-After %q", status, header.Get("Retry-After"))
+	}
+	for range maxIntake {
+		<-w.v.intake
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	status, answer, header := w.post(m.WebhookURL, token, body)
+	if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("with the store closed: %d %s, Retry-After %q", status, answer, header.Get("Retry-After"))
+	}
+}
+
+func TestOldEventsAndTombstonesAreForgotten(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		_, m, token := w.monitored(nil)
+		w.run()
+		w.ec2.put(testRegion, Instance{ID: testInstance, State: stateTerminated})
+		w.post(m.WebhookURL, token, eventBody("e", testAccount, testRegion, testInstance, stateTerminated, time.Now()))
+		w.settled()
+		count := func() (n int) {
+			if err := db.QueryRow(t.Context(), `SELECT (SELECT COUNT(*) FROM inventory_events) + (SELECT COUNT(*) FROM inventory_instances)`).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if n := count(); n != 2 {
+			t.Fatalf("%d rows, want an event and a tombstone", n)
+		}
+		for _, tt := range []struct {
+			age  time.Duration
+			left int
+		}{{29 * 24 * time.Hour, 2}, {61 * 24 * time.Hour, 0}} {
+			err := db.Update(t.Context(), func(tx *store.Tx) error {
+				_, err := deleteOld(t.Context(), tx, time.Now().Add(tt.age).Add(-keepTombstones), purgeChunk)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := count(); n != tt.left {
+				t.Errorf("after %s: %d rows, want %d", tt.age, n, tt.left)
+			}
+		}
+	})
+}
