@@ -9,14 +9,15 @@ import (
 	"github.com/rialto-bus/rialto/internal/httpapi"
 )
 
-// settingsJSON is how an account is reached, as the API shows it.
-type settingsJSON struct {
+// accountJSON is an account's settings as the API shows them: without the secret.
+type accountJSON struct {
 	AccountID         string    `json:"account_id"`
 	Description       string    `json:"description"`
 	RoleARN           string    `json:"role_arn"`
 	ExternalID        string    `json:"external_id"`
 	Profile           string    `json:"profile"`
 	AccessKeyID       string    `json:"access_key_id"`
+	HasSecret         bool      `json:"has_secret"`
 	EndpointURL       string    `json:"endpoint_url"`
 	Regions           []string  `json:"regions"`
 	RequestsPerSecond float64   `json:"requests_per_second"`
@@ -25,55 +26,85 @@ type settingsJSON struct {
 	UpdatedAt         time.Time `json:"updated_at"`
 }
 
-func toJSON(s *Settings) settingsJSON {
-	return settingsJSON{
-		s.AccountID, s.Description, s.RoleARN, s.ExternalID, s.Profile, s.AccessKeyID, s.EndpointURL,
-		append([]string{}, s.Regions...), s.RequestsPerSecond, s.Burst, s.CreatedAt, s.UpdatedAt,
-	}
+// accountInput is what a caller may set. What is missing is cleared, except the
+// secret, which is kept while the access key id stays the same.
+type accountInput struct {
+	Description       string   `json:"description"`
+	RoleARN           string   `json:"role_arn"`
+	ExternalID        string   `json:"external_id"`
+	Profile           string   `json:"profile"`
+	AccessKeyID       string   `json:"access_key_id"`
+	SecretAccessKey   string   `json:"secret_access_key"`
+	EndpointURL       string   `json:"endpoint_url"`
+	Regions           []string `json:"regions"`
+	RequestsPerSecond float64  `json:"requests_per_second"`
+	Burst             int      `json:"burst"`
 }
 
-// Register adds the REST API of real accounts to mux, which expects the caller's
-// principal in the context. All of it is for admins, since it says with whose
-// credentials the server acts:
+func toJSON(s Settings) accountJSON {
+	j := accountJSON{
+		AccountID: s.AccountID, Description: s.Description, RoleARN: s.RoleARN, ExternalID: s.ExternalID, Profile: s.Profile,
+		AccessKeyID: s.AccessKeyID, HasSecret: len(s.sealed) > 0, EndpointURL: s.EndpointURL, Regions: append([]string{}, s.Regions...),
+		RequestsPerSecond: s.RequestsPerSecond, Burst: s.Burst, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+	}
+	if j.RequestsPerSecond == 0 {
+		j.RequestsPerSecond = DefaultRequestsPerSecond
+	}
+	if j.Burst == 0 {
+		j.Burst = DefaultBurst
+	}
+	return j
+}
+
+const pathAccounts = "/v1/teams/{team}/aws_accounts"
+
+// Register adds the REST API of the real accounts to mux, for admins only:
 //
-//	GET    /v1/cloud/accounts             {list: [account]}
-//	PUT    /v1/cloud/accounts/{account}   the account, without its secret
-//	GET    /v1/cloud/accounts/{account}
-//	DELETE /v1/cloud/accounts/{account}   204: it is served by the box again
-func (a *Accounts) Register(mux *http.ServeMux) {
+//	GET    /v1/teams/{team}/aws_accounts                    {list: [account]}
+//	GET    /v1/teams/{team}/aws_accounts/{account_id}       account
+//	PUT    /v1/teams/{team}/aws_accounts/{account_id}       account, replaced
+//	DELETE /v1/teams/{team}/aws_accounts/{account_id}       204; the box serves it again
+//	POST   /v1/teams/{team}/aws_accounts/{account_id}/check {account_id, arn}: who AWS says we are
+func (a *Accounts) Register(mux *http.ServeMux, who *auth.Auth) {
 	handle := func(pattern string, serve func(http.ResponseWriter, *http.Request) error) {
-		mux.HandleFunc(pattern, auth.Require(auth.Administer, func(w http.ResponseWriter, r *http.Request) {
-			if err := serve(w, r); err != nil {
-				httpapi.WriteError(w, r, apiError(err))
+		mux.Handle(pattern, who.Middleware(auth.Require(auth.Administer, func(w http.ResponseWriter, r *http.Request) {
+			err := auth.CheckTeam(r)
+			if err == nil {
+				err = serve(w, r)
 			}
-		}))
+			if err != nil {
+				httpapi.WriteError(w, r, toAPIError(err))
+			}
+		})))
 	}
-	handle("GET /v1/cloud/accounts", a.serveList)
-	handle("GET /v1/cloud/accounts/{account}", a.serveGet)
-	handle("PUT /v1/cloud/accounts/{account}", a.servePut)
-	handle("DELETE /v1/cloud/accounts/{account}", a.serveDelete)
+	handle("GET "+pathAccounts, a.serveList)
+	handle("GET "+pathAccounts+"/{account}", a.serveGet)
+	handle("PUT "+pathAccounts+"/{account}", a.servePut)
+	handle("DELETE "+pathAccounts+"/{account}", a.serveDelete)
+	handle("POST "+pathAccounts+"/{account}/check", a.serveCheck)
 }
 
-func apiError(err error) error {
+func toAPIError(err error) error {
+	ref, invalid := errors.AsType[refusal](err)
 	switch {
-	case errors.Is(err, ErrInvalid):
-		return httpapi.Invalid("%s", err.Error())
+	case invalid:
+		return httpapi.Invalid("%s.", string(ref))
 	case errors.Is(err, ErrNotConfigured):
-		return httpapi.NotFound("%s", err.Error())
+		return httpapi.NotFound("The account is not configured as a real AWS account; the box serves it.")
 	}
 	return err
 }
 
 func (a *Accounts) serveList(w http.ResponseWriter, r *http.Request) error {
-	all, err := a.List(r.Context())
+	list, err := a.List(r.Context())
 	if err != nil {
 		return err
 	}
-	list := make([]settingsJSON, len(all))
-	for i := range all {
-		list[i] = toJSON(&all[i])
+	out := make([]accountJSON, len(list))
+	for i, s := range list {
+		out[i] = toJSON(s)
 	}
-	httpapi.JSON(w, http.StatusOK, map[string]any{"list": list})
+	httpapi.JSON(w, http.StatusOK, map[string]any{"list": out})
 	return nil
 }
 
@@ -82,23 +113,12 @@ func (a *Accounts) serveGet(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	httpapi.JSON(w, http.StatusOK, toJSON(&s))
+	httpapi.JSON(w, http.StatusOK, toJSON(s))
 	return nil
 }
 
 func (a *Accounts) servePut(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		Description       string   `json:"description"`
-		RoleARN           string   `json:"role_arn"`
-		ExternalID        string   `json:"external_id"`
-		Profile           string   `json:"profile"`
-		AccessKeyID       string   `json:"access_key_id"`
-		SecretAccessKey   string   `json:"secret_access_key"`
-		EndpointURL       string   `json:"endpoint_url"`
-		Regions           []string `json:"regions"`
-		RequestsPerSecond float64  `json:"requests_per_second"`
-		Burst             int      `json:"burst"`
-	}
+	var in accountInput
 	if err := httpapi.Decode(w, r, &in, 0); err != nil {
 		return err
 	}
@@ -110,7 +130,7 @@ func (a *Accounts) servePut(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	httpapi.JSON(w, http.StatusOK, toJSON(&s))
+	httpapi.JSON(w, http.StatusOK, toJSON(s))
 	return nil
 }
 
@@ -119,5 +139,19 @@ func (a *Accounts) serveDelete(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	httpapi.NoContent(w)
+	return nil
+}
+
+// serveCheck tells the caller whatever AWS said: it is what the check is for.
+func (a *Accounts) serveCheck(w http.ResponseWriter, r *http.Request) error {
+	account := r.PathValue("account")
+	arn, err := a.Identity(r.Context(), account)
+	if errors.Is(err, ErrNotConfigured) {
+		return err
+	}
+	if err != nil {
+		return &httpapi.Error{Status: http.StatusBadGateway, Code: httpapi.CodeForbidden, Message: err.Error()}
+	}
+	httpapi.JSON(w, http.StatusOK, map[string]string{"account_id": account, "arn": arn})
 	return nil
 }
