@@ -56,32 +56,28 @@ func toJSON(s Settings) accountJSON {
 	return j
 }
 
-const pathAccounts = "/v1/teams/{team}/aws_accounts"
-
-// Register adds the REST API of the real accounts to mux, for admins only:
+// Register adds the REST API of real accounts to mux, which expects the caller's
+// principal in the context. All of it is for admins, since it says with whose
+// credentials the server acts:
 //
-//	GET    /v1/teams/{team}/aws_accounts                    {list: [account]}
-//	GET    /v1/teams/{team}/aws_accounts/{account_id}       account
-//	PUT    /v1/teams/{team}/aws_accounts/{account_id}       account, replaced
-//	DELETE /v1/teams/{team}/aws_accounts/{account_id}       204; the box serves it again
-//	POST   /v1/teams/{team}/aws_accounts/{account_id}/check {account_id, arn}: who AWS says we are
-func (a *Accounts) Register(mux *http.ServeMux, who *auth.Auth) {
+//	GET    /v1/cloud/accounts                  {list: [account]}
+//	GET    /v1/cloud/accounts/{account}        the account, without its secret
+//	PUT    /v1/cloud/accounts/{account}        replaces the account's settings
+//	DELETE /v1/cloud/accounts/{account}        204: it is served by the box again
+//	POST   /v1/cloud/accounts/{account}/check  {account_id, arn}: who AWS says we are
+func (a *Accounts) Register(mux *http.ServeMux) {
 	handle := func(pattern string, serve func(http.ResponseWriter, *http.Request) error) {
-		mux.Handle(pattern, who.Middleware(auth.Require(auth.Administer, func(w http.ResponseWriter, r *http.Request) {
-			err := auth.CheckTeam(r)
-			if err == nil {
-				err = serve(w, r)
-			}
-			if err != nil {
+		mux.HandleFunc(pattern, auth.Require(auth.Administer, func(w http.ResponseWriter, r *http.Request) {
+			if err := serve(w, r); err != nil {
 				httpapi.WriteError(w, r, toAPIError(err))
 			}
-		})))
+		}))
 	}
-	handle("GET "+pathAccounts, a.serveList)
-	handle("GET "+pathAccounts+"/{account}", a.serveGet)
-	handle("PUT "+pathAccounts+"/{account}", a.servePut)
-	handle("DELETE "+pathAccounts+"/{account}", a.serveDelete)
-	handle("POST "+pathAccounts+"/{account}/check", a.serveCheck)
+	handle("GET /v1/cloud/accounts", a.serveList)
+	handle("GET /v1/cloud/accounts/{account}", a.serveGet)
+	handle("PUT /v1/cloud/accounts/{account}", a.servePut)
+	handle("DELETE /v1/cloud/accounts/{account}", a.serveDelete)
+	handle("POST /v1/cloud/accounts/{account}/check", a.serveCheck)
 }
 
 func toAPIError(err error) error {

@@ -30,8 +30,8 @@ func TestRESTOfAccountsIsForAdmins(t *testing.T) {
 	}
 	real := newEndpoint(t)
 	mux := http.NewServeMux()
-	open(t, db, "http://127.0.0.1:1").Register(mux, who)
-	srv := httptest.NewServer(mux)
+	open(t, db, "http://127.0.0.1:1").Register(mux)
+	srv := httptest.NewServer(who.Middleware(mux))
 	defer srv.Close()
 	settings := `{"access_key_id":"AKIAEXAMPLEEXAMPLE00","secret_access_key":"hush hush","endpoint_url":"` + real.URL + `"}`
 	for _, step := range []struct {
@@ -51,7 +51,7 @@ func TestRESTOfAccountsIsForAdmins(t *testing.T) {
 		{auth.Admin, "DELETE", "/" + account, "", 204, ""},
 		{auth.Admin, "DELETE", "/" + account, "", 404, ""},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), step.method, srv.URL+"/v1/teams/default/aws_accounts"+step.path, strings.NewReader(step.body))
+		req, err := http.NewRequestWithContext(t.Context(), step.method, srv.URL+"/v1/cloud/accounts"+step.path, strings.NewReader(step.body))
 		if err != nil {
 			t.Fatal(err)
 		}
