@@ -157,7 +157,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	}
 	a.client = client
 	a.buses, err = bus.Open(ctx, bus.Options{
-		DB: a.db, Log: a.log, Secrets: a.auth.Sealer(), Jobs: a.work, CheckEndpoint: client.CheckURL, Logger: a.logger, Now: h.now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
+		DB: a.db, Log: a.log, Secrets: a.auth.Sealer(), Jobs: a.work, CheckEndpoint: client.CheckURL, Changed: a.tellRules, Logger: a.logger, Now: h.now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
 	})
 	if err != nil {
 		return err
@@ -241,6 +241,7 @@ func (a *App) run(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	a.start(ctx, "trimmer", func(ctx context.Context) error { return a.log.RunTrimmer(ctx, a.delivery.KeepFrom) })
 	a.start(ctx, "queues", a.queues.Run)
+	a.start(ctx, "rules", a.followRules)
 	a.startServer(ctx)
 	a.start(ctx, "outbox", func(ctx context.Context) error { return a.db.RunOutbox(ctx, a.putOutbox) })
 	a.start(ctx, "jobs", a.work.Run)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rialto-bus/rialto/internal/app"
 	"github.com/rialto-bus/rialto/internal/inventory"
 )
 
@@ -124,6 +125,6 @@ func (f *agentFlags) facts(context.Context) (inventory.AgentFacts, error) {
 	}
 	return inventory.AgentFacts{
 		Hostname: hostname, CanonicalName: f.canonicalName, AltNames: f.altNames, AccessAddress: f.address,
-		OSType: runtime.GOOS, Labels: f.labels,
+		OSType: runtime.GOOS, Version: app.Version(), Labels: f.labels,
 	}, nil
 }

@@ -13,6 +13,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rialto-bus/rialto/internal/app"
 )
 
 // Exit codes of the program.
@@ -85,6 +87,7 @@ event bus, and the records that follow it, in one program.
 
 Start with 'rialto demo', or 'rialto serve' and the AWS CLI with
 AWS_ENDPOINT_URL=http://127.0.0.1:7425.`,
+		Version:       app.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
