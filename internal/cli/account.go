@@ -2,9 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -50,8 +50,9 @@ type accountRequest struct {
 	RouteSiblings     *bool    `json:"route_siblings,omitempty"`
 }
 
-// cloudRequest says how a real account is reached.
-type cloudRequest struct {
+// cloudSettings say how a real account is reached.
+type cloudSettings struct {
+	Description       string   `json:"description,omitempty"`
 	RoleARN           string   `json:"role_arn,omitempty"`
 	ExternalID        string   `json:"external_id,omitempty"`
 	Profile           string   `json:"profile,omitempty"`
@@ -60,6 +61,7 @@ type cloudRequest struct {
 	EndpointURL       string   `json:"endpoint_url,omitempty"`
 	Regions           []string `json:"regions,omitempty"`
 	RequestsPerSecond float64  `json:"requests_per_second,omitempty"`
+	Burst             int      `json:"burst,omitempty"`
 }
 
 // addAccount connects a cloud account to a project.
@@ -75,8 +77,8 @@ type accountFlags struct {
 	description, address, canonical, include, exclude, interval string
 	threshold                                                   int
 	trust, siblings                                             bool
-	real                                                        bool
-	cloud                                                       cloudRequest
+	aws                                                         bool
+	cloud                                                       cloudSettings
 }
 
 func (f *accountFlags) register(cmd *cobra.Command) {
@@ -91,7 +93,7 @@ func (f *accountFlags) register(cmd *cobra.Command) {
 	fl.IntVar(&f.threshold, "removal-threshold", 0, "percentage of servers that a sync may remove unconfirmed")
 	fl.BoolVar(&f.trust, "trust-events", false, "act on events without reading the account")
 	fl.BoolVar(&f.siblings, "route-siblings", false, "take events of the project's other accounts on this webhook")
-	fl.BoolVar(&f.real, "aws", false, "a real AWS account, reached with the SDK's usual credentials (implied by the flags below)")
+	fl.BoolVar(&f.aws, "aws", false, "a real AWS account, reached with the SDK's usual credentials (implied by the flags below)")
 	fl.StringVar(&f.cloud.RoleARN, "role-arn", "", "role to assume in the account")
 	fl.StringVar(&f.cloud.ExternalID, "external-id", "", "external id that the role asks for")
 	fl.StringVar(&f.cloud.Profile, "profile", "", "profile of the AWS configuration on the server's machine")
@@ -122,24 +124,55 @@ func (f *accountFlags) request(cmd *cobra.Command) accountRequest {
 	return in
 }
 
-// putCloud says how the account is reached, where that was asked for.
-func (f *accountFlags) putCloud(ctx context.Context, c *client, accountID string) error {
-	in := f.cloud
-	asked := f.real || in.RoleARN != "" || in.ExternalID != "" || in.Profile != "" || in.AccessKeyID != "" || in.EndpointURL != "" || in.RequestsPerSecond != 0
-	if !asked {
+// putCloud sets how the account is reached, where a flag asks for it; what no
+// flag names stays as it was.
+func (f *accountFlags) putCloud(cmd *cobra.Command, s *streams, c *client, accountID string) error {
+	ctx, path := cmd.Context(), teamPath("aws_accounts", accountID)
+	var in cloudSettings
+	changes := f.cloudChanges(cmd, &in)
+	if len(changes) == 0 {
 		return nil
 	}
-	in.Regions = f.Regions
-	if in.AccessKeyID != "" {
+	var refused *refusedError
+	if err := c.do(ctx, http.MethodGet, path, nil, &in); err != nil && (!errors.As(err, &refused) || refused.status != http.StatusNotFound) {
+		return fmt.Errorf("look how account %s is reached: %w", accountID, err)
+	}
+	for _, change := range changes {
+		change()
+	}
+	if cmd.Flags().Changed("access-key-id") && in.AccessKeyID != "" {
 		in.SecretAccessKey = envOr("RIALTO_ACCOUNT_SECRET_ACCESS_KEY", "")
 		if in.SecretAccessKey == "" {
 			return usagef("--access-key-id needs the secret in RIALTO_ACCOUNT_SECRET_ACCESS_KEY")
 		}
 	}
-	if err := c.do(ctx, http.MethodPut, "/v1/cloud/accounts/"+url.PathEscape(accountID), in, nil); err != nil {
+	var set cloudSettings
+	if err := c.do(ctx, http.MethodPut, path, in, &set); err != nil {
 		return fmt.Errorf("say how account %s is reached: %w", accountID, err)
 	}
+	if set.ExternalID != in.ExternalID {
+		fmt.Fprintf(s.err, "Note: let the trust policy of %s ask for the external id %s\n", set.RoleARN, set.ExternalID)
+	}
 	return nil
+}
+
+// cloudChanges are what the flags given change in the settings.
+func (f *accountFlags) cloudChanges(cmd *cobra.Command, in *cloudSettings) []func() {
+	var changes []func()
+	for name, change := range map[string]func(){
+		"aws":                 func() {},
+		"role-arn":            func() { in.RoleARN = f.cloud.RoleARN },
+		"external-id":         func() { in.ExternalID = f.cloud.ExternalID },
+		"profile":             func() { in.Profile = f.cloud.Profile },
+		"access-key-id":       func() { in.AccessKeyID = f.cloud.AccessKeyID },
+		"endpoint-url":        func() { in.EndpointURL = f.cloud.EndpointURL },
+		"requests-per-second": func() { in.RequestsPerSecond = f.cloud.RequestsPerSecond },
+	} {
+		if cmd.Flags().Changed(name) {
+			changes = append(changes, change)
+		}
+	}
+	return changes
 }
 
 func printAccounts(s *streams, v any, list ...account) error {
@@ -162,7 +195,7 @@ imply it, the account is the one in the box.`,
   rialto inventory account add 111122223333 --project web --region us-east-1 --role-arn arn:aws:iam::111122223333:role/rialto --external-id web-7f3a`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.putCloud(cmd.Context(), c, args[0]); err != nil {
+			if err := f.putCloud(cmd, s, c, args[0]); err != nil {
 				return err
 			}
 			in := f.request(cmd)
@@ -186,7 +219,7 @@ func newAccountUpdate(s *streams, c *client) *cobra.Command {
 		Short: "Change how a project follows a cloud account",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.putCloud(cmd.Context(), c, args[0]); err != nil {
+			if err := f.putCloud(cmd, s, c, args[0]); err != nil {
 				return err
 			}
 			var a account
