@@ -61,6 +61,9 @@ func (s *Instances) DescribeInstances(ctx context.Context, in *ec2.DescribeInsta
 	if yes(in.DryRun) {
 		return nil, errDryRun()
 	}
+	if len(in.InstanceIds) > maxIDs {
+		return nil, errValue("The number of instance ids, %d, exceeds the maximum of %d.", len(in.InstanceIds), maxIDs)
+	}
 	if len(in.InstanceIds) > 0 {
 		if in.MaxResults != nil {
 			return nil, errCombination("The parameter instancesSet cannot be used with the parameter maxResults")
@@ -134,11 +137,14 @@ func (s *Instances) RebootInstances(ctx context.Context, in *ec2.RebootInstances
 	return &ec2.RebootInstancesOutput{}, err
 }
 
+// maxIDs is AWS's number of instances in one call.
+const maxIDs = 1000
+
 // change runs an operation on instances, or with dryRun checks only that they exist.
 func (s *Instances) change(ctx context.Context, ids []string, dryRun *bool, do func(context.Context, Place, []string) ([]Change, error)) ([]ec2.InstanceStateChange, error) {
 	p := placeOf(ctx)
-	if len(ids) > maxLaunch {
-		return nil, errValue("The number of instance ids, %d, exceeds the maximum of %d.", len(ids), maxLaunch)
+	if len(ids) > maxIDs {
+		return nil, errValue("The number of instance ids, %d, exceeds the maximum of %d.", len(ids), maxIDs)
 	}
 	if yes(dryRun) {
 		if _, err := find(ctx, s.db, p, ids, ""); err != nil {

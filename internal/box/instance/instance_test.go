@@ -380,7 +380,7 @@ func TestLaunchRefusesByName(t *testing.T) {
 		{"malformed image", "InvalidAMIID.Malformed", `Invalid id: "ami-1" (expecting "ami-...")`, func(in *ec2.RunInstancesInput) { in.ImageId = new("ami-1") }},
 		{"no instances", "InvalidParameterValue", "minCount", func(in *ec2.RunInstancesInput) { in.MinCount = new(int32(0)) }},
 		{"fewer at most than at least", "InvalidParameterValue", "maxCount", func(in *ec2.RunInstancesInput) { in.MinCount = new(int32(2)) }},
-		{"too many", "InvalidParameterValue", "at most 1000", func(in *ec2.RunInstancesInput) { in.MinCount, in.MaxCount = new(int32(1001)), new(int32(1001)) }},
+		{"too many", "InvalidParameterValue", "at most 200", func(in *ec2.RunInstancesInput) { in.MinCount, in.MaxCount = new(int32(201)), new(int32(201)) }},
 		{"user data", "UnsupportedOperation", "UserData", func(in *ec2.RunInstancesInput) { in.UserData = new("IyEvYmluL3No") }},
 		{"volumes", "UnsupportedOperation", "BlockDeviceMappings", func(in *ec2.RunInstancesInput) { in.BlockDeviceMappings = []ec2.BlockDeviceMapping{{}} }},
 		{"termination protection", "UnsupportedOperation", "DisableApiTermination", func(in *ec2.RunInstancesInput) { in.DisableApiTermination = new(true) }},
@@ -605,4 +605,19 @@ func TestArchitecture(t *testing.T) {
 			t.Errorf("%s is %s, want %s", instanceType, got, want)
 		}
 	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		s := newFixture(t, db)
+		ids := append(s.run(200), s.run(150)...)
+		s.wait("running", ids...)
+		_, err := s.TerminateInstances(s.ctx, &ec2.TerminateInstancesInput{InstanceIds: append(slices.Clone(ids), "i-0000000000000000a")})
+		wantError(t, err, "InvalidInstanceID.NotFound", "i-0000000000000000a")
+		out, err := s.TerminateInstances(s.ctx, &ec2.TerminateInstancesInput{InstanceIds: ids})
+		if err != nil || len(out.TerminatingInstances) != 350 {
+			t.Fatalf("%d are terminating, %v", len(out.TerminatingInstances), err)
+		}
+		s.wait("terminated", ids...)
+	})
 }

@@ -17,11 +17,14 @@ import (
 )
 
 const (
-	// maxLaunch is how many instances one call launches.
-	maxLaunch = 1000
+	// maxLaunch is how many instances one call launches: as many as one
+	// transaction can add without holding up others.
+	maxLaunch = 200
 	// maxLive is how many instances an account has in a region. AWS's limit is
 	// of vCPUs and set by account.
 	maxLive = 20_000
+	// maxTries bounds how often a launch looks for addresses anew.
+	maxTries = 5
 	// maxToken is AWS's length of a client token.
 	maxToken = 64
 )
@@ -89,7 +92,7 @@ func (s *Instances) Run(ctx context.Context, p Place, r LaunchRequest) ([]*Insta
 		return nil, err
 	}
 	var list []*Instance
-	err = s.db.Update(ctx, func(tx *store.Tx) error {
+	launch := func(tx *store.Tx) (err error) {
 		if r.Token != "" {
 			list, err = selectByToken(ctx, tx, p, r.Token)
 			if err != nil {
@@ -104,7 +107,11 @@ func (s *Instances) Run(ctx context.Context, p Place, r LaunchRequest) ([]*Insta
 			return err
 		}
 		return s.insert(ctx, tx, list)
-	})
+	}
+	err = s.db.Update(ctx, launch)
+	for try := 1; store.IsUnique(err) && try < maxTries; try++ { // another launch took an address
+		err = s.db.Update(ctx, launch)
+	}
 	return list, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
@@ -258,8 +259,26 @@ func (s *Instances) Reboot(ctx context.Context, p Place, ids []string) error {
 	return err
 }
 
-// act changes all of the instances, or none and returns AWS's error.
+// act changes all of the instances, or none and returns AWS's error. More than
+// maxLaunch are changed in several transactions, once all have been found.
 func (s *Instances) act(ctx context.Context, p Place, ids []string, do func(tx *store.Tx, list []*Instance) error) ([]Change, error) {
+	if len(ids) > maxLaunch {
+		if _, err := find(ctx, s.db, p, ids, ""); err != nil {
+			return nil, err
+		}
+	}
+	var all []Change
+	for some := range slices.Chunk(ids, maxLaunch) {
+		changes, err := s.actOn(ctx, p, some, do)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, changes...)
+	}
+	return all, nil
+}
+
+func (s *Instances) actOn(ctx context.Context, p Place, ids []string, do func(tx *store.Tx, list []*Instance) error) ([]Change, error) {
 	var changes []Change
 	err := s.db.Update(ctx, func(tx *store.Tx) error {
 		list, err := find(ctx, tx, p, ids, tx.Dialect().ForUpdate())

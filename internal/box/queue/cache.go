@@ -60,3 +60,30 @@ func (c *cache) forget(r Ref) {
 	c.gen++
 	delete(c.queues, r)
 }
+
+// recent remembers facts about contents for as long as the cache does.
+type recent struct {
+	mu    sync.Mutex
+	facts map[int64]fact
+}
+
+type fact struct {
+	holds bool
+	read  time.Time
+}
+
+func (r *recent) get(contents int64) (holds, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f, ok := r.facts[contents]
+	return f.holds, ok && time.Since(f.read) < cacheAge
+}
+
+func (r *recent) put(contents int64, holds bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.facts == nil || len(r.facts) >= cacheMax {
+		r.facts = map[int64]fact{}
+	}
+	r.facts[contents] = fact{holds, time.Now()}
+}

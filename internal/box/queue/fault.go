@@ -87,3 +87,7 @@ func errBatchSize(bytes int) error {
 func errNoResource(parameter string) error {
 	return sqs.ErrResourceNotFoundException("The resource that you specified for the %s parameter doesn't exist.", parameter)
 }
+
+func errOverLimit(n int) error {
+	return sqs.ErrOverLimit("Too many messages in flight: a queue can have at most %d. Delete those that were processed.", n)
+}

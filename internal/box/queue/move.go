@@ -239,7 +239,9 @@ func (q *Queues) moveOne(ctx context.Context, tx *store.Tx, from *Queue, m *mess
 			return err
 		}
 	}
-	if err := reviveMessage(ctx, tx, m.id, to, uuid.NewString(), now); err != nil {
+	m.messageID, m.source = uuid.NewString(), ""
+	m.sentAt, m.firstReceivedAt, m.receiveCount = now, 0, 0
+	if err := relocate(ctx, tx, m, to, now); err != nil {
 		return err
 	}
 	tx.OnCommit(func() { q.bell.ring(to.id, 1) })

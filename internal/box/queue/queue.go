@@ -69,6 +69,10 @@ type Queues struct {
 	known cache
 	bell  bell
 	moves bell // rung under 0 when a move task starts
+
+	// flying remembers which contents have maxFlying messages in flight.
+	flying    recent
+	maxFlying int
 }
 
 // New returns the queues kept in db. Whoever calls it also runs [Queues.Run].
@@ -79,7 +83,7 @@ func New(db *store.DB, opt Options) *Queues {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	return &Queues{db: db, opt: opt}
+	return &Queues{db: db, opt: opt, maxFlying: maxFlying}
 }
 
 // now is the clock in unix milliseconds, as the tables hold times.
@@ -117,7 +121,7 @@ func (q *Queues) Create(ctx context.Context, r Ref, attrs, tags map[string]strin
 	if err := checkTags(nil, tags); err != nil {
 		return err
 	}
-	return q.db.Update(ctx, func(tx *store.Tx) error {
+	create := func(tx *store.Tx) error {
 		have, err := findQueue(ctx, tx, r)
 		if err != nil {
 			return err
@@ -130,7 +134,12 @@ func (q *Queues) Create(ctx context.Context, r Ref, attrs, tags map[string]strin
 			return err
 		}
 		return insertQueue(ctx, tx, r, set, attrs, tags, q.now())
-	})
+	}
+	err = q.db.Update(ctx, create)
+	if store.IsUnique(err) { // another node made it meanwhile
+		err = q.db.Update(ctx, create)
+	}
+	return err
 }
 
 // Delete removes the queue and what it holds.

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -475,4 +476,99 @@ func (q *fixture) start() (stop func()) {
 	done := make(chan struct{})
 	go func() { defer close(done); q.Run(ctx) }()
 	return func() { cancel(); <-done }
+}
+
+func TestConcurrentReceiversShareTheMessages(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *fixture) {
+		const senders, each, receivers = 4, 50, 8
+		url := q.create("orders", nil)
+		var wg sync.WaitGroup
+		for s := range senders {
+			wg.Go(func() {
+				for k := range each {
+					if _, err := q.SendMessage(q.ctx, &sqs.SendMessageInput{QueueUrl: &url, MessageBody: new(fmt.Sprint(s, "-", k))}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		var mu sync.Mutex
+		seen := map[string]int{}
+		for range receivers {
+			wg.Go(func() {
+				for {
+					mu.Lock()
+					done := len(seen) == senders*each
+					mu.Unlock()
+					if done {
+						return
+					}
+					out, err := q.ReceiveMessage(q.ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: new(int32(10)), WaitTimeSeconds: new(int32(1))})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					for _, m := range out.Messages {
+						seen[*m.Body]++
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		for body, n := range seen {
+			if n != 1 {
+				t.Errorf("%s was received %d times", body, n)
+			}
+		}
+	})
+}
+
+func TestConcurrentCreatesMakeOneQueue(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *fixture) {
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if _, err := q.CreateQueue(q.ctx, &sqs.CreateQueueInput{QueueName: new("orders")}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		q.wantRows("queue", 1)
+		q.wantRows("queue_contents", 1)
+	})
+}
+
+func TestTooManyMessagesInFlight(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *fixture) {
+		q.maxFlying = 3
+		url := q.create("orders", nil)
+		for _, body := range []string{"a", "b", "c", "d"} {
+			q.send(url, body)
+		}
+		one := func() ([]sqs.Message, error) {
+			out, err := q.ReceiveMessage(q.ctx, &sqs.ReceiveMessageInput{QueueUrl: &url})
+			q.flying = recent{} // as a second later
+			return out.Messages, err
+		}
+		var last sqs.Message
+		for range 3 {
+			got, err := one()
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = got[0]
+		}
+		_, err := q.ReceiveMessage(q.ctx, &sqs.ReceiveMessageInput{QueueUrl: &url})
+		wantError(t, err, "OverLimit", "at most 3")
+		if err := q.delete(url, last); err != nil {
+			t.Fatal(err)
+		}
+		q.flying = recent{}
+		if _, err := one(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -107,6 +107,9 @@ func (q *Queues) receiveOrWait(ctx context.Context, have *Queue, req ReceiveRequ
 		return nil, err
 	}
 	if some && at <= q.now() || req.AttemptID != "" {
+		if err := q.checkInFlight(ctx, have); err != nil {
+			return nil, err
+		}
 		got, err := q.take(ctx, have, req)
 		if err != nil || len(got) > 0 {
 			return got, err
@@ -125,6 +128,29 @@ func (q *Queues) receiveOrWait(ctx context.Context, have *Queue, req ReceiveRequ
 	case <-ctx.Done():
 	}
 	return nil, nil
+}
+
+// maxFlying is how many messages of a standard queue can be in flight. AWS: 120,000.
+const maxFlying = 120_000
+
+// checkInFlight returns OverLimit when too many messages are in flight. The
+// count is at most a second old.
+func (q *Queues) checkInFlight(ctx context.Context, have *Queue) error {
+	if have.FIFO {
+		return nil // its groups bound it
+	}
+	full, known := q.flying.get(have.contents)
+	if !known {
+		var err error
+		if full, err = anyInFlightAfter(ctx, q.db, have.contents, q.now(), q.maxFlying); err != nil {
+			return err
+		}
+		q.flying.put(have.contents, full)
+	}
+	if full {
+		return errOverLimit(q.maxFlying)
+	}
+	return nil
 }
 
 // take puts messages in flight, if there are any.
@@ -220,18 +246,23 @@ func (q *Queues) bury(ctx context.Context, tx *store.Tx, have *Queue, list []mes
 	if err != nil || dead == nil || dead.FIFO != have.FIFO || !dead.mayRedrive(have.Ref) {
 		return false, err
 	}
-	sentAt := int64(0)
-	if have.FIFO {
-		// AWS: a FIFO message is enqueued anew, a standard one keeps its age.
-		sentAt = now
-		for _, m := range list {
+	for i := range list {
+		m := list[i]
+		m.source = have.ARN()
+		m.receiveCount -= counted // this receive gives it to nobody
+		if have.FIFO {
+			// AWS: a FIFO message is enqueued anew, a standard one keeps its age.
+			m.sentAt = now
 			if err := joinGroup(ctx, tx, dead.contents, m.groupID, now); err != nil {
 				return false, err
 			}
 		}
+		if err := relocate(ctx, tx, &m, dead, now); err != nil {
+			return false, err
+		}
 	}
 	tx.OnCommit(func() { q.bell.ring(dead.id, len(list)) })
-	return true, deadMessages(ctx, tx, list, dead, have.Ref, now, sentAt, counted)
+	return true, nil
 }
 
 // received makes of rows what a receive returns.

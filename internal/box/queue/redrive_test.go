@@ -274,3 +274,25 @@ func TestRunMovesAndSweeps(t *testing.T) {
 		ran()
 	})
 }
+
+func TestDeadLetterComesBehindItsGroupInFlight(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *fixture) {
+		dead := q.create("dead.fifo", nil)
+		orders := q.create("orders.fifo", map[string]string{"VisibilityTimeout": "1", "RedrivePolicy": redrive("dead.fifo", 1)})
+		q.sendGroup(orders, "g", "older")
+		q.sendGroup(dead, "g", "first-here")
+		inFlight := q.receive(dead)
+		q.wantBodies(inFlight, "first-here")
+		q.receive(orders)
+		q.clock.advance(time.Second)
+		q.wantBodies(q.receive(orders))
+		if err := q.visibility(dead, inFlight[0], 60); err != nil {
+			t.Fatal(err)
+		}
+		q.wantBodies(q.receive(dead)) // the group is locked
+		if err := q.delete(dead, inFlight[0]); err != nil {
+			t.Fatal(err)
+		}
+		q.wantBodies(q.receive(dead), "older")
+	})
+}

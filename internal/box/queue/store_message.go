@@ -91,6 +91,20 @@ func nextDue(ctx context.Context, db store.Querier, have *Queue) (at int64, ok b
 	return found.Int64, found.Valid, nil
 }
 
+// anyInFlightAfter says whether at least n messages are in flight.
+func anyInFlightAfter(ctx context.Context, db store.Querier, contents, now int64, n int) (bool, error) {
+	var one int
+	err := db.QueryRow(ctx, `SELECT 1 FROM queue_message WHERE contents_id = $1 AND visible_at > $2 AND receive_count > 0
+		LIMIT 1 OFFSET $3`, contents, now, n-1).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("count messages in flight: %w", err)
+	}
+	return true, nil
+}
+
 func deleteMessages(ctx context.Context, tx *store.Tx, list []message) error {
 	if len(list) == 0 {
 		return nil
@@ -110,21 +124,28 @@ func deleteReceived(ctx context.Context, tx *store.Tx, h handle) error {
 	return nil
 }
 
-// deadMessages moves messages to another queue's contents, where they are
-// visible at once. sentAt of 0 leaves when they were sent. counted receives are
-// taken back: the one that finds a message dead gives it to nobody.
-func deadMessages(ctx context.Context, tx *store.Tx, list []message, to *Queue, source Ref, now, sentAt, counted int64) error {
-	if len(list) == 0 {
+// relocate moves a message to another queue, where it's visible at once, and
+// writes what the caller has changed of it. In FIFO queues it gets a new number: there
+// the order of numbers is the order of arrival.
+func relocate(ctx context.Context, tx *store.Tx, m *message, to *Queue, now int64) error {
+	if !to.FIFO {
+		_, err := tx.Exec(ctx, `UPDATE queue_message SET contents_id = $2, visible_at = $3, receipt = 0, message_id = $4, sent_at = $5,
+			first_received_at = $6, receive_count = $7, source_arn = $8 WHERE id = $1`,
+			m.id, to.contents, now, m.messageID, m.sentAt, m.firstReceivedAt, m.receiveCount, m.source)
+		if err != nil {
+			return fmt.Errorf("move message: %w", err)
+		}
 		return nil
 	}
-	args := withIDs([]any{to.contents, now, source.ARN(), sentAt, counted}, list)
-	_, err := tx.Exec(ctx, `UPDATE queue_message SET contents_id = $1, visible_at = $2, receipt = 0, source_arn = $3,
-		receive_count = receive_count - $5,
-		sent_at = CASE WHEN CAST($4 AS BIGINT) = 0 THEN sent_at ELSE CAST($4 AS BIGINT) END WHERE id IN `+in(6, len(list)), args...)
+	_, err := tx.Exec(ctx, `INSERT INTO queue_message (contents_id, message_id, sent_at, visible_at, first_received_at, receive_count,
+			fifo, group_id, dedup_id, sender, trace, source_arn, attributes, body)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		to.contents, m.messageID, m.sentAt, now, m.firstReceivedAt, m.receiveCount,
+		true, m.groupID, m.dedupID, m.sender, m.trace, m.source, m.attributes, m.body)
 	if err != nil {
-		return fmt.Errorf("move to dead-letter queue: %w", err)
+		return fmt.Errorf("move message: %w", err)
 	}
-	return nil
+	return deleteMessages(ctx, tx, []message{*m})
 }
 
 // inFlight is what changing the visibility of a message needs to know.

@@ -106,14 +106,3 @@ func movable(ctx context.Context, tx *store.Tx, from *Queue, now int64, limit in
 	}
 	return all, nil
 }
-
-// reviveMessage puts a message into another queue as if it were just sent.
-func reviveMessage(ctx context.Context, tx *store.Tx, id int64, to *Queue, messageID string, now int64) error {
-	_, err := tx.Exec(ctx, `UPDATE queue_message SET contents_id = $2, message_id = $3, sent_at = $4, visible_at = $4,
-		received_at = 0, first_received_at = 0, receive_count = 0, receipt = 0, source_arn = '' WHERE id = $1`,
-		id, to.contents, messageID, now)
-	if err != nil {
-		return fmt.Errorf("move message: %w", err)
-	}
-	return nil
-}
