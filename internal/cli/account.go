@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -127,7 +128,7 @@ func (f *accountFlags) request(cmd *cobra.Command) accountRequest {
 // putCloud sets how the account is reached, where a flag asks for it; what no
 // flag names stays as it was.
 func (f *accountFlags) putCloud(cmd *cobra.Command, s *streams, c *client, accountID string) error {
-	ctx, path := cmd.Context(), teamPath("aws_accounts", accountID)
+	ctx, path := cmd.Context(), "/v1/cloud/accounts/"+url.PathEscape(accountID)
 	var in cloudSettings
 	changes := f.cloudChanges(cmd, &in)
 	if len(changes) == 0 {
