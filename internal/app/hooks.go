@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/rialto-bus/rialto/internal/bus"
 	"github.com/rialto-bus/rialto/internal/event"
 )
 
@@ -17,7 +18,8 @@ type hooks struct {
 	noSync bool
 	// handedOver and delivered, if set, are told of each event that reaches a lane
 	// and of each that its target took.
-	handedOver, delivered func(rec *event.Record)
+	handedOver func(rec *event.Record)
+	delivered  func(rec *event.Record, sub *bus.Subscription)
 }
 
 // Observer is told where events are on their way. Its functions may be called
@@ -27,7 +29,7 @@ type Observer struct {
 	// subscriptions that it matched.
 	HandedOver func(rec *event.Record)
 	// Delivered is told of each delivery that its target took.
-	Delivered func(rec *event.Record)
+	Delivered func(rec *event.Record, sub *bus.Subscription)
 }
 
 // StartObserved is Start with an observer, for benchmarks.

@@ -91,7 +91,7 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 		l.succeeded()
 		d.counters.delivered.Add(1)
 		if d.ObserveDelivered != nil {
-			d.ObserveDelivered(&p.rec)
+			d.ObserveDelivered(&p.rec, p.sub)
 		}
 		return verdict{kind: verdictDone}
 	}

@@ -68,7 +68,7 @@ type Options struct {
 	// the end of the way from PutEvents that performance is measured on.
 	Observe func(rec *event.Record)
 	// ObserveDelivered, if set, is told of each delivery that its target took.
-	ObserveDelivered func(rec *event.Record)
+	ObserveDelivered func(rec *event.Record, sub *bus.Subscription)
 }
 
 // Delivery delivers events. Use New, then Run.
