@@ -217,9 +217,7 @@ func (v *Inventory) UpdateAccount(ctx context.Context, project, id string, chang
 		if err := saveAccount(ctx, tx, a); err != nil {
 			return err
 		}
-		return v.o.Work.Enqueue(ctx, tx, work.NewJob{
-			Queue: queueSync, Key: a.ID, RunAt: nextSync(a, v.now()), Replace: true,
-		})
+		return v.scheduleSync(ctx, tx, a)
 	})
 	return a, err
 }
@@ -244,6 +242,20 @@ func (v *Inventory) DisconnectAccount(ctx context.Context, project, id string) e
 		}
 		return v.announce(ctx, tx, a, "cloud_account.removed", nil)
 	})
+}
+
+// scheduleSync sees to it that the account's job runs at its next time, or at
+// once while runs wait.
+func (v *Inventory) scheduleSync(ctx context.Context, tx *store.Tx, a CloudAccount) error {
+	job := work.NewJob{Queue: queueSync, Key: a.ID, RunAt: nextSync(a, v.now()), Replace: true}
+	waiting, err := countOpenRuns(ctx, tx, a.ID)
+	if err != nil {
+		return err
+	}
+	if waiting > 0 {
+		job.RunAt = time.Time{}
+	}
+	return v.o.Work.Enqueue(ctx, tx, job)
 }
 
 // nextSync is the first time after now that lies a whole number of intervals

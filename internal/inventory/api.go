@@ -55,34 +55,26 @@ func serve(h handler) http.HandlerFunc {
 	}
 }
 
-// Register adds the inventory's routes to mux. They authenticate by themselves:
-// the webhooks by the tokens of their real-time credentials, the agents by their
-// keys, and the REST API, all under /v1/teams/{team}/, by the bearer tokens of
-// access keys.
+// Register adds the inventory's routes to mux. The webhooks and the agents' routes,
+// /v1/webhooks/ and /v1/agent/, authenticate by themselves: by the tokens of
+// real-time credentials and by the agents' keys. The REST API, under
+// /v1/teams/{team}/, expects the caller's principal in the context.
 func (v *Inventory) Register(mux *http.ServeMux) {
 	mux.HandleFunc(WebhookPath, v.webhook)
 	mux.HandleFunc("GET /v1/webhooks/{id}", v.tellURL)
 	mux.HandleFunc("POST "+enrollPath, serve(v.serveEnroll))
 	mux.HandleFunc("POST "+heartbeatPath, serve(v.serveHeartbeat))
 	rest := func(pattern string, p auth.Permission, h handler) {
-		checked := func(w http.ResponseWriter, r *http.Request) error {
+		mux.HandleFunc(pattern, auth.Require(p, serve(func(w http.ResponseWriter, r *http.Request) error {
 			if err := auth.CheckTeam(r); err != nil {
 				return err
 			}
 			return h(w, r)
-		}
-		mux.Handle(pattern, v.o.Auth.Middleware(auth.Require(p, serve(checked))))
+		})))
 	}
 	v.registerProjects(rest)
 	v.registerAccounts(rest)
 	v.registerServers(rest)
-}
-
-// Handler serves what Register adds.
-func (v *Inventory) Handler() http.Handler {
-	mux := http.NewServeMux()
-	v.Register(mux)
-	return mux
 }
 
 // register adds one route of the REST API.

@@ -86,6 +86,11 @@ func TestRESTFromProjectToServer(t *testing.T) {
 					t.Errorf("project %v", out)
 				}
 			}},
+			{reader, "GET", "/projects?count=1", "", 200, func(out map[string]any) {
+				if list := out["list"].([]any); len(list) != 1 || get(list[0].(map[string]any), "name") != "web" {
+					t.Errorf("projects %v", out)
+				}
+			}},
 			{admin, "PUT", "/projects/web", `{"description":"b"}`, 204, nil},
 			{reader, "GET", "/projects/none", "", 404, nil},
 			{reader, "GET", "/v1/teams/other/projects", "", 404, nil},

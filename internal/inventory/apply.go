@@ -47,7 +47,7 @@ func (v *Inventory) applyJob(ctx context.Context, j work.Job) work.Outcome {
 	k := InstanceKey{ProjectID: a.ProjectID, AccountID: a.AccountID, Region: region, InstanceID: instanceID}
 	out := work.Completed()
 	err = v.db.Update(ctx, func(tx *store.Tx) error {
-		d, err := v.apply(ctx, tx, a, k, s, eventCause(fresh, webhooks))
+		d, err := v.apply(ctx, tx, a, k, s, eventCause(all, fresh, webhooks))
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func followUp(r reading, d decision, now time.Time) time.Time {
 	switch r.instance.State {
 	case statePending, stateStopping, stateShuttingDown:
 		if age < time.Hour {
-			return now.Add(10 * time.Second)
+			return now.Add(5 * time.Second)
 		}
 		return now.Add(5 * time.Minute)
 	case stateRunning:
@@ -127,10 +127,16 @@ func (v *Inventory) discard(ctx context.Context, j work.Job, a CloudAccount, fre
 	return work.Completed()
 }
 
-// eventCause names the last of the events by time as the cause.
-func eventCause(events []stateEvent, webhooks map[string]string) Cause {
-	last, _ := latest(events)
-	return Cause{Kind: causeEvent, EventID: last.EventID, WebhookID: webhooks[last.EventID], eventTime: last.Time}
+// eventCause names the last of the events by time as the cause: of the fresh ones,
+// or, for a read that follows up on a change, of all.
+func eventCause(all, fresh []stateEvent, webhooks map[string]string) Cause {
+	last, _ := latest(fresh)
+	c := Cause{Kind: causeEvent, eventTime: last.Time}
+	if len(fresh) == 0 {
+		last, _ = latest(all)
+	}
+	c.EventID, c.WebhookID = last.EventID, webhooks[last.EventID]
+	return c
 }
 
 // readInstance asks the cloud about one instance.

@@ -78,8 +78,10 @@ func (f *AgentFacts) validate() error {
 	if err := checkNames("alt_names", f.AltNames); err != nil {
 		return err
 	}
-	if f.OSType != "" && f.OSType != "linux" && f.OSType != "windows" {
-		return invalid("os_type must be linux or windows, not %q.", f.OSType)
+	switch f.OSType {
+	case "", "linux", "windows", "darwin", "freebsd":
+	default:
+		return invalid("os_type must be linux, windows, darwin or freebsd, not %q.", f.OSType)
 	}
 	if len(f.OS) > 256 || len(f.Version) > 64 || !utf8.ValidString(f.OS) || !utf8.ValidString(f.Version) {
 		return invalid("os or version is too long.")

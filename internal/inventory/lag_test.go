@@ -44,3 +44,35 @@ func BenchmarkEventToServer(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkFullSync measures a sync of a region with 5,000 instances: the first,
+// which adds them, and one that finds them as they are.
+func BenchmarkFullSync(b *testing.B) {
+	const n = 5000
+	for b.Loop() {
+		b.StopTimer()
+		db, err := store.Open(b.Context(), store.Options{DataDir: b.TempDir()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		w := newWorld(b, db)
+		w.instances(testRegion, n)
+		w.project(testProject)
+		a := w.connect(testProject, testAccount, nil)
+		b.StartTimer()
+		for _, what := range []string{"add", "same"} {
+			run := SyncRun{ID: what, CloudAccountID: a.ID, Trigger: "demand", CreatedAt: w.v.now()}
+			began := time.Now()
+			w.v.runSync(b.Context(), a, &run)
+			if run.Status != SyncSucceeded {
+				b.Fatalf("%+v", run)
+			}
+			b.ReportMetric(float64(time.Since(began).Milliseconds()), what+"-ms")
+		}
+		b.StopTimer()
+		if err := db.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}

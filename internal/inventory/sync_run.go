@@ -250,13 +250,5 @@ func (v *Inventory) finishSync(ctx context.Context, tx *store.Tx, j work.Job, a 
 	if err := v.o.Work.Complete(ctx, tx, j); err != nil {
 		return err
 	}
-	next := work.NewJob{Queue: queueSync, Key: a.ID, RunAt: nextSync(a, v.now())}
-	waiting, err := countOpenRuns(ctx, tx, a.ID)
-	if err != nil {
-		return err
-	}
-	if waiting > 0 {
-		next.RunAt = time.Time{}
-	}
-	return v.o.Work.Enqueue(ctx, tx, next)
+	return v.scheduleSync(ctx, tx, a)
 }

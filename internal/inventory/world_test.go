@@ -67,8 +67,11 @@ func newWorld(t testing.TB, db *store.DB) *world {
 		PublicURL: func() string { return w.http.URL },
 	})
 	w.v.recheck = time.Millisecond
-	mux := http.NewServeMux()
-	w.v.Register(mux)
+	rest, mux := http.NewServeMux(), http.NewServeMux()
+	w.v.Register(rest)
+	mux.Handle("/v1/webhooks/", rest)
+	mux.Handle("/v1/agent/", rest)
+	mux.Handle("/v1/", w.auth.Middleware(rest))
 	mux.Handle(httpapi.TokenPath, w.auth.TokenHandler())
 	w.http = httptest.NewServer(mux)
 	t.Cleanup(w.http.Close)
