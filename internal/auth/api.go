@@ -9,7 +9,8 @@ import (
 )
 
 // RegisterKeys adds the REST API of access keys to mux, whose handler must be
-// behind Middleware. All of it is for admins:
+// behind Middleware. All of it is for admins; those of HomeAccount see and change
+// the keys of all accounts, those of another account that account's alone:
 //
 //	GET    /v1/keys?account=…        {list: [key]}
 //	POST   /v1/keys                  {account, role, description} → 201 key with key_secret
@@ -86,6 +87,15 @@ func (a *Auth) serveList(w http.ResponseWriter, r *http.Request) error {
 	if account != "" && !IsAccount(account) {
 		return httpapi.Invalid("Query parameter account must be 12 digits.")
 	}
+	caller, _ := PrincipalFrom(r.Context())
+	if account == "" && !caller.Governs(HomeAccount) {
+		account = caller.Account
+	}
+	if account != "" {
+		if err := CheckAccount(r.Context(), account); err != nil {
+			return err
+		}
+	}
 	keys, err := a.ListKeys(r.Context(), account)
 	if err != nil {
 		return err
@@ -98,12 +108,25 @@ func (a *Auth) serveList(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *Auth) serveGet(w http.ResponseWriter, r *http.Request) error {
+// keyForCaller finds the key of the path; to an admin of another account it is not
+// there.
+func (a *Auth) keyForCaller(r *http.Request) (Key, error) {
 	k, err := selectKey(r.Context(), a.db, r.PathValue("id"))
+	if err != nil {
+		return Key{}, err
+	}
+	if caller, _ := PrincipalFrom(r.Context()); !caller.Governs(k.Account) {
+		return Key{}, ErrNoKey
+	}
+	return k.Key, nil
+}
+
+func (a *Auth) serveGet(w http.ResponseWriter, r *http.Request) error {
+	k, err := a.keyForCaller(r)
 	if err != nil {
 		return err
 	}
-	httpapi.JSON(w, http.StatusOK, a.body(k.Key, ""))
+	httpapi.JSON(w, http.StatusOK, a.body(k, ""))
 	return nil
 }
 
@@ -120,6 +143,9 @@ func (a *Auth) serveCreate(w http.ResponseWriter, r *http.Request) error {
 	n := NewKey{Account: in.Account, Role: in.Role, Description: in.Description, CreatedBy: caller.KeyID}
 	if err := n.check(); err != nil {
 		return httpapi.Invalid("%v.", err)
+	}
+	if err := CheckAccount(r.Context(), n.Account); err != nil {
+		return err
 	}
 	k, secret, err := a.CreateKey(r.Context(), n)
 	if err != nil {
@@ -144,8 +170,12 @@ func (a *Auth) serveRotate(w http.ResponseWriter, r *http.Request) error {
 		}
 		overlap = time.Duration(*in.OverlapSeconds) * time.Second
 	}
+	old, err := a.keyForCaller(r)
+	if err != nil {
+		return err
+	}
 	caller, _ := PrincipalFrom(r.Context())
-	k, secret, err := a.RotateKey(r.Context(), r.PathValue("id"), overlap, caller.KeyID)
+	k, secret, err := a.RotateKey(r.Context(), old.ID, overlap, caller.KeyID)
 	if err != nil {
 		return err
 	}
@@ -154,7 +184,11 @@ func (a *Auth) serveRotate(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *Auth) serveRevoke(w http.ResponseWriter, r *http.Request) error {
-	if err := a.RevokeKey(r.Context(), r.PathValue("id")); err != nil {
+	k, err := a.keyForCaller(r)
+	if err != nil {
+		return err
+	}
+	if err := a.RevokeKey(r.Context(), k.ID); err != nil {
 		return err
 	}
 	httpapi.NoContent(w)

@@ -11,9 +11,9 @@ type Role string
 
 // The roles. Each may do what is said here and nothing more.
 const (
-	// Admin may do everything: also make keys, inject service events and what makes
-	// the server run a user's code. As with every role, AWS calls stay within the
-	// key's account; the REST API is the installation's.
+	// Admin may do everything in the key's account: also make keys, inject service
+	// events and what makes the server run a user's code. What is the whole
+	// installation's, such as other accounts' keys, takes an admin of HomeAccount.
 	Admin Role = "admin"
 	// Operator may read, publish, receive and change everything else.
 	Operator Role = "operator"
@@ -69,10 +69,23 @@ type Principal struct {
 	KeyID   string
 	Account string // 12 digits
 	Role    Role
+
+	dev bool // nobody checked who it is: everyone may do everything
 }
 
 // DefaultAccount is the account of whoever names none in dev mode.
 const DefaultAccount = "000000000000"
+
+// HomeAccount is the installation's own account. Its admins administer all
+// accounts, and what the server itself holds; those of others only their own.
+const HomeAccount = DefaultAccount
+
+// Governs reports whether the caller's account may be asked to administer what
+// belongs to an account: it is that account, or HomeAccount, or it is dev mode.
+// What the caller may do at all is for its Role to say.
+func (p Principal) Governs(account string) bool {
+	return p.dev || p.Account == account || p.Account == HomeAccount
+}
 
 // IsAccount reports whether s is an AWS account id: 12 digits.
 func IsAccount(s string) bool {

@@ -123,9 +123,9 @@ func (a *Auth) Authenticate(r *http.Request) (Principal, error) {
 
 func devPrincipal(keyID string) Principal {
 	if IsAccount(keyID) {
-		return Principal{KeyID: keyID, Account: keyID, Role: Admin}
+		return Principal{KeyID: keyID, Account: keyID, Role: Admin, dev: true}
 	}
-	return Principal{KeyID: "dev", Account: DefaultAccount, Role: Admin}
+	return Principal{KeyID: "dev", Account: DefaultAccount, Role: Admin, dev: true}
 }
 
 // verifyLogin returns the principal of a login token. With ErrToken it names the
@@ -185,4 +185,25 @@ func Check(ctx context.Context, p Permission) error {
 		return httpapi.Forbidden("Key %s has the role %s, which may not %s here.", who.KeyID, who.Role, p)
 	}
 	return nil
+}
+
+// CheckAccount returns an *httpapi.Error unless the caller in ctx may administer
+// what belongs to the account.
+func CheckAccount(ctx context.Context, account string) error {
+	who, ok := PrincipalFrom(ctx)
+	if !ok {
+		return httpapi.Unauthenticated("The request was not authenticated.")
+	}
+	if !who.Governs(account) {
+		return httpapi.Forbidden("Key %s is of account %s; this takes an admin key of account %s. "+
+			"`rialto keys create --role admin --data-dir DIR` makes one on a stopped server.", who.KeyID, who.Account, governors(account))
+	}
+	return nil
+}
+
+func governors(account string) string {
+	if account == HomeAccount {
+		return account
+	}
+	return account + " or of the installation's own, " + HomeAccount
 }

@@ -99,7 +99,7 @@ func TestREST(t *testing.T) {
 		c := newClock()
 		a := node(t, db, c)
 		h := restServer(a)
-		admin, adminSecret := mustCreate(t, a, "111111111111", Admin)
+		admin, adminSecret := mustCreate(t, a, HomeAccount, Admin)
 
 		refused := map[string]restAnswer{
 			"a wrong secret":    login(t, h, admin.ID, "wrong"),
@@ -126,7 +126,7 @@ func TestREST(t *testing.T) {
 			t.Fatalf("login: %+v", in)
 		}
 		token := in.str("bearer_token")
-		if got := call(t, h, "GET", "/v1/whoami", token, ""); got.str("KeyID") != admin.ID || got.str("Account") != "111111111111" {
+		if got := call(t, h, "GET", "/v1/whoami", token, ""); got.str("KeyID") != admin.ID || got.str("Account") != HomeAccount {
 			t.Errorf("whoami: %+v", got)
 		}
 
@@ -189,6 +189,46 @@ func TestREST(t *testing.T) {
 			t.Errorf("a login token after an hour: %+v", got)
 		}
 	})
+}
+
+func TestAdminsOfOneAccountDoNotReachTheKeysOfOthers(t *testing.T) {
+	a := node(t, storetest.SQLite(t), newClock())
+	h := restServer(a)
+	bearer := func(account string, role Role) (token, keyID string) {
+		k, secret := mustCreate(t, a, account, role)
+		return login(t, h, k.ID, secret).str("bearer_token"), k.ID
+	}
+	_, home := bearer(HomeAccount, Admin)
+	admin, own := bearer("111111111111", Admin)
+	_, other := bearer("222222222222", Operator)
+
+	for name, c := range map[string]struct {
+		method, path, body string
+		status             int
+	}{
+		"lists the home account's":        {"GET", "/v1/keys?account=" + HomeAccount, "", 403},
+		"lists another's":                 {"GET", "/v1/keys?account=222222222222", "", 403},
+		"makes one of the home account":   {"POST", "/v1/keys", `{"account":"` + HomeAccount + `","role":"admin"}`, 403},
+		"makes one of another":            {"POST", "/v1/keys", `{"account":"222222222222","role":"reader"}`, 403},
+		"shows the home account's":        {"GET", "/v1/keys/" + home, "", 404},
+		"rotates the home account's":      {"POST", "/v1/keys/" + home + "/rotate", `{}`, 404},
+		"rotates another's":               {"POST", "/v1/keys/" + other + "/rotate", `{}`, 404},
+		"revokes another's":               {"DELETE", "/v1/keys/" + other, "", 404},
+		"makes one of its own account":    {"POST", "/v1/keys", `{"account":"111111111111","role":"admin"}`, 201},
+		"lists its own account's by name": {"GET", "/v1/keys?account=111111111111", "", 200},
+		"shows its own":                   {"GET", "/v1/keys/" + own, "", 200},
+	} {
+		if got := call(t, h, c.method, c.path, admin, c.body); got.status != c.status {
+			t.Errorf("%s: %d %v, want %d", name, got.status, got.body, c.status)
+		}
+	}
+	list := mustJSON(t, call(t, h, "GET", "/v1/keys", admin, "").body)
+	if strings.Contains(list, home) || strings.Contains(list, other) || !strings.Contains(list, own) {
+		t.Errorf("its list is %s", list)
+	}
+	if k, err := selectKey(t.Context(), a.db, other); err != nil || !k.ExpiresAt.IsZero() || !k.RevokedAt.IsZero() {
+		t.Errorf("another account's key was changed: %+v, %v", k.Key, err)
+	}
 }
 
 func mustJSON(t *testing.T, v any) string {

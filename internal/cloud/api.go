@@ -57,8 +57,9 @@ func toJSON(s Settings) accountJSON {
 }
 
 // Register adds the REST API of real accounts to mux, which expects the caller's
-// principal in the context. All of it is for admins, since it says with whose
-// credentials the server acts:
+// principal in the context. All of it is for admins of the installation's own
+// account, since it says with whose credentials the server acts, its own among
+// them, and where it calls unguarded:
 //
 //	GET    /v1/cloud/accounts                  {list: [account]}
 //	GET    /v1/cloud/accounts/{account}        the account, without its secret
@@ -68,7 +69,11 @@ func toJSON(s Settings) accountJSON {
 func (a *Accounts) Register(mux *http.ServeMux) {
 	handle := func(pattern string, serve func(http.ResponseWriter, *http.Request) error) {
 		mux.HandleFunc(pattern, auth.Require(auth.Administer, func(w http.ResponseWriter, r *http.Request) {
-			if err := serve(w, r); err != nil {
+			err := auth.CheckAccount(r.Context(), auth.HomeAccount)
+			if err == nil {
+				err = serve(w, r)
+			}
+			if err != nil {
 				httpapi.WriteError(w, r, toAPIError(err))
 			}
 		}))

@@ -18,13 +18,19 @@ func TestRESTOfAccountsIsForAdmins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// of another account: even the one that is to be configured.
+	const foreign auth.Role = "foreign admin"
 	tokens := map[auth.Role]string{}
-	for _, role := range []auth.Role{auth.Admin, auth.Operator} {
-		k, secret, err := who.CreateKey(t.Context(), auth.NewKey{Account: account, Role: role})
+	for name, n := range map[auth.Role]auth.NewKey{
+		auth.Admin:    {Account: auth.HomeAccount, Role: auth.Admin},
+		auth.Operator: {Account: auth.HomeAccount, Role: auth.Operator},
+		foreign:       {Account: account, Role: auth.Admin},
+	} {
+		k, secret, err := who.CreateKey(t.Context(), n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if tokens[role], _, err = who.Login(t.Context(), k.ID, secret); err != nil {
+		if tokens[name], _, err = who.Login(t.Context(), k.ID, secret); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -42,6 +48,11 @@ func TestRESTOfAccountsIsForAdmins(t *testing.T) {
 	}{
 		{auth.Operator, "GET", "", "", 403, "operator"},
 		{"", "GET", "", "", 401, ""},
+		{foreign, "GET", "", "", 403, "000000000000"},
+		{foreign, "GET", "/" + account, "", 403, "000000000000"},
+		{foreign, "PUT", "/" + account, settings, 403, "000000000000"},
+		{foreign, "POST", "/" + account + "/check", "", 403, "000000000000"},
+		{foreign, "DELETE", "/" + account, "", 403, "000000000000"},
 		{auth.Admin, "GET", "/" + account, "", 404, "the box serves it"},
 		{auth.Admin, "PUT", "/12", `{}`, 400, "12 digits"},
 		{auth.Admin, "PUT", "/" + account, `{"region":"x"}`, 400, "region"},
