@@ -17,6 +17,9 @@ type Filter struct {
 // maxFilterValues is AWS's number of values in one request.
 const maxFilterValues = 200
 
+// maxFilterValue is more bytes than anything that filters look at has.
+const maxFilterValue = 2048
+
 // match is a filter ready for use: what holds none of its values is left out.
 type match[T any] struct {
 	of     func(T) []string
@@ -61,6 +64,9 @@ func compile[T any](filters []Filter, known func(name string) func(T) []string) 
 		}
 		m := match[T]{of: of}
 		for _, v := range f.Values {
+			if len(v) > maxFilterValue {
+				return nil, errValue("A value of the filter '%s' is longer than %d bytes.", f.Name, maxFilterValue)
+			}
 			m.values = append(m.values, wildcard(v))
 		}
 		all = append(all, m)

@@ -76,11 +76,26 @@ func (s *Instances) Untag(ctx context.Context, p Place, ids []string, keys []Tag
 	})
 }
 
-// retag changes the tags of all of the instances, or none and returns the error.
+// retag changes the tags of all of the instances, or none and returns the
+// error; of more than maxLaunch in several transactions, once all have been found.
 func (s *Instances) retag(ctx context.Context, p Place, ids []string, edit func(*Instance) error) error {
 	if len(ids) > maxTaggedAtOne {
 		return errValue("The number of resources, %d, exceeds the maximum of %d.", len(ids), maxTaggedAtOne)
 	}
+	if len(ids) > maxLaunch {
+		if _, err := find(ctx, s.db, p, ids, ""); err != nil {
+			return err
+		}
+	}
+	for some := range slices.Chunk(ids, maxLaunch) {
+		if err := s.retagSome(ctx, p, some, edit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Instances) retagSome(ctx context.Context, p Place, ids []string, edit func(*Instance) error) error {
 	return s.db.Update(ctx, func(tx *store.Tx) error {
 		list, err := find(ctx, tx, p, ids, tx.Dialect().ForUpdate())
 		if err != nil {
