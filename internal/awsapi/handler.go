@@ -138,7 +138,11 @@ type exchange struct {
 	binding  *Binding // nil until the service is known
 	op       *Operation
 	body     []byte
-	sig      *signature
+
+	sig        *signature
+	dev        bool // signatures are not checked
+	known      bool // Keys has the key that sig names
+	credential Credential
 }
 
 func (x *exchange) serve() (out any, err error) {
@@ -199,21 +203,40 @@ var (
 	digits12   = regexp.MustCompile(`^[0-9]{12}$`)
 )
 
-// authenticate finds out who calls.
-func (x *exchange) authenticate() (Caller, error) {
+// identify reads the signature and finds its key. It comes before the body is
+// read, so that only holders of keys can make the server hold large bodies.
+func (x *exchange) identify() error {
 	if x.sig == nil {
 		sig, err := parseSignature(x.r)
 		if err != nil {
-			return Caller{}, err
+			return err
 		}
 		x.sig = sig
 	}
 	if !regionForm.MatchString(x.sig.region) {
-		return Caller{}, authError(codeBadSignature, "Credential should be scoped to a valid region.")
+		return authError(codeBadSignature, "Credential should be scoped to a valid region.")
 	}
 	if !keyForm.MatchString(x.sig.keyID) {
-		return Caller{}, authError(codeUnknownKey, "The security token included in the request is invalid.")
+		return authError(codeUnknownKey, "The security token included in the request is invalid.")
 	}
+	ctx := x.r.Context()
+	x.dev = x.h.cfg.DevMode != nil && x.h.cfg.DevMode(ctx)
+	credential, err := x.h.cfg.Keys.Lookup(ctx, x.sig.keyID)
+	if err != nil && !errors.Is(err, ErrUnknownKey) {
+		return fmt.Errorf("look up access key %s: %w", x.sig.keyID, err)
+	}
+	x.known, x.credential = err == nil, credential
+	switch {
+	case x.dev:
+		return nil
+	case !x.known:
+		return authError(codeUnknownKey, "The security token included in the request is invalid.")
+	}
+	return x.sig.checkTime(x.h.cfg.Now())
+}
+
+// authenticate finds out who calls, once the body is there.
+func (x *exchange) authenticate() (Caller, error) {
 	who, err := x.principal()
 	if err != nil {
 		return Caller{}, err
@@ -231,26 +254,16 @@ func (x *exchange) authenticate() (Caller, error) {
 
 // principal is whom the request's key stands for.
 func (x *exchange) principal() (Principal, error) {
-	ctx := x.r.Context()
-	dev := x.h.cfg.DevMode != nil && x.h.cfg.DevMode(ctx)
-	credential, err := x.h.cfg.Keys.Lookup(ctx, x.sig.keyID)
-	if err != nil && !errors.Is(err, ErrUnknownKey) {
-		return Principal{}, fmt.Errorf("look up access key %s: %w", x.sig.keyID, err)
-	}
-	known := err == nil
-	switch {
-	case dev:
-		return x.devPrincipal(known, credential.Principal)
-	case !known:
-		return Principal{}, authError(codeUnknownKey, "The security token included in the request is invalid.")
+	if x.dev {
+		return x.devPrincipal(x.known, x.credential.Principal)
 	}
 	if name := x.binding.API.Name; x.sig.service != name {
 		return Principal{}, authError(codeBadSignature, "Credential should be scoped to correct service: '%s'. ", name)
 	}
-	if err := x.sig.verify(x.r, x.body, credential, x.h.cfg.Now()); err != nil {
+	if err := x.sig.verify(x.r, x.body, x.credential); err != nil {
 		return Principal{}, err
 	}
-	return credential.Principal, nil
+	return x.credential.Principal, nil
 }
 
 // devPrincipal is the caller where signatures are not checked. A web page can

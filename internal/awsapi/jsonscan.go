@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/rialto-bus/rialto/internal/event"
 )
 
 // maxJSONDepth bounds how deep values that no member wants may nest.
@@ -173,15 +175,6 @@ func (s *scanner) digits() (n int) {
 	return n
 }
 
-// plain marks the bytes that stand for themselves inside a string: all but the
-// quote, the backslash and the control characters.
-var plain = func() (t [256]bool) {
-	for c := 0x20; c < 256; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	return t
-}()
-
 // string reads the string that starts here. What it returns is UTF-8, shares
 // memory with the scanner, and is good until the next string is read.
 func (s *scanner) string() ([]byte, error) {
@@ -208,12 +201,9 @@ func (s *scanner) string() ([]byte, error) {
 	return mend(text), nil
 }
 
+// passPlain steps over the bytes that stand for themselves.
 func (s *scanner) passPlain() {
-	i := s.pos
-	for i < len(s.data) && plain[s.data[i]] {
-		i++
-	}
-	s.pos = i
+	s.pos += event.PlainRun(s.data[s.pos:])
 }
 
 // mend returns text as UTF-8.

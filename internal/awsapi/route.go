@@ -34,8 +34,8 @@ func isForm(r *http.Request) bool {
 	return err == nil && kind == "application/x-www-form-urlencoded"
 }
 
-// receive finds out which operation is called, in which protocol, and reads the
-// body. What it returns decodes the input, once the caller is known.
+// receive finds out which operation is called, in which protocol, with which key,
+// and reads the body. What it returns decodes the input, once the caller is known.
 func (x *exchange) receive() (decode func() (any, error), err error) {
 	if target := x.r.Header.Get("X-Amz-Target"); target != "" {
 		return x.receiveJSON(target)
@@ -57,6 +57,9 @@ func (x *exchange) receiveJSON(target string) (func() (any, error), error) {
 		return nil, &Error{Code: "UnknownOperationException", Message: "The request must be sent with POST.", Status: http.StatusMethodNotAllowed}
 	}
 	if err := x.findOperation(name); err != nil {
+		return nil, err
+	}
+	if err := x.identify(); err != nil {
 		return nil, err
 	}
 	if err := x.readBody(x.binding.API.MaxBody); err != nil {
@@ -91,6 +94,9 @@ func (x *exchange) receiveQuery() (func() (any, error), error) {
 	limit := int64(maxUnknownBody)
 	if x.bindQuery(x.h.byName[sig.service]) {
 		limit = x.binding.API.MaxBody
+	}
+	if err := x.identify(); err != nil {
+		return nil, err
 	}
 	form, err := x.readForm(limit)
 	if err != nil {

@@ -48,8 +48,7 @@ const (
 	// maxSkew is how far a request's time may be from ours.
 	maxSkew = 5 * time.Minute
 	// maxPresigned is the longest life of a presigned request.
-	maxPresigned    = 7 * 24 * time.Hour
-	unsignedPayload = "UNSIGNED-PAYLOAD"
+	maxPresigned = 7 * 24 * time.Hour
 	// maxAuthorization bounds the Authorization header that is parsed.
 	maxAuthorization = 8 << 10
 )
@@ -209,7 +208,7 @@ func presignedLife(text string) (time.Duration, error) {
 		return maxSkew, nil
 	}
 	seconds, err := strconv.Atoi(text)
-	if err != nil || seconds < 0 || time.Duration(seconds)*time.Second > maxPresigned {
+	if err != nil || seconds < 0 || seconds > int(maxPresigned/time.Second) {
 		return 0, authError(codeIncompleteSignature, "X-Amz-Expires must be a number of seconds between 0 and %d.", int(maxPresigned.Seconds()))
 	}
 	return time.Duration(seconds) * time.Second, nil
@@ -242,11 +241,9 @@ func (s *signature) checkTime(now time.Time) error {
 	return nil
 }
 
-// verify checks the signature of a request with the credential of its key.
-func (s *signature) verify(r *http.Request, body []byte, c Credential, now time.Time) error {
-	if err := s.checkTime(now); err != nil {
-		return err
-	}
+// verify checks the signature of a request, whose time was checked, with the
+// credential of its key.
+func (s *signature) verify(r *http.Request, body []byte, c Credential) error {
 	if subtle.ConstantTimeCompare([]byte(s.token), []byte(c.SessionToken)) != 1 {
 		return authError(codeUnknownKey, "The security token included in the request is invalid.")
 	}
@@ -268,17 +265,16 @@ func (s *signature) verify(r *http.Request, body []byte, c Credential, now time.
 	return nil
 }
 
-// payloadHash is the hash of the body that goes into the canonical request. A
-// client may have left the body unsigned, which it says in a signed header.
+// payloadHash is the hash of the body that goes into the canonical request. AWS:
+// payloads that are not signed, or signed in chunks, are S3's alone. Here the body
+// names the operation and its subject, and the way to us may be plain HTTP.
 func payloadHash(r *http.Request, body []byte) (string, error) {
 	sum := sha256.Sum256(body)
 	actual := hex.EncodeToString(sum[:])
 	switch claimed := r.Header.Get("X-Amz-Content-Sha256"); {
 	case claimed == "" || claimed == actual:
 		return actual, nil
-	case claimed == unsignedPayload:
-		return unsignedPayload, nil
-	case strings.HasPrefix(claimed, "STREAMING-"):
+	case claimed == "UNSIGNED-PAYLOAD" || strings.HasPrefix(claimed, "STREAMING-"):
 		return "", authError(codeBadSignature, "The payload form %s is not accepted; sign the whole payload.", shorten(claimed, 64))
 	default:
 		return "", authError(codeBadSignature, "The value passed in x-amz-content-sha256 does not match the SHA-256 of the request's body.")

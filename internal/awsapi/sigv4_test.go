@@ -145,12 +145,6 @@ func TestSignaturesThatAreAccepted(t *testing.T) {
 			q.method, q.body, q.path, q.at = http.MethodGet, "", "/?Action=GetCallerIdentity&Version=2011-06-15", now.Add(-7*24*time.Hour)
 			return q.presign(t, "604800")
 		},
-		"payload declared unsigned": func(t *testing.T) *http.Request {
-			q := putRule()
-			q.payload = "UNSIGNED-PAYLOAD"
-			q.header["X-Amz-Content-Sha256"] = q.payload
-			return q.sign(t)
-		},
 		"payload hash in a header": func(t *testing.T) *http.Request {
 			q := putRule()
 			q.header["X-Amz-Content-Sha256"] = q.hash()
@@ -273,6 +267,10 @@ func TestSignaturesThatAreRefused(t *testing.T) {
 		}), 400, "InvalidSignatureException", "The value passed in x-amz-content-sha256 does not match the SHA-256 of the request's body."},
 		{"payload declared unsigned, and that not signed", tamper(func(r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD") }), 400,
 			"InvalidSignatureException", "'x-amz-content-sha256' must be a 'SignedHeader' in the AWS Authorization."},
+		{"payload declared unsigned", with(func(q *request) {
+			q.payload = "UNSIGNED-PAYLOAD"
+			q.header["X-Amz-Content-Sha256"] = q.payload
+		}), 400, "InvalidSignatureException", "The payload form UNSIGNED-PAYLOAD is not accepted; sign the whole payload."},
 		{"payload in signed chunks", with(func(q *request) {
 			q.payload = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 			q.header["X-Amz-Content-Sha256"] = q.payload
@@ -303,6 +301,41 @@ func TestSignaturesThatAreRefused(t *testing.T) {
 				t.Error("the service was called")
 			}
 		})
+	}
+}
+
+// unread fails the test when somebody reads the body.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, io.EOF
+}
+
+func TestBodiesAreNotReadForStrangers(t *testing.T) {
+	stranger := aws.Credentials{AccessKeyID: "AKIDBOB", SecretAccessKey: "x"}
+	for name, change := range map[string]func(q *request){
+		"no such key":  func(q *request) { q.creds = stranger },
+		"long ago":     func(q *request) { q.at = now.Add(-time.Hour) },
+		"ahead of us":  func(q *request) { q.at = now.Add(time.Hour) },
+		"no signature": nil,
+	} {
+		for protocol, q := range map[string]request{"json": putRule(), "form": getCaller()} {
+			t.Run(name+", "+protocol, func(t *testing.T) {
+				var r *http.Request
+				if change == nil {
+					r = q.build()
+				} else {
+					change(&q)
+					r = q.sign(t)
+				}
+				r.Body, r.ContentLength = io.NopCloser(unread{t}), 1<<20
+				h, _ := newHandler(verifying(awsapi.RoleAdmin))
+				if status, body := do(t, h, r); status < 400 || status >= 500 {
+					t.Errorf("got %d %s", status, body)
+				}
+			})
+		}
 	}
 }
 
