@@ -158,7 +158,7 @@ func (v *Inventory) ConnectAccount(ctx context.Context, project string, a CloudA
 		if err := v.announce(ctx, tx, a, "cloud_account.added", nil); err != nil {
 			return err
 		}
-		return v.o.Work.Enqueue(ctx, tx, work.NewJob{Queue: queueSync, Key: a.ID})
+		return v.o.Work.Enqueue(ctx, tx, work.NewJob{Queue: queueSync, Key: a.ID}, work.NewJob{Queue: queuePurge, Key: queuePurge})
 	})
 	if err != nil {
 		return CloudAccount{}, fmt.Errorf("connect account %s: %w", a.AccountID, err)

@@ -103,7 +103,8 @@ const (
 	purgeEvery     = 6 * time.Hour
 )
 
-// purgeJob deletes old events and tombstones, a few at a time.
+// purgeJob deletes old events and tombstones, a few at a time, and runs again
+// after purgeEvery. It is there since the first account was connected.
 func (v *Inventory) purgeJob(ctx context.Context, j work.Job) work.Outcome {
 	for {
 		var more bool

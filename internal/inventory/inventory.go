@@ -87,13 +87,5 @@ func New(o Options) *Inventory {
 	return v
 }
 
-// Start schedules the regular jobs. It is called once, when the server starts;
-// calling it again does no harm.
-func (v *Inventory) Start(ctx context.Context) error {
-	return v.db.Update(ctx, func(tx *store.Tx) error {
-		return v.o.Work.Enqueue(ctx, tx, work.NewJob{Queue: queuePurge, Key: queuePurge})
-	})
-}
-
 // now is the time in the resolution that the database keeps.
 func (v *Inventory) now() time.Time { return v.o.Now().UTC().Truncate(time.Millisecond) }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // MaxSelector is the longest selector accepted, in bytes.
@@ -93,7 +94,7 @@ func (r requirement) holds(labels map[string]string) bool {
 
 type selectorParser struct{ rest string }
 
-func (p *selectorParser) space() { p.rest = strings.TrimLeft(p.rest, " \t\r\n") }
+func (p *selectorParser) space() { p.rest = strings.TrimLeftFunc(p.rest, unicode.IsSpace) }
 
 func (p *selectorParser) take(s string) bool {
 	p.space()
@@ -178,7 +179,7 @@ func (p *selectorParser) word(what string) (string, error) {
 		p.rest = p.rest[end+2:]
 		return w, nil
 	}
-	end := strings.IndexAny(p.rest, "=!,() \t\r\n\"")
+	end := strings.IndexFunc(p.rest, endsWord)
 	if end < 0 {
 		end = len(p.rest)
 	}
@@ -189,3 +190,6 @@ func (p *selectorParser) word(what string) (string, error) {
 	p.rest = p.rest[end:]
 	return w, nil
 }
+
+// endsWord reports whether a character cannot be part of a word without quotes.
+func endsWord(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`=!,()"`, r) }

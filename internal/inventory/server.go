@@ -274,7 +274,7 @@ func checkLabels(labels map[string]string) (map[string]string, error) {
 			}
 		}
 		name := strings.TrimPrefix(k, "api.")
-		if name == "" || len(name) > maxLabelKey || strings.ContainsAny(name, "=!,()\" \t\r\n") {
+		if name == "" || len(name) > maxLabelKey || strings.ContainsFunc(name, endsWord) {
 			return nil, invalid("Label %q must be 1 to %d bytes without white space and any of = ! , ( ) \".", k, maxLabelKey)
 		}
 		if len(v) > maxLabelValue {

@@ -109,7 +109,7 @@ func TestSyncNeverTakesAFailureForAbsence(t *testing.T) {
 	w.instances(testRegion, 4)
 	w.run()
 	w.aged()
-	for _, code := range []string{"UnauthorizedOperation", "InternalError"} {
+	for _, code := range []string{"UnauthorizedOperation", "InvalidParameterValue"} {
 		w.ec2.failWith(code)
 		run := w.sync(testProject, a.ID, false)
 		if run.Status != SyncFailed || run.Removed != 0 || !strings.Contains(run.Error, code) {
@@ -121,7 +121,7 @@ func TestSyncNeverTakesAFailureForAbsence(t *testing.T) {
 		}
 	}
 	h, err := w.v.Health(t.Context(), testProject, a.ID)
-	if err != nil || len(h.Regions) != 1 || !strings.Contains(h.Regions[0].LastSyncError, "InternalError") {
+	if err != nil || len(h.Regions) != 1 || !strings.Contains(h.Regions[0].LastSyncError, "InvalidParameterValue") {
 		t.Errorf("health: %+v, %v", h, err)
 	}
 }
@@ -325,5 +325,41 @@ func TestADisconnectedAccountLeavesItsServersOrphaned(t *testing.T) {
 	}
 	if n := len(w.servers(testProject)); n != 2 {
 		t.Errorf("%d servers, want the same 2", n)
+	}
+}
+
+func TestWhatListingsLackIsRemovedAfterFourDaysWhereNothingBetterIsKnown(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	w.project(testProject)
+	a := w.connect(testProject, testAccount, nil)
+	w.instances(testRegion, 3)
+	w.run()
+	w.aged()
+	w.ec2.remove(testRegion, instanceID(0))
+	w.ec2.mu.Lock()
+	w.ec2.failByID = true
+	w.ec2.mu.Unlock()
+	pass := func(hours int64) {
+		t.Helper()
+		err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(t.Context(), `UPDATE inventory_servers SET absent_since_at = absent_since_at - $1 WHERE absent_since_at > 0`, hours*3600_000)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		hours   int64
+		removed int
+	}{{0, 0}, {95, 0}, {2, 1}} {
+		pass(step.hours)
+		run := w.sync(testProject, a.ID, false)
+		if run.Removed != step.removed || run.Error == "" {
+			t.Errorf("%d hours later: %+v", step.hours, run)
+		}
+	}
+	if n := len(w.states(testProject)); n != 2 {
+		t.Errorf("%d servers are left, want 2", n)
 	}
 }

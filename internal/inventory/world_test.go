@@ -273,6 +273,7 @@ type fakeEC2 struct {
 	mu        sync.Mutex
 	instances map[string]Instance // by region/id
 	fail      string              // an error code for every call
+	failByID  bool                // calls that filter by id fail
 	calls     int
 	pageSize  int
 	onCall    func()
@@ -333,6 +334,10 @@ func (f *fakeEC2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		values := formList(r.Form, fmt.Sprintf("Filter.%d.Value.%%d", i))
 		if r.Form.Get(fmt.Sprintf("Filter.%d.Name", i)) == "instance-id" {
 			ids = values
+			if f.failByID {
+				writeEC2Error(w, "InvalidParameterValue")
+				return
+			}
 		} else {
 			states = values
 		}
