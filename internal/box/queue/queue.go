@@ -51,7 +51,7 @@ var (
 	validName    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$|^[A-Za-z0-9_-]{1,75}\.fifo$`)
 )
 
-// Options configure Queues. DB's clock is not used: Now is.
+// Options configure Queues.
 type Options struct {
 	// BaseURL returns what queue URLs begin with, such as http://127.0.0.1:7425,
 	// without a slash at the end. Required.
