@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -29,7 +30,7 @@ const (
 )
 
 func (a *App) makeServer(public *url.URL) error {
-	handler, err := httpapi.Guard(a.routes(), httpapi.GuardOptions{PublicURL: public, Hosts: a.config.Hosts})
+	handler, err := httpapi.Guard(a.routes(), httpapi.GuardOptions{PublicURL: public, Hosts: a.config.Hosts, Open: a.auth.DevMode})
 	if err != nil {
 		return err
 	}
@@ -37,6 +38,8 @@ func (a *App) makeServer(public *url.URL) error {
 		Handler:           httpapi.Requests(handler, a.logger),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		// Strangers cause most of it: failed handshakes, connections cut off.
+		ErrorLog: slog.NewLogLogger(a.logger.Handler(), slog.LevelDebug),
 	}
 	if a.config.TLSCert == "" {
 		return nil
@@ -68,7 +71,8 @@ func (a *App) routes() http.Handler {
 	mux.Handle("/v1/", a.auth.Middleware(rest))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.serveReady)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics(), promhttp.HandlerOpts{}))
+	metrics := promhttp.HandlerFor(a.metrics(), promhttp.HandlerOpts{})
+	mux.Handle("GET /metrics", a.auth.BasicMiddleware(auth.Require(auth.Read, metrics.ServeHTTP)))
 	mux.HandleFunc("/", a.serveRoot)
 	return mux
 }

@@ -164,6 +164,24 @@ func (a *Auth) Middleware(next http.Handler) http.Handler {
 	})
 }
 
+// BasicMiddleware is Middleware for callers that cannot log in, such as
+// Prometheus: it takes an access key as HTTP Basic credentials too.
+func (a *Auth) BasicMiddleware(next http.Handler) http.Handler {
+	inner := a.Middleware(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if id, secret, ok := r.BasicAuth(); ok {
+			token, _, err := a.Login(r.Context(), id, secret)
+			if err != nil {
+				httpapi.WriteError(w, r, err)
+				return
+			}
+			r = r.Clone(r.Context())
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		inner.ServeHTTP(w, r)
+	})
+}
+
 // Require lets only callers whose role has the permission through to next.
 func Require(p Permission, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

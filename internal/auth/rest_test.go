@@ -231,6 +231,37 @@ func TestAdminsOfOneAccountDoNotReachTheKeysOfOthers(t *testing.T) {
 	}
 }
 
+func TestBasicCredentialsAreThoseOfAnAccessKey(t *testing.T) {
+	a := node(t, storetest.SQLite(t), newClock())
+	h := a.BasicMiddleware(Require(Read, func(http.ResponseWriter, *http.Request) {}))
+	get := func(id, secret string) int {
+		r := httptest.NewRequest("GET", "/metrics", nil)
+		if id != "" {
+			r.SetBasicAuth(id, secret)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	if got := get("", ""); got != 200 {
+		t.Errorf("in dev mode: %d", got)
+	}
+	mustCreate(t, a, HomeAccount, Admin)
+	reader, readerSecret := mustCreate(t, a, "111111111111", Reader)
+	publisher, publisherSecret := mustCreate(t, a, "111111111111", Publisher)
+	for name, c := range map[string]struct {
+		id, secret string
+		want       int
+	}{
+		"nobody": {"", "", 401}, "a wrong secret": {reader.ID, "wrong", 401}, "an unknown key": {"RLTOAAAAAAAAAAAAAAAA", "x", 401},
+		"a reader": {reader.ID, readerSecret, 200}, "a publisher": {publisher.ID, publisherSecret, 403},
+	} {
+		if got := get(c.id, c.secret); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
 func mustJSON(t *testing.T, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)

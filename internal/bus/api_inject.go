@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 
@@ -60,7 +59,7 @@ func (b *Buses) serveInject(w http.ResponseWriter, r *http.Request) ([]injectedE
 // readEvents cuts the body into events without looking into them.
 func readEvents(w http.ResponseWriter, r *http.Request) ([][]byte, error) {
 	contentType := r.Header.Get("Content-Type")
-	if !httpapi.IsJSON(contentType) && !isJSONLines(contentType) {
+	if !httpapi.IsJSON(contentType) && !httpapi.IsJSONLines(contentType) {
 		return nil, &httpapi.Error{
 			Status: http.StatusUnsupportedMediaType, Code: httpapi.CodeUnsupportedContentType,
 			Message: "Send the events with Content-Type: application/json or application/x-ndjson.",
@@ -75,11 +74,6 @@ func readEvents(w http.ResponseWriter, r *http.Request) ([][]byte, error) {
 		return nil, httpapi.Invalid("The request body could not be read: %v.", err)
 	}
 	return splitEvents(body)
-}
-
-func isJSONLines(contentType string) bool {
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (mediaType == "application/x-ndjson" || mediaType == "application/jsonl")
 }
 
 func splitEvents(body []byte) ([][]byte, error) {

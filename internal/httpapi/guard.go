@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,6 +22,9 @@ type GuardOptions struct {
 	// Hosts are further names that a Host header may carry, without port: a
 	// container's name, for example.
 	Hosts []string
+	// Open reports whether nobody is asked for credentials, as only this machine
+	// reaches the server. Nil: everybody is asked.
+	Open func(context.Context) bool
 	// Page reports whether a request is for a page that a link on another site
 	// may open. Nil: none is.
 	Page func(*http.Request) bool
@@ -33,13 +37,16 @@ type GuardOptions struct {
 //     Hosts. Anything else is a name that someone else controls and has pointed here.
 //   - A request that a browser says another site made (Sec-Fetch-Site, or an Origin
 //     that is neither ours nor the public URL's) is refused, reads as well.
-//   - POST, PUT and PATCH under /v1 need a JSON content type, which a page of
-//     another site cannot send unasked; the token endpoint is excepted.
+//   - POST, PUT and PATCH under /v1 need a content type of JSON or JSON lines,
+//     which a page of another site cannot send unasked; the token endpoint is
+//     excepted.
+//   - While the server is Open, what a proxy has passed on is refused: others
+//     reach the proxy.
 //
 // SDKs, curl and EventBridge send no such headers and pass. Every answer carries
 // headers against framing, sniffing and leaking referrers.
 func Guard(next http.Handler, o GuardOptions) (http.Handler, error) {
-	g := &guard{next: next, page: o.Page, hosts: map[string]bool{"localhost": true}}
+	g := &guard{next: next, page: o.Page, open: o.Open, hosts: map[string]bool{"localhost": true}}
 	for _, h := range o.Hosts {
 		name := strings.ToLower(strings.TrimSuffix(strings.TrimSpace(h), "."))
 		if name == "" || strings.ContainsAny(name, "/:*@ ") {
@@ -73,6 +80,19 @@ type guard struct {
 	hosts map[string]bool
 	cross http.CrossOriginProtection
 	page  func(*http.Request) bool
+	open  func(context.Context) bool
+}
+
+// proxyHeaders are how proxies say for whom they call.
+var proxyHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"}
+
+func throughProxy(r *http.Request) bool {
+	for _, name := range proxyHeaders {
+		if r.Header.Get(name) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -97,8 +117,12 @@ func (g *guard) check(r *http.Request) error {
 	if g.foreign(r) && !g.opensPage(r) {
 		return Forbidden("The request was made by a page of another site; it is refused.")
 	}
-	if wantsJSON(r) && !IsJSON(r.Header.Get("Content-Type")) {
-		return unsupportedContentType(r.Header.Get("Content-Type"))
+	if kind := r.Header.Get("Content-Type"); wantsJSON(r) && !IsJSON(kind) && !IsJSONLines(kind) {
+		return unsupportedContentType(kind)
+	}
+	if throughProxy(r) && g.open != nil && g.open(r.Context()) {
+		return Forbidden("The request came through a proxy, and without an admin key everyone may do everything here. " +
+			"Make one first with `rialto keys create --role admin`.")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -102,6 +103,53 @@ func TestGuard(t *testing.T) {
 				t.Error("security headers are missing")
 			}
 		})
+	}
+}
+
+func TestGuardTakesJSONLinesAndNothingThatAPageCanSend(t *testing.T) {
+	g, err := Guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), GuardOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for contentType, want := range map[string]int{
+		"application/x-ndjson": 200, "application/jsonl; charset=utf-8": 200, "application/json": 200,
+		"text/plain": 415, "application/x-www-form-urlencoded": 415, "multipart/form-data; boundary=a": 415, "": 415,
+	} {
+		r := httptest.NewRequest("POST", "http://localhost/v1/events", nil)
+		r.Header.Set("Content-Type", contentType)
+		w := httptest.NewRecorder()
+		if g.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("%q answered %d, want %d", contentType, w.Code, want)
+		}
+	}
+}
+
+func TestGuardRefusesProxiesWhileTheServerIsOpen(t *testing.T) {
+	open := true
+	g, err := Guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), GuardOptions{Open: func(context.Context) bool { return open }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(header string) int {
+		r := httptest.NewRequest("GET", "http://127.0.0.1:7425/", nil)
+		if header != "" {
+			r.Header.Set(header, "203.0.113.9")
+		}
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		return w.Code
+	}
+	for _, header := range proxyHeaders {
+		if got := get(header); got != 403 {
+			t.Errorf("with %s: %d, want 403", header, got)
+		}
+	}
+	if got := get(""); got != 200 {
+		t.Errorf("without a proxy: %d", got)
+	}
+	open = false
+	if got := get("X-Forwarded-For"); got != 200 {
+		t.Errorf("through a proxy, where credentials are asked for: %d", got)
 	}
 }
 

@@ -207,3 +207,19 @@ func FuzzCheckJSON(f *testing.F) {
 		}
 	})
 }
+
+func TestAPanicIsLoggedUnderItsRequest(t *testing.T) {
+	var log strings.Builder
+	h := Requests(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("out of luck") }), slog.New(slog.NewTextHandler(&log, nil)))
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("the server gets %v", p)
+		}
+		if !strings.Contains(log.String(), "out of luck") || !strings.Contains(log.String(), "request_id=abc") {
+			t.Errorf("logged %q", &log)
+		}
+	}()
+	r := httptest.NewRequest("GET", "/v1/x", nil)
+	r.Header.Set(RequestIDHeader, "abc")
+	h.ServeHTTP(httptest.NewRecorder(), r)
+}

@@ -74,6 +74,13 @@ func IsJSON(contentType string) bool {
 		strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json")
 }
 
+// IsJSONLines reports whether a Content-Type header names JSON lines:
+// application/x-ndjson or application/jsonl.
+func IsJSONLines(contentType string) bool {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (mediaType == "application/x-ndjson" || mediaType == "application/jsonl")
+}
+
 func unsupportedContentType(have string) *Error {
 	msg := "The request needs the header Content-Type: application/json."
 	if have != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 
 	"github.com/google/uuid"
 )
@@ -30,8 +31,24 @@ func Requests(next http.Handler, logger *slog.Logger) http.Handler {
 		}
 		w.Header().Set(RequestIDHeader, id)
 		ctx := context.WithValue(r.Context(), requestKey{}, request{id: id, logger: logger})
-		next.ServeHTTP(w, r.WithContext(ctx))
+		r = r.WithContext(ctx)
+		defer logPanic(r)
+		next.ServeHTTP(w, r)
 	})
+}
+
+// logPanic logs what made a handler panic under the request's id; the connection
+// is then closed without an answer.
+func logPanic(r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p != http.ErrAbortHandler {
+		loggerFrom(r.Context()).ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path,
+			"request_id", RequestIDFrom(r.Context()), "panic", p, "stack", string(debug.Stack()))
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // RequestIDFrom returns the id of the request that ctx belongs to; empty where
