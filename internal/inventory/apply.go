@@ -78,10 +78,8 @@ func (v *Inventory) finishApply(ctx context.Context, tx *store.Tx, j work.Job, a
 	if err := settleEvents(ctx, tx, a.ID, s.fresh, now, outcome); err != nil {
 		return err
 	}
-	if s.read.outcome == readImpossible && s.read.err != nil && now.Sub(a.UnreadAt) > time.Minute {
-		if err := saveUnread(ctx, tx, a.ID, now, s.read.err.Error()); err != nil {
-			return err
-		}
+	if err := noteReadable(ctx, tx, a, s.read, now); err != nil {
+		return err
 	}
 	if err := v.o.Work.Complete(ctx, tx, j); err != nil {
 		return err
@@ -91,6 +89,17 @@ func (v *Inventory) finishApply(ctx context.Context, tx *store.Tx, j work.Job, a
 		return nil
 	}
 	return v.o.Work.Enqueue(ctx, tx, work.NewJob{Queue: queueApply, Key: j.Key, RunAt: at})
+}
+
+// noteReadable keeps whether the account can be read, and if not, why.
+func noteReadable(ctx context.Context, tx *store.Tx, a CloudAccount, r reading, now time.Time) error {
+	switch {
+	case r.outcome == readImpossible && r.err != nil && now.Sub(a.UnreadAt) > time.Minute:
+		return saveUnread(ctx, tx, a.ID, now, r.err.Error())
+	case (r.outcome == readFound || r.outcome == readNotFound) && !a.UnreadAt.IsZero():
+		return saveUnread(ctx, tx, a.ID, time.Time{}, "")
+	}
+	return nil
 }
 
 // followUp is when to read an instance again although no event asks for it: soon

@@ -40,6 +40,13 @@ func TestWhereTheCloudCannotBeReadEventsAreTrustedAndItIsSaid(t *testing.T) {
 	if _, ok := w.server(testProject, testInstance); ok {
 		t.Error("the terminated instance is still there")
 	}
+	w.ec2.failWith("")
+	w.ec2.put(testRegion, Instance{ID: instanceID(1), State: stateRunning})
+	w.post(m.WebhookURL, token, eventBody("e-3", testAccount, testRegion, instanceID(1), stateRunning, now))
+	w.settled()
+	if got, err = w.v.Monitor(t.Context(), testProject, a.ID); err != nil || got.Account.UnreadWhy != "" {
+		t.Errorf("the account can be read again, and the monitor says %q, %v", got.Account.UnreadWhy, err)
+	}
 }
 
 func TestTrustedEventsAreNotConfirmed(t *testing.T) {

@@ -118,16 +118,11 @@ func (v *Inventory) Enroll(ctx context.Context, e Enrollment) (Enrolled, error) 
 		}
 	}
 	// The token is checked before anything is read on the caller's behalf.
-	var token EnrollmentToken
-	var accounts []CloudAccount
-	err := v.db.Update(ctx, func(tx *store.Tx) error {
-		var err error
-		if token, err = v.useToken(ctx, tx, e.TokenID, e.Secret); err != nil {
-			return err
-		}
-		accounts, err = listAccounts(ctx, tx, token.ProjectID)
-		return err
-	})
+	token, err := checkToken(ctx, v.db, e.TokenID, e.Secret)
+	if err != nil {
+		return Enrolled{}, fmt.Errorf("enroll: %w", err)
+	}
+	accounts, err := listAccounts(ctx, v.db, token.ProjectID)
 	if err != nil {
 		return Enrolled{}, fmt.Errorf("enroll: %w", err)
 	}
@@ -143,9 +138,15 @@ func (v *Inventory) Enroll(ctx context.Context, e Enrollment) (Enrolled, error) 
 	}
 	var out Enrolled
 	err = v.db.Update(ctx, func(tx *store.Tx) error {
-		var err error
-		out, err = b.bind(ctx, tx, hasInstance)
-		return err
+		// Again, as it may have been deleted meanwhile.
+		_, err := checkToken(ctx, tx, e.TokenID, e.Secret)
+		if err != nil {
+			return err
+		}
+		if out, err = b.bind(ctx, tx, hasInstance); err != nil {
+			return err
+		}
+		return countTokenUse(ctx, tx, e.TokenID, v.now())
 	})
 	if errors.Is(err, errOtherKey) {
 		err = errors.Join(refuse(ErrForbidden, "Instance %s is bound to the key of another agent. If that agent is gone, delete the server and enroll again.", e.Instance.InstanceID),

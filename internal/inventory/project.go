@@ -101,8 +101,8 @@ func (v *Inventory) UpdateProject(ctx context.Context, name, description string)
 	})
 }
 
-// DeleteProject deletes a project that holds no servers and no cloud accounts;
-// ErrInvalid says what it still holds.
+// DeleteProject deletes a project that holds no servers and no cloud accounts, and
+// its enrollment tokens with it; ErrInvalid says what it still holds.
 func (v *Inventory) DeleteProject(ctx context.Context, name string) error {
 	return v.db.Update(ctx, func(tx *store.Tx) error {
 		p, err := projectNamed(ctx, tx, name)
@@ -117,6 +117,9 @@ func (v *Inventory) DeleteProject(ctx context.Context, name string) error {
 			return invalid("Project %s still holds %d cloud accounts and %d servers; delete them first.", name, accounts, servers)
 		}
 		p.DeletedAt = v.now()
+		if err := deleteTokens(ctx, tx, p.ID, p.DeletedAt); err != nil {
+			return err
+		}
 		return saveProject(ctx, tx, p)
 	})
 }

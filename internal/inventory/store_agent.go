@@ -86,6 +86,11 @@ func deleteToken(ctx context.Context, tx *store.Tx, projectID, id string, at tim
 		projectID, id, millis(at)))
 }
 
+func deleteTokens(ctx context.Context, tx *store.Tx, projectID string, at time.Time) error {
+	_, err := tx.Exec(ctx, `UPDATE inventory_enrollment_tokens SET deleted_at = $2 WHERE project_id = $1 AND deleted_at = 0`, projectID, millis(at))
+	return err
+}
+
 func countTokenUse(ctx context.Context, tx *store.Tx, id string, at time.Time) error {
 	_, err := tx.Exec(ctx, `UPDATE inventory_enrollment_tokens SET last_used_at = $2, uses = uses + 1 WHERE id = $1`, id, millis(at))
 	return err
