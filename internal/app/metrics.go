@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/rialto-bus/rialto/internal/inventory"
 )
 
 // metrics are read from the services when they are asked for.
@@ -40,6 +42,19 @@ func (a *App) metrics() *prometheus.Registry {
 	counter("delivery_dead_letter_failed_total", "Failed attempts to send to a dead-letter queue.", func() int64 { return d.Stats().DeadLetterFailed })
 	counter("delivery_dropped_total", "Events given up without a dead-letter queue.", func() int64 { return d.Stats().Dropped })
 	counter("delivery_cancelled_total", "Deliveries ended by the deletion of their rule or target.", func() int64 { return d.Stats().Cancelled })
+	v := a.inventory
+	counter("inventory_events_stored_total", "Events that webhooks stored.", func() int64 { return v.Measures().EventsStored })
+	counter("inventory_events_duplicate_total", "Events that webhooks had stored before.", func() int64 { return v.Measures().EventsDuplicate })
+	counter("inventory_events_rejected_total", "Events that webhooks refused or do not act on.", func() int64 { return v.Measures().EventsRejected })
+	counter("inventory_unauthorized_total", "Webhook calls without a good token.", func() int64 { return v.Measures().Unauthorized })
+	counter("inventory_servers_added_total", "Servers added.", func() int64 { return v.Measures().ServersAdded })
+	counter("inventory_servers_updated_total", "Changes of servers, labels included.", func() int64 { return v.Measures().ServersUpdated })
+	counter("inventory_servers_removed_total", "Servers removed.", func() int64 { return v.Measures().ServersRemoved })
+	counter("inventory_agents_enrolled_total", "Enrollments of agents.", func() int64 { return v.Measures().AgentsEnrolled })
+	counter("inventory_sync_runs_total", "Full syncs.", func() int64 { return v.Measures().SyncRuns })
+	counter("inventory_sync_failures_total", "Full syncs that could list no region.", func() int64 { return v.Measures().SyncFailures })
+	counter("inventory_drift_total", "Changes that full syncs found and events should have told.", func() int64 { return v.Measures().Drift })
+	r.MustRegister(lagCollector{v})
 	gauge("event_log_bytes", "Size of the event log.", func(ctx context.Context) (int64, error) {
 		s, err := a.log.Stats(ctx)
 		return int64(s.Bytes), err
@@ -49,4 +64,26 @@ func (a *App) metrics() *prometheus.Registry {
 		return int64(n), err
 	})
 	return r
+}
+
+// lagCollector shows the inventory's lag as a histogram.
+type lagCollector struct{ inventory *inventory.Inventory }
+
+var lagDesc = prometheus.NewDesc("rialto_inventory_lag_seconds",
+	"Time from an event to the change of a server that it caused; events have whole seconds.", nil, nil)
+
+// Describe names the one histogram.
+func (lagCollector) Describe(to chan<- *prometheus.Desc) { to <- lagDesc }
+
+// Collect reads it.
+func (c lagCollector) Collect(to chan<- prometheus.Metric) {
+	lag := c.inventory.Measures().Lag
+	buckets, total := make(map[float64]uint64, len(lag.Bounds)), uint64(0)
+	for i, n := range lag.Counts {
+		total += uint64(n)
+		if i < len(lag.Bounds) {
+			buckets[lag.Bounds[i].Seconds()] = total
+		}
+	}
+	to <- prometheus.MustNewConstHistogram(lagDesc, total, lag.Total.Seconds(), buckets)
 }
