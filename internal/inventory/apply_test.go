@@ -161,3 +161,37 @@ func TestOldEventsAndTombstonesAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+func TestAStoppedInstanceThatStartsAgainKeepsItsServer(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	_, m, token := w.monitored(nil)
+	w.run()
+	now := time.Now()
+	send := func(i int, state, ip string) {
+		t.Helper()
+		w.ec2.put(testRegion, Instance{ID: testInstance, State: state, PrivateIP: "10.0.0.5", PublicIP: ip, LaunchTime: now.Add(-time.Hour).UTC().Truncate(time.Second)})
+		if status, answer, _ := w.post(m.WebhookURL, token, eventBody(fmt.Sprint("e-", i), testAccount, testRegion, testInstance, state, now.Add(time.Duration(i)*time.Second))); status != 202 {
+			t.Fatalf("%d %s", status, answer)
+		}
+		w.settled()
+	}
+	send(1, stateRunning, "203.0.113.1")
+	first, _ := w.server(testProject, testInstance)
+	if err := w.v.SetLabels(t.Context(), testProject, first.ID, map[string]string{"tier": "1"}, "key"); err != nil {
+		t.Fatal(err)
+	}
+	send(2, stateStopped, "")
+	send(3, stateRunning, "203.0.113.2")
+	s, ok := w.server(testProject, testInstance)
+	if !ok || s.ID != first.ID || s.APILabels["api.tier"] != "1" || s.Facts.EC2.PublicIP != "203.0.113.2" || s.EC2State != stateRunning {
+		t.Errorf("after a stop and a start: %+v", s)
+	}
+	h, err := w.v.History(t.Context(), s.ID, 0, 10)
+	if err != nil || len(h) != 4 {
+		t.Fatalf("history %+v, %v", h, err)
+	}
+	change := h[0].Fields["instance_details.public_ip"]
+	if h[0].Cause.EventID != "e-3" || string(change.Before) != "null" || string(change.After) != `"203.0.113.2"` {
+		t.Errorf("the last change is %+v", h[0])
+	}
+}

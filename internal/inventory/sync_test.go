@@ -363,3 +363,20 @@ func TestWhatListingsLackIsRemovedAfterFourDaysWhereNothingBetterIsKnown(t *test
 		t.Errorf("%d servers are left, want 2", n)
 	}
 }
+
+func TestARunThatACrashCutShortIsRunAgain(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		w.project(testProject)
+		a := w.connect(testProject, testAccount, nil)
+		w.instances(testRegion, 3)
+		run := SyncRun{ID: "r", CloudAccountID: a.ID, Trigger: "demand", Status: SyncRunning, CreatedAt: w.v.now(), StartedAt: w.v.now(), Added: 2}
+		if err := db.Update(t.Context(), func(tx *store.Tx) error { return saveRun(t.Context(), tx, run) }); err != nil {
+			t.Fatal(err)
+		}
+		w.run()
+		if got := w.finished(testProject, a.ID, "r"); got.Status != SyncSucceeded || got.Added != 3 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
