@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -115,16 +114,15 @@ func (f *agentFlags) identify() (func(context.Context) (inventory.InstanceIdenti
 	}, nil
 }
 
+// facts are the machine's own, with what the flags say instead.
 func (f *agentFlags) facts(context.Context) (inventory.AgentFacts, error) {
-	hostname := f.hostname
-	if hostname == "" {
-		var err error
-		if hostname, err = os.Hostname(); err != nil {
-			return inventory.AgentFacts{}, fmt.Errorf("find out the host name: %w", err)
-		}
+	facts, err := inventory.MachineFacts(app.Version())
+	if err != nil {
+		return facts, err
 	}
-	return inventory.AgentFacts{
-		Hostname: hostname, CanonicalName: f.canonicalName, AltNames: f.altNames, AccessAddress: f.address,
-		OSType: runtime.GOOS, Version: app.Version(), Labels: f.labels,
-	}, nil
+	if f.hostname != "" {
+		facts.Hostname = f.hostname
+	}
+	facts.CanonicalName, facts.AltNames, facts.AccessAddress, facts.Labels = f.canonicalName, f.altNames, f.address, f.labels
+	return facts, nil
 }
