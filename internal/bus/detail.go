@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/rialto-bus/rialto/internal/event"
 )
 
 // maxDepth is how deep a detail may nest. AWS: deeper levels are not processed.
@@ -127,20 +129,18 @@ func (s *detailScanner) string() bool {
 	if s.at >= len(s.text) || s.text[s.at] != '"' {
 		return false
 	}
-	for s.at++; s.at < len(s.text); s.at++ {
-		switch c := s.text[s.at]; {
-		case c == '"':
+	for s.at++; ; s.at++ {
+		s.at += event.PlainRun(s.text[s.at:])
+		switch {
+		case s.at >= len(s.text):
+			return false
+		case s.text[s.at] == '"':
 			s.at++
 			return true
-		case c < 0x20:
+		case s.text[s.at] != '\\' || !s.escape():
 			return false
-		case c == '\\':
-			if !s.escape() {
-				return false
-			}
 		}
 	}
-	return false
 }
 
 // escape leaves at on the escape's last character.
