@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -25,11 +26,24 @@ func randomEntries(n, size int) [][]byte {
 
 // BenchmarkAppend measures what callers see: one operation is one call. Compare with BenchmarkRawAppend at its ev/batch.
 func BenchmarkAppend(b *testing.B) {
-	for _, bb := range []struct{ callers, entries, size int }{{1, 1, 1 << 10}, {64, 1, 1 << 10}, {64, 10, 1 << 10}, {256, 10, 1 << 10}} {
-		b.Run(fmt.Sprintf("callers=%d/entries=%d/size=%d", bb.callers, bb.entries, bb.size), func(b *testing.B) {
+	for _, bb := range []struct {
+		callers, entries, size int
+		consumed               bool
+	}{{1, 1, 1 << 10, false}, {64, 1, 1 << 10, false}, {64, 10, 1 << 10, false}, {64, 10, 1 << 10, true}, {256, 10, 1 << 10, false}} {
+		b.Run(fmt.Sprintf("callers=%d/entries=%d/size=%d/consumed=%t", bb.callers, bb.entries, bb.size, bb.consumed), func(b *testing.B) {
 			o := testOptions(b)
 			o.MaxBytes = 32 << 30
 			l := mustOpen(b, o)
+			if bb.consumed {
+				ctx, cancel := context.WithCancel(b.Context())
+				var consumer sync.WaitGroup
+				consumer.Go(func() {
+					if err := l.Consume(ctx, (*Batch).Ack); err != nil {
+						b.Error(err)
+					}
+				})
+				defer func() { cancel(); consumer.Wait() }()
+			}
 			entries := randomEntries(bb.entries, bb.size)
 			b.SetBytes(int64(bb.entries * bb.size))
 			b.ResetTimer()
