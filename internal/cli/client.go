@@ -56,12 +56,21 @@ func (e *refusedError) Error() string {
 }
 
 // accessKey is that of the environment: Rialto's own variables, or the AWS
-// CLI's. Without any the server decides, and in dev mode takes everybody.
+// CLI's, unless those hold a key of AWS's own, which is none of a server's
+// business. Without any the server decides, and in dev mode takes everybody.
 func accessKey() (id, secret string) {
 	if id := os.Getenv("RIALTO_ACCESS_KEY_ID"); id != "" {
 		return id, os.Getenv("RIALTO_SECRET_ACCESS_KEY")
 	}
-	return os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY")
+	if id := os.Getenv("AWS_ACCESS_KEY_ID"); !isAWSKey(id) {
+		return id, os.Getenv("AWS_SECRET_ACCESS_KEY")
+	}
+	return "", ""
+}
+
+// isAWSKey reports whether AWS issued the key: AKIA is of a user, ASIA of a session.
+func isAWSKey(id string) bool {
+	return len(id) >= 16 && (strings.HasPrefix(id, "AKIA") || strings.HasPrefix(id, "ASIA"))
 }
 
 func (c *client) login(ctx context.Context) error {
@@ -157,7 +166,11 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	return nil, readRefusal(resp)
+	err = readRefusal(resp)
+	if resp.StatusCode == http.StatusUnauthorized && c.bearer == "" {
+		err = fmt.Errorf("%w\nSet RIALTO_ACCESS_KEY_ID and RIALTO_SECRET_ACCESS_KEY to an access key of this server; keys of AWS are not sent to it", err)
+	}
+	return nil, err
 }
 
 func readRefusal(resp *http.Response) error {
