@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -59,7 +60,7 @@ func (b *Buses) Forward(ctx context.Context, rec *event.Record, from *Subscripti
 		return nil
 	}
 	if next.ID != rec.ID {
-		ev.ID, ev.Time = next.ID, b.now()
+		ev.ID, ev.Time = next.ID, b.now().Truncate(time.Second)
 		next.JSON = ev.AppendJSON(nil)
 	}
 	return b.Put(ctx, []event.Record{next})

@@ -115,7 +115,7 @@ func (b *Buses) putEntry(ctx context.Context, caller Caller, e *Entry, out *batc
 	}
 	rec := event.Record{Bus: ref, ID: id, Accepted: now, RuleVersion: bus.version, Trace: traceHeader(e.TraceHeader)}
 	ev := event.Event{
-		ID: id, DetailType: e.DetailType, Source: e.Source, Account: caller.Account, Time: at,
+		ID: id, DetailType: e.DetailType, Source: e.Source, Account: caller.Account, Time: at.Truncate(time.Second),
 		Region: caller.Region, Resources: e.Resources, Detail: []byte(e.Detail),
 	}
 	out.buf = ev.AppendJSON(rec.Append(out.buf))

@@ -36,7 +36,8 @@ type Event struct {
 	Source string
 	// Account is the 12-digit account in which the event originated.
 	Account string
-	// Time is when it happened. Carried in whole seconds, UTC.
+	// Time is when it happened, in UTC. AWS: whole seconds, but for some services;
+	// whoever makes an event truncates it.
 	Time time.Time
 	// Region is where the event was first ingested.
 	Region string
@@ -51,8 +52,8 @@ type Event struct {
 // NewID returns a fresh event id.
 func NewID() string { return uuid.NewString() }
 
-// timeLayout is AWS's: UTC, whole seconds.
-const timeLayout = "2006-01-02T15:04:05Z"
+// timeLayout is AWS's: UTC, and fractions of a second only where there are any.
+const timeLayout = "2006-01-02T15:04:05.999999999Z"
 
 // AppendJSON appends the envelope to dst as AWS writes it: compact, members in
 // the order version, id, detail-type, source, account, time, region,

@@ -16,7 +16,7 @@ func TestEnvelopeIsWrittenCompactlyInAWSOrder(t *testing.T) {
 		Resources: []string{"arn:a", "b\n"}, Detail: json.RawMessage("{ \"b\" : [1, 2],\n\"a\": \"x \\\" y\" }"),
 	}
 	want := `{"version":"0","id":"7bf73129","detail-type":"订单 🛒 \"quoted\"","source":"shop\\x","account":"111122223333",` +
-		`"time":"2026-01-15T20:29:54Z","region":"eu-west-1","resources":["arn:a","b\n"],"detail":{"b":[1,2],"a":"x \" y"}}`
+		`"time":"2026-01-15T20:29:54.987Z","region":"eu-west-1","resources":["arn:a","b\n"],"detail":{"b":[1,2],"a":"x \" y"}}`
 	if got := string(e.AppendJSON(nil)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

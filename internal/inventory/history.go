@@ -172,7 +172,7 @@ func (v *Inventory) changeEvent(s *Server, c Change) (event.Record, error) {
 	}
 	e := event.Event{
 		ID: event.NewID(), Source: "rialto", DetailType: "server." + c.Kind,
-		Account: account, Region: region, Time: c.At, Detail: detail,
+		Account: account, Region: region, Time: c.At.Truncate(time.Second), Detail: detail,
 	}
 	if s.InstanceID != "" {
 		e.Resources = []string{instanceARN(s.AccountID, s.Region, s.InstanceID)}
@@ -198,7 +198,7 @@ func (v *Inventory) announce(ctx context.Context, tx *store.Tx, a CloudAccount, 
 	}
 	e := event.Event{
 		ID: event.NewID(), Source: "rialto", DetailType: detailType,
-		Account: a.AccountID, Region: region, Time: v.now(), Detail: text,
+		Account: a.AccountID, Region: region, Time: v.now().Truncate(time.Second), Detail: text,
 	}
 	return tx.Publish(ctx, event.Record{
 		Bus: event.BusRef{Account: a.AccountID, Region: region, Name: event.DefaultBus},

@@ -109,7 +109,7 @@ func (s *Instances) stateEvent(i *Instance) event.Record {
 func (s *Instances) record(i *Instance, source, detailType string, detail []byte) event.Record {
 	e := event.Event{
 		ID: event.NewID(), DetailType: detailType, Source: source,
-		Account: i.Account, Region: i.Region, Time: s.opt.Now(), Resources: []string{i.ARN()}, Detail: detail,
+		Account: i.Account, Region: i.Region, Time: s.opt.Now().Truncate(time.Second), Resources: []string{i.ARN()}, Detail: detail,
 	}
 	return event.Record{
 		Bus: event.BusRef{Account: i.Account, Region: i.Region, Name: event.DefaultBus},
