@@ -13,6 +13,8 @@ import (
 
 	"github.com/caarlos0/env/v11"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/rialto-bus/rialto/internal/target"
 )
 
 // Config is all that `rialto serve` can be told. Flags win over environment
@@ -128,6 +130,9 @@ func (c *Config) Validate() error {
 	}
 	if c.InstanceTransition < 0 || c.InstanceTransition > time.Hour {
 		return fmt.Errorf("--instance-transition %s is not between 0 and 1h", c.InstanceTransition)
+	}
+	if _, err := target.ParseAllow(c.AllowOutbound); err != nil {
+		return fmt.Errorf("--allow-outbound %w", err)
 	}
 	if _, err := parseLevel(c.LogLevel); err != nil {
 		return err

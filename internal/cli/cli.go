@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -106,6 +107,9 @@ AWS_ENDPOINT_URL=http://127.0.0.1:7425.`,
 			args = cobra.NoArgs
 		}
 		cmd.Args = func(cmd *cobra.Command, given []string) error {
+			if cmd.HasSubCommands() && len(given) > 0 {
+				return unknownCommand(cmd, given[0])
+			}
 			if err := args(cmd, given); err != nil {
 				return usagef("%s: %w\nUsage: %s", cmd.CommandPath(), err, cmd.UseLine())
 			}
@@ -113,6 +117,16 @@ AWS_ENDPOINT_URL=http://127.0.0.1:7425.`,
 		}
 	})
 	return root
+}
+
+// unknownCommand names the commands that may have been meant.
+func unknownCommand(cmd *cobra.Command, given string) error {
+	text := fmt.Sprintf("unknown command %q for %q", given, cmd.CommandPath())
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(given); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usagef("%s\nRun '%s --help' for the commands there are", text, cmd.CommandPath())
 }
 
 func forEachLeaf(cmd *cobra.Command, fn func(*cobra.Command)) {

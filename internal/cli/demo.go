@@ -140,7 +140,13 @@ func (d *demo) connect(ctx context.Context) (destination string, err error) {
 	}
 	d.step("Project %s follows account %s in %s and %s; its webhook is ready", demoProject, demoAccount, demoRegion, demoSecond)
 
-	events := d.events(demoRegion)
+	return d.createDestination(ctx, demoRegion, m)
+}
+
+// createDestination makes the connection and the API destination that call the
+// webhook.
+func (d *demo) createDestination(ctx context.Context, region string, m monitor) (arn string, err error) {
+	events := d.events(region)
 	connection, err := events.CreateConnection(ctx, &eventbridge.CreateConnectionInput{
 		Name: aws.String("inventory"), AuthorizationType: ebtypes.ConnectionAuthorizationTypeOauthClientCredentials,
 		AuthParameters: &ebtypes.CreateConnectionAuthRequestParameters{OAuthParameters: &ebtypes.CreateConnectionOAuthRequestParameters{
@@ -170,18 +176,29 @@ func (d *demo) connect(ctx context.Context) (destination string, err error) {
 func (d *demo) rules(ctx context.Context, destination string) error {
 	home := "arn:aws:events:" + demoRegion + ":" + demoAccount + ":event-bus/default"
 	for region, target := range map[string]string{demoRegion: destination, demoSecond: home} {
-		events := d.events(region)
-		if _, err := events.PutRule(ctx, &eventbridge.PutRuleInput{Name: aws.String("ec2"), EventPattern: aws.String(demoPattern)}); err != nil {
-			return fmt.Errorf("put the rule in %s: %w", region, err)
-		}
-		out, err := events.PutTargets(ctx, &eventbridge.PutTargetsInput{Rule: aws.String("ec2"), Targets: []ebtypes.Target{
-			{Id: aws.String("inventory"), Arn: &target, RoleArn: aws.String("arn:aws:iam::" + demoAccount + ":role/events")},
-		}})
-		if err != nil || out.FailedEntryCount != 0 {
-			return fmt.Errorf("put the target in %s: %w", region, err)
+		if err := d.putRule(ctx, region, target); err != nil {
+			return err
 		}
 	}
 	d.step("Rules: %s calls the webhook by an API destination with OAuth, %s forwards to %s", demoRegion, demoSecond, demoRegion)
+	return nil
+}
+
+// putRule makes the rule that sends state changes to a target.
+func (d *demo) putRule(ctx context.Context, region, target string) error {
+	events := d.events(region)
+	if _, err := events.PutRule(ctx, &eventbridge.PutRuleInput{Name: aws.String("ec2"), EventPattern: aws.String(demoPattern)}); err != nil {
+		return fmt.Errorf("put the rule in %s: %w", region, err)
+	}
+	out, err := events.PutTargets(ctx, &eventbridge.PutTargetsInput{Rule: aws.String("ec2"), Targets: []ebtypes.Target{
+		{Id: aws.String("inventory"), Arn: &target, RoleArn: aws.String("arn:aws:iam::" + demoAccount + ":role/events")},
+	}})
+	if err != nil {
+		return fmt.Errorf("put the target in %s: %w", region, err)
+	}
+	if out.FailedEntryCount != 0 {
+		return fmt.Errorf("put the target in %s: %s", region, aws.ToString(out.FailedEntries[0].ErrorMessage))
+	}
 	return nil
 }
 
