@@ -272,6 +272,47 @@ func TestAccountsDoNotReachOneAnother(t *testing.T) {
 	}
 }
 
+func TestAQueueOfAnotherAccountTakesWhatItsPolicyLetsIn(t *testing.T) {
+	s := startServer(t, nil)
+	s.key(t, auth.HomeAccount, auth.Admin)
+	a, b := s.as(s.key(t, tenantA, auth.Operator), "us-east-1"), s.as(s.key(t, tenantB, auth.Operator), "us-east-1")
+	queueB := b.queue("b")
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"events.amazonaws.com"},
+		"Action":"sqs:SendMessage","Resource":"` + b.queueARN("b") + `",
+		"Condition":{"ArnEquals":{"aws:SourceArn":"arn:aws:events:us-east-1:` + tenantA + `:rule/let-in"},"StringEquals":{"aws:SourceAccount":"` + tenantA + `"}}}]}`
+	if _, err := b.queues().SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{QueueUrl: &queueB, Attributes: map[string]string{"Policy": policy}}); err != nil {
+		t.Fatal(err)
+	}
+	dead := a.queue("dead")
+	target := ebtypes.Target{Id: aws.String("t"), Arn: aws.String(b.queueARN("b")), DeadLetterConfig: &ebtypes.DeadLetterConfig{Arn: aws.String(a.queueARN("dead"))}}
+	// The second rule is another's deputy: its account may send to B, it may not.
+	a.putRule("", "let-in", `{"source":["good"]}`, target)
+	a.putRule("", "other", `{"source":["bad"]}`, target)
+	a.put("bad", "t", `{"n":1}`)
+	a.put("good", "t", `{"n":2}`)
+	if got := b.nextEvent(queueB); got.Source != "good" {
+		t.Errorf("account B's queue got %+v", got)
+	}
+	if got := a.nextEvent(dead); got.Source != "bad" {
+		t.Errorf("the dead-letter queue got %+v", got)
+	}
+}
+
+func TestPublicURLsThatCannotBeServed(t *testing.T) {
+	for url, ok := range map[string]bool{
+		"https://rialto.example.com": true, "https://rialto.example.com:8443/": true, "http://[::1]:7425": true,
+		// It is printed, and is in every webhook's URL.
+		"https://admin:hunter2@rialto.example.com": false,
+		"https://rialto.example.com?x=1":           false, "ftp://rialto.example.com": false, "rialto.example.com": false, "https://": false,
+	} {
+		c := NewConfig()
+		c.PublicURL = url
+		if err := c.Validate(); (err == nil) != ok {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
 func TestAStreamCarriesTheCallersAccountOnly(t *testing.T) {
 	s := startServer(t, nil)
 	s.key(t, auth.HomeAccount, auth.Admin)

@@ -66,9 +66,10 @@ func (a *App) routes() http.Handler {
 	mux.Handle(httpapi.TokenPath, a.auth.TokenHandler())
 	mux.Handle(auth.LoginPattern, a.auth.LoginHandler())
 	// Webhooks and agents authenticate by tokens of their own.
-	mux.Handle("/v1/webhooks/", rest)
-	mux.Handle("/v1/agent/", rest)
-	mux.Handle("/v1/", a.auth.Middleware(rest))
+	known := httpapi.KnownRoutes(rest)
+	mux.Handle("/v1/webhooks/", known)
+	mux.Handle("/v1/agent/", known)
+	mux.Handle("/v1/", a.auth.Middleware(known))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.serveReady)
 	metrics := promhttp.HandlerFor(a.metrics(), promhttp.HandlerOpts{})

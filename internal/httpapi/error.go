@@ -76,6 +76,36 @@ func Unavailable(retryAfter time.Duration, format string, args ...any) *Error {
 	}
 }
 
+// KnownRoutes is mux with answers in the REST API's shape to what it has no route
+// for: 404, or 405 where it has one for another method.
+func KnownRoutes(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		other, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		e := NotFound("There is nothing at %s.", r.URL.Path)
+		said := &discarded{header: http.Header{}}
+		if other.ServeHTTP(said, r); said.status == http.StatusMethodNotAllowed {
+			w.Header()["Allow"] = said.header["Allow"]
+			e = Invalid("%s is not known at %s; use %s.", r.Method, r.URL.Path, said.header.Get("Allow"))
+			e.Status = said.status
+		}
+		WriteError(w, r, e)
+	})
+}
+
+// discarded is an answer of which only status and header count.
+type discarded struct {
+	header http.Header
+	status int
+}
+
+func (d *discarded) Header() http.Header         { return d.header }
+func (d *discarded) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discarded) WriteHeader(status int)      { d.status = status }
+
 // errorBody is an error on the wire.
 type errorBody struct {
 	Error     errorDetail `json:"error"`

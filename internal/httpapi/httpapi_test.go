@@ -223,3 +223,24 @@ func TestAPanicIsLoggedUnderItsRequest(t *testing.T) {
 	r.Header.Set(RequestIDHeader, "abc")
 	h.ServeHTTP(httptest.NewRecorder(), r)
 }
+
+func TestUnknownRoutesAreAnsweredInTheAPIsShape(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/things/{id}", func(w http.ResponseWriter, r *http.Request) { JSON(w, http.StatusOK, r.PathValue("id")) })
+	h := KnownRoutes(mux)
+	for call, want := range map[string]struct {
+		status      int
+		body, allow string
+	}{
+		"GET /v1/things/7":    {200, `"7"`, ""},
+		"GET /v1/nothing":     {404, `{"error":{"code":"resource_does_not_exist","message":"There is nothing at /v1/nothing."}}`, ""},
+		"DELETE /v1/things/7": {405, `{"error":{"code":"invalid_request","message":"DELETE is not known at /v1/things/7; use GET, HEAD."}}`, "GET, HEAD"},
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		if w.Code != want.status || strings.TrimSpace(w.Body.String()) != want.body || w.Header().Get("Allow") != want.allow {
+			t.Errorf("%s: %d %s, Allow %q", call, w.Code, w.Body, w.Header().Get("Allow"))
+		}
+	}
+}
