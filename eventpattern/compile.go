@@ -2,6 +2,7 @@ package eventpattern
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -145,9 +146,7 @@ func (c *compiler) copyBranches(from []branch) *SyntaxError {
 			return tooManyBranches()
 		}
 		c.branches[i] = make(branch, len(b)+1)
-		for path, leaf := range b {
-			c.branches[i][path] = leaf
-		}
+		maps.Copy(c.branches[i], b)
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func (c *condition) hasText(text []byte) bool {
 		_, ok := c.textSet[string(text)]
 		return ok
 	}
-	for _, t := range c.texts {
+	for _, t := range c.texts { //nolint:modernize // slices.Contains would allocate the string
 		if t == string(text) {
 			return true
 		}

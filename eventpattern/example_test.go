@@ -21,8 +21,7 @@ func ExampleCompile() {
 func ExampleCompile_refused() {
 	_, err := eventpattern.Compile([]byte(`{"source": "shop"}`))
 	fmt.Println(err)
-	var syntax *eventpattern.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*eventpattern.SyntaxError](err); ok {
 		fmt.Println(syntax.Line, syntax.Column, syntax.Reason)
 	}
 	// Output:

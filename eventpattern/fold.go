@@ -1,6 +1,9 @@
 package eventpattern
 
-import "unicode"
+import (
+	"slices"
+	"unicode"
+)
 
 // foldedText is text to compare without regard to case, one entry a character.
 // As in AWS (Java's String.toLowerCase and toUpperCase of each character alone), a character of a pattern matches its lower or its
@@ -56,12 +59,12 @@ func (f foldedText) prefixLength(text []byte) (int, bool) {
 
 // endsIn reports whether text ends in f.
 func (f foldedText) endsIn(text []byte) bool {
-	for i := len(f) - 1; i >= 0; i-- {
+	for _, c := range slices.Backward(f) {
 		switch {
-		case hasSuffix(text, f[i].lower):
-			text = text[:len(text)-len(f[i].lower)]
-		case hasSuffix(text, f[i].upper):
-			text = text[:len(text)-len(f[i].upper)]
+		case hasSuffix(text, c.lower):
+			text = text[:len(text)-len(c.lower)]
+		case hasSuffix(text, c.upper):
+			text = text[:len(text)-len(c.upper)]
 		default:
 			return false
 		}

@@ -39,8 +39,8 @@ func (g generator) scalar() string {
 	return g.text()
 }
 
-func (g generator) list(max int, element func() string) string {
-	n := g.IntN(max + 1)
+func (g generator) list(most int, element func() string) string {
+	n := g.IntN(most + 1)
 	elements := make([]string, n)
 	for i := range elements {
 		elements[i] = element()

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -80,7 +82,7 @@ func (f *oracleFlattener) flatten(value any, path []string, elements map[int]int
 	switch value := value.(type) {
 	case oracleObject:
 		for _, field := range value {
-			f.flatten(field.value, append(path[:len(path):len(path)], field.key), elements)
+			f.flatten(field.value, append(slices.Clip(path), field.key), elements)
 		}
 	case []any:
 		array := f.arrays
@@ -89,9 +91,7 @@ func (f *oracleFlattener) flatten(value any, path []string, elements map[int]int
 			switch element.(type) {
 			case oracleObject, []any:
 				inside := map[int]int{array: i}
-				for k, v := range elements {
-					inside[k] = v
-				}
+				maps.Copy(inside, elements)
 				f.flatten(element, path, inside)
 			default:
 				f.flatten(element, path, elements)
@@ -106,16 +106,14 @@ type oracleBranch map[string][]any
 
 func oracleBranches(branches []oracleBranch, object oracleObject, path []string) []oracleBranch {
 	for _, field := range object {
-		below := append(path[:len(path):len(path)], field.key)
+		below := append(slices.Clip(path), field.key)
 		if field.key == "$or" {
 			var all []oracleBranch
 			for _, choice := range field.value.([]any) {
 				var copies []oracleBranch
 				for _, b := range branches {
 					c := oracleBranch{}
-					for k, v := range b {
-						c[k] = v
-					}
+					maps.Copy(c, b)
 					copies = append(copies, c)
 				}
 				all = append(all, oracleBranches(copies, choice.(oracleObject), path)...)
@@ -196,9 +194,7 @@ func oracleChoose(choices [][]oracleLeaf, elements map[int]int) bool {
 next:
 	for _, leaf := range choices[0] {
 		together := map[int]int{}
-		for array, index := range elements {
-			together[array] = index
-		}
+		maps.Copy(together, elements)
 		for array, index := range leaf.elements {
 			if other, ok := together[array]; ok && other != index {
 				continue next
@@ -340,12 +336,12 @@ func oracleEqual(want, value any, addresses bool) bool {
 		if !ok {
 			return false
 		}
-		a, comparable := oracleNumber(number.String())
-		if !comparable {
+		a, numeric := oracleNumber(number.String())
+		if !numeric {
 			return number == other && !strings.ContainsAny(other.String(), ".eE")
 		}
-		b, comparable := oracleEventNumber(other.String())
-		return comparable && zeroIfNil(a).Cmp(zeroIfNil(b)) == 0
+		b, numeric := oracleEventNumber(other.String())
+		return numeric && zeroIfNil(a).Cmp(zeroIfNil(b)) == 0
 	}
 	if text, ok := want.(string); ok && addresses {
 		if a, ok := oracleAddress(text); ok {

@@ -121,7 +121,7 @@ func TestSetWithManyNamesUnderOneObject(t *testing.T) {
 // values matches, while readers check just that.
 func TestSetReadersSeeEveryMomentWhole(t *testing.T) {
 	var s Set
-	old, new := mustCompile(t, `{"a":["old"],"b":["1"]}`), mustCompile(t, `{"a":["new"]}`)
+	old, next := mustCompile(t, `{"a":["old"],"b":["1"]}`), mustCompile(t, `{"a":["new"]}`)
 	s.Add(1, old)
 	for i := range 100 {
 		s.Add(uint64(100+i), mustCompile(t, fmt.Sprintf(`{"c":["v%d"]}`, i)))
@@ -146,7 +146,7 @@ func TestSetReadersSeeEveryMomentWhole(t *testing.T) {
 	for w := range 3 {
 		writers.Go(func() {
 			for i := range 500 {
-				s.Add(1, new)
+				s.Add(1, next)
 				s.Add(uint64(1000*(w+2)+i), old)
 				s.Remove(uint64(1000*(w+2) + i/2))
 				s.Add(1, old)
