@@ -171,8 +171,7 @@ func (x *exchange) serve() (out any, err error) {
 // told is the error that the caller gets. What is not meant for callers is
 // logged under the request's id and told as an internal failure.
 func (x *exchange) told(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	attrs := []any{"request_id", x.requestID, "error", err}

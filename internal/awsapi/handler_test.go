@@ -114,9 +114,8 @@ func TestMiddlewareSeesCallsAndRefusals(t *testing.T) {
 	type key struct{}
 	cfg.Middleware = func(ctx context.Context, call *awsapi.Call, next func(context.Context) (any, error)) (any, error) {
 		out, err := next(context.WithValue(ctx, key{}, "kept"))
-		var e *awsapi.Error
 		code := "ok"
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*awsapi.Error](err); ok {
 			code = e.Code
 		}
 		seen = append(seen, call.API.EventSource+" "+call.Operation.Name+" "+call.Caller.Account+" "+code)

@@ -3,6 +3,7 @@ package awsapi
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"math"
 	"reflect"
 	"strconv"
@@ -22,7 +23,7 @@ func DecodeJSON(shape *Shape, body []byte, in any) error {
 		return serialization("The request body must be a JSON object.")
 	}
 	err := d.structure(shape, reflect.ValueOf(in).Elem())
-	if null, ok := err.(*nullItem); ok {
+	if null, ok := errors.AsType[*nullItem](err); ok {
 		return ValidationException("1 validation error detected: Value null at '%s' failed to satisfy constraint: %s", null.path, notNull)
 	}
 	if err == nil && !d.end() {
@@ -42,7 +43,7 @@ func (n *nullItem) Error() string { return "null at " + n.path }
 
 // within puts the member or the item that holds a null in front of its path.
 func within(err error, outer string) error {
-	if null, ok := err.(*nullItem); ok {
+	if null, ok := errors.AsType[*nullItem](err); ok {
 		return &nullItem{path: outer + "." + null.path}
 	}
 	return err

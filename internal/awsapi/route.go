@@ -3,6 +3,7 @@ package awsapi
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -162,8 +163,7 @@ func (x *exchange) readBody(limit int64) error {
 	// The length is the caller's word, so memory is set aside for a usual one only.
 	body.Grow(int(min(max(x.r.ContentLength, 0), limit, maxReserved)) + bytes.MinRead)
 	_, err := body.ReadFrom(http.MaxBytesReader(x.w, x.r.Body, limit))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		e := Errorf("RequestEntityTooLarge", "The request body is larger than the %d bytes that are accepted.", limit)
 		e.Status = http.StatusRequestEntityTooLarge
 		return e
@@ -192,9 +192,7 @@ func (x *exchange) readForm(limit int64) (url.Values, error) {
 	if err != nil {
 		return nil, Errorf("MalformedQueryString", "The form in the request body contains a syntax error.")
 	}
-	for name, values := range posted {
-		form[name] = values
-	}
+	maps.Copy(form, posted)
 	return form, nil
 }
 
