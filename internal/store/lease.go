@@ -113,7 +113,7 @@ func (db *DB) renewLease(ctx context.Context, name, holder string) error {
 	for {
 		wait(ctx, leaseRenew)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the caller ends it
 		}
 		asked := time.Now()
 		try, cancel := context.WithDeadline(ctx, last.Add(leaseLost))
@@ -121,7 +121,7 @@ func (db *DB) renewLease(ctx context.Context, name, holder string) error {
 		cancel()
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the caller ends it
 		case got:
 			last = asked
 		case err == nil:

@@ -74,7 +74,7 @@ func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row 
 	row := tx.q.QueryRowContext(tx.stmtContext(ctx), query, args...)
 	tx.results = append(tx.results, unreadRow{row})
 	if err := row.Err(); err != nil && !errors.Is(err, sql.ErrNoRows) {
-		tx.fail(err)
+		_ = tx.fail(err) // the row has it, too
 	}
 	return row
 }
@@ -225,7 +225,7 @@ func (p *panicError) Unwrap() error {
 
 // rethrow panics in the caller of Update if its function did.
 func rethrow(err error) error {
-	if p, ok := err.(*panicError); ok {
+	if p, ok := errors.AsType[*panicError](err); ok {
 		panic(p)
 	}
 	return err

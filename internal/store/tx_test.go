@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -308,9 +309,7 @@ func TestUpdatesBehaveLikeAMap(t *testing.T) {
 			want := map[int]int{}
 			for range rapid.IntRange(1, 8).Draw(rt, "updates") {
 				changed := map[int]int{}
-				for k, v := range want {
-					changed[k] = v
-				}
+				maps.Copy(changed, want)
 				fails := rapid.Bool().Draw(rt, "fails")
 				n := rapid.IntRange(0, 5).Draw(rt, "statements")
 				type op struct{ k, v int }

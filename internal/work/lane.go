@@ -135,7 +135,7 @@ func (l *lane) startDue(ctx context.Context, wg *sync.WaitGroup) (started bool, 
 		return false, next
 	}
 	l.takeTold() // what was told until now, the database knows
-	paused, dueAt, any, err := l.r.queueState(ctx, l.queue)
+	paused, dueAt, found, err := l.r.queueState(ctx, l.queue)
 	if err != nil {
 		return false, l.databaseFailed(ctx, "look for jobs", err)
 	}
@@ -143,7 +143,7 @@ func (l *lane) startDue(ctx context.Context, wg *sync.WaitGroup) (started bool, 
 	if l.r.db.Dialect() == store.Postgres {
 		next = now.Add(pollOthers)
 	}
-	if paused || !any {
+	if paused || !found {
 		return false, next
 	}
 	if dueAt.After(now) {

@@ -82,7 +82,7 @@ func insertChunk(ctx context.Context, tx *store.Tx, jobs []NewJob) error {
 
 // queueState returns whether the queue is paused and when the next job is due
 // that is not running here.
-func (r *Runner) queueState(ctx context.Context, queue string) (paused bool, dueAt time.Time, any bool, err error) {
+func (r *Runner) queueState(ctx context.Context, queue string) (paused bool, dueAt time.Time, found bool, err error) {
 	var p sql.NullBool
 	var at sql.NullInt64
 	err = r.db.QueryRow(ctx, `SELECT (SELECT paused FROM work_queue WHERE name = $1),

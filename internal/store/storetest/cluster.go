@@ -39,7 +39,7 @@ func startCluster(ctx context.Context) (serverURL, missing string, err error) {
 	}
 	who, err := unprivileged()
 	if err != nil {
-		return "", err.Error(), nil
+		return "", err.Error(), nil //nolint:nilerr // what is missing is told, not failed on
 	}
 	dir, err := os.MkdirTemp(clusterParent(), "rialto-pg-")
 	if err != nil {
@@ -75,14 +75,14 @@ func startCluster(ctx context.Context) (serverURL, missing string, err error) {
 func clusterParent() string {
 	const memory, enough = "/dev/shm", 2 << 30
 	var fs unix.Statfs_t
-	if err := unix.Statfs(memory, &fs); err == nil && uint64(fs.Bavail)*uint64(fs.Bsize) >= enough {
+	if err := unix.Statfs(memory, &fs); err == nil && uint64(fs.Bavail)*uint64(fs.Bsize) >= enough { //nolint:unconvert // other types elsewhere than on Linux
 		return memory
 	}
 	return "/tmp"
 }
 
 // lifeline is held open until the process ends.
-var lifeline *os.File
+var lifeline *os.File //nolint:unused // it is only held
 
 func runGuard(bin, dir string, attr *syscall.SysProcAttr) error {
 	r, w, err := os.Pipe()
