@@ -264,6 +264,6 @@ func nextSync(a CloudAccount, now time.Time) time.Time {
 	if now.Before(a.ConnectedAt) {
 		return a.ConnectedAt
 	}
-	passed := now.Sub(a.ConnectedAt) / a.Options.SyncInterval
-	return a.ConnectedAt.Add((passed + 1) * a.Options.SyncInterval)
+	passed := int64(now.Sub(a.ConnectedAt) / a.Options.SyncInterval)
+	return a.ConnectedAt.Add(time.Duration(passed+1) * a.Options.SyncInterval)
 }

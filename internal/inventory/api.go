@@ -30,16 +30,16 @@ func toAPIError(err error) error {
 		return err
 	}
 	e := &httpapi.Error{Status: http.StatusBadRequest, Code: httpapi.CodeInvalidRequest, Message: ref.text}
-	switch ref.kind {
-	case ErrNotFound:
+	switch {
+	case errors.Is(ref.kind, ErrNotFound):
 		e.Status, e.Code = http.StatusNotFound, httpapi.CodeNotFound
-	case ErrExists:
+	case errors.Is(ref.kind, ErrExists):
 		e.Status, e.Code = http.StatusConflict, httpapi.CodeAlreadyExists
-	case ErrForeignAccount, ErrForbidden:
+	case errors.Is(ref.kind, ErrForeignAccount), errors.Is(ref.kind, ErrForbidden):
 		e.Status, e.Code = http.StatusForbidden, httpapi.CodeForbidden
-	case ErrRevoked:
+	case errors.Is(ref.kind, ErrRevoked):
 		e.Status, e.Code = http.StatusUnauthorized, httpapi.CodeServerRevoked
-	case ErrCredential:
+	case errors.Is(ref.kind, ErrCredential):
 		e.Status, e.Code = http.StatusUnauthorized, httpapi.CodeAuthenticationError
 	}
 	return e

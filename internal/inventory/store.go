@@ -182,13 +182,6 @@ func listAccounts(ctx context.Context, q store.Querier, projectID string) ([]Clo
 	return collect(rows, err, scanAccount)
 }
 
-// accountsOf lists the cloud accounts of all projects for an AWS account, the
-// first connected first.
-func accountsOf(ctx context.Context, q store.Querier, awsAccount string) ([]CloudAccount, error) {
-	rows, err := q.Query(ctx, selectAccount+` WHERE account_id = $1 AND deleted_at = 0 ORDER BY connected_at, id`, awsAccount)
-	return collect(rows, err, scanAccount)
-}
-
 // adoptServers hands the servers that an earlier connection of the same account
 // left behind to a new one.
 func adoptServers(ctx context.Context, tx *store.Tx, a CloudAccount) error {

@@ -104,12 +104,12 @@ func TestWebhookAnswers(t *testing.T) {
 	otherToken := w.token(otherMonitor.Account.ClientID, otherMonitor.ClientSecret)
 	now := time.Date(2026, 1, 15, 21, 29, 54, 0, time.UTC)
 	good := eventBody("first", testAccount, testRegion, testInstance, stateRunning, now)
-	edit := func(old, new string) string {
-		s := strings.Replace(good, `"id":"first"`, `"id":"`+fmt.Sprint(len(old), new)[:1]+`-x"`, 1)
+	edit := func(old, with string) string {
+		s := strings.Replace(good, `"id":"first"`, `"id":"`+fmt.Sprint(len(old), with)[:1]+`-x"`, 1)
 		if !strings.Contains(good, old) {
 			t.Fatalf("%q is not in the event", old)
 		}
-		return strings.Replace(s, old, new, 1)
+		return strings.Replace(s, old, with, 1)
 	}
 	tests := []struct {
 		name, url, token, body string
