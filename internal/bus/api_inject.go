@@ -67,8 +67,7 @@ func readEvents(w http.ResponseWriter, r *http.Request) ([][]byte, error) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, event.MaxSize))
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, err
 		}
 		return nil, httpapi.Invalid("The request body could not be read: %v.", err)

@@ -55,7 +55,7 @@ func play(t *testing.T, x *fixture, file string) {
 	}
 	c := &conversation{fixture: x, account: testAccount, region: testRegion}
 	var played []string
-	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n") {
 		mark, rest, _ := strings.Cut(line, " ")
 		switch mark {
 		case "<", "!":
@@ -110,8 +110,7 @@ func (c *conversation) invoke(t *testing.T, line string, op awsapi.Operation, bo
 	}
 	caller := awsapi.Caller{Account: c.account, Region: c.region, Role: "admin"}
 	out, err := c.aws.Invoke(t.Context(), caller, "events", op.Name, in)
-	var refused *awsapi.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*awsapi.Error](err); ok {
 		return "! " + strings.ReplaceAll(refused.Error(), "\n", `\n`)
 	}
 	if err != nil {

@@ -63,8 +63,7 @@ func TestForwardFollowsAWSHopRules(t *testing.T) {
 			rec.ReplayRules = []string{"arn"}
 			err := x.Forward(ctx, rec, from, c.to)
 			records := x.log.take()
-			var refused *ForwardError
-			if errors.As(err, &refused) {
+			if refused, ok := errors.AsType[*ForwardError](err); ok {
 				if refused.Code != c.code || len(records) != 0 {
 					t.Error(refused, len(records))
 				}

@@ -108,8 +108,7 @@ func TestPutEventsLimits(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			results, err := x.PutEvents(t.Context(), testCaller, c.entries)
-			var refused *awsapi.Error
-			if errors.As(err, &refused) {
+			if refused, ok := errors.AsType[*awsapi.Error](err); ok {
 				if refused.Message != c.message || refused.Code != "ValidationException" {
 					t.Error(refused)
 				}
@@ -137,8 +136,7 @@ func TestPutEventsAcknowledgesNothingThatTheLogRefused(t *testing.T) {
 		if results != nil {
 			t.Errorf("results with %v: %v", err, results)
 		}
-		var refused *awsapi.Error
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[*awsapi.Error](err); ok {
 			return refused.Code, err
 		}
 		return "", err

@@ -18,8 +18,7 @@ func (t *Targets) forward(ctx context.Context, a Attempt) error {
 		return &Failure{Code: CodeInvalidParameter, Message: err.Error()}
 	}
 	err = t.buses.Forward(ctx, a.Record, a.Subscription, to)
-	var refused *bus.ForwardError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*bus.ForwardError](err); ok {
 		return &Failure{Code: refused.Code, Message: refused.Message}
 	}
 	if err != nil {

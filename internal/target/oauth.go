@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -193,9 +194,7 @@ func tokenRequest(ctx context.Context, c *bus.OAuthCredentials) (*http.Request, 
 	}
 	body := form.Encode()
 	if c.Method == http.MethodGet {
-		for key, values := range form {
-			query[key] = values
-		}
+		maps.Copy(query, form)
 		body = ""
 	}
 	endpoint.RawQuery = query.Encode()

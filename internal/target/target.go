@@ -123,8 +123,7 @@ const (
 // AsFailure returns err as a *Failure: a failure we have no word for is
 // retryable, since an event must not be lost to our own fault.
 func AsFailure(err error) *Failure {
-	var f *Failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

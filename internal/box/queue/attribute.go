@@ -2,6 +2,8 @@ package queue
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,10 +88,8 @@ func boolean(v string) (string, bool) {
 
 func oneOf(words ...string) func(string) (string, bool) {
 	return func(v string) (string, bool) {
-		for _, w := range words {
-			if v == w {
-				return v, true
-			}
+		if slices.Contains(words, v) {
+			return v, true
 		}
 		return "", false
 	}
@@ -125,9 +125,7 @@ func newAttributes(name string, attrs map[string]string) (map[string]string, err
 // themselves and against each other.
 func changeAttributes(have, changed map[string]string) (map[string]string, error) {
 	next := make(map[string]string, len(have)+len(changed))
-	for name, v := range have {
-		next[name] = v
-	}
+	maps.Copy(next, have)
 	fifo := have[attrFIFO] == "true"
 	for name, v := range changed {
 		v, err := checkAttribute(name, v, fifo)

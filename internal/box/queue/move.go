@@ -197,8 +197,7 @@ func (q *Queues) advance(ctx context.Context, tx *store.Tx, m *Move) error {
 	}
 	for i := range list {
 		err := q.moveOne(ctx, tx, from, &list[i], m.Destination, now)
-		var stuck *moveError
-		if errors.As(err, &stuck) {
+		if stuck, ok := errors.AsType[*moveError](err); ok {
 			m.Status, m.Failure = moveFailed, stuck.reason
 			return saveMove(ctx, tx, m, 0)
 		}
