@@ -96,7 +96,7 @@ func readURL(out *bufio.Reader) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("the server did not say where it serves: %w", err)
 		}
-		for _, word := range strings.Fields(line) {
+		for word := range strings.FieldsSeq(line) {
 			if strings.HasPrefix(word, "http://") {
 				return strings.TrimRight(word, ".,"), nil
 			}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -298,9 +299,9 @@ func (a *App) Wait(ctx context.Context) error {
 	case failure = <-a.failed:
 	}
 	a.logger.Info("stopping")
-	for i := len(a.parts) - 1; i >= 0; i-- {
-		a.logger.Debug("stopping", "part", a.parts[i].name)
-		a.parts[i].stop()
+	for _, p := range slices.Backward(a.parts) {
+		a.logger.Debug("stopping", "part", p.name)
+		p.stop()
 	}
 	return errors.Join(failure, a.close())
 }

@@ -57,7 +57,7 @@ func (a *App) metrics() *prometheus.Registry {
 	r.MustRegister(lagCollector{v})
 	gauge("event_log_bytes", "Size of the event log.", func(ctx context.Context) (int64, error) {
 		s, err := a.log.Stats(ctx)
-		return int64(s.Bytes), err
+		return s.Bytes, err
 	})
 	gauge("outbox_events", "Events waiting in the outbox.", func(ctx context.Context) (int64, error) {
 		n, err := a.db.OutboxLen(ctx)

@@ -28,7 +28,7 @@ type key struct {
 
 func newKeys(s *streams, c *client) *cobra.Command {
 	return group("keys", "Access keys: who may call, and what they may do",
-		newKeysCreate(s, c), newKeysList(s, c), newKeysRotate(s, c), newKeysRevoke(s, c))
+		newKeysCreate(s, c), newKeysList(s, c), newKeysRotate(s, c), newKeysRevoke(c))
 }
 
 func newKeysCreate(s *streams, c *client) *cobra.Command {
@@ -137,7 +137,7 @@ func newKeysRotate(s *streams, c *client) *cobra.Command {
 	return listing(remote(cmd, c), s)
 }
 
-func newKeysRevoke(s *streams, c *client) *cobra.Command {
+func newKeysRevoke(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke KEY",
 		Short: "End a key now",

@@ -213,7 +213,7 @@ func (l *Log) Consume(ctx context.Context, handle func(*Batch)) error {
 func (l *Log) receive(ctx context.Context, msg jetstream.Msg, handle func(*Batch)) error {
 	if ctx.Err() != nil {
 		_ = msg.NakWithDelay(returnDelay) // a lost one comes back at its ack deadline
-		return nil
+		return nil                        //nolint:nilerr // the caller ends it
 	}
 	b, meta, err := newBatch(msg)
 	if errors.Is(err, errNotRecord) {
@@ -231,7 +231,7 @@ func (l *Log) receive(ctx context.Context, msg jetstream.Msg, handle func(*Batch
 	b.log = l
 	if err := l.inFlight.add(ctx, b); err != nil {
 		_ = msg.NakWithDelay(returnDelay)
-		return nil
+		return nil //nolint:nilerr // only ctx ends the wait
 	}
 	handle(b)
 	return nil

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -44,7 +45,7 @@ func logPanic(r *http.Request) {
 	if p == nil {
 		return
 	}
-	if p != http.ErrAbortHandler {
+	if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 		loggerFrom(r.Context()).ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path,
 			"request_id", RequestIDFrom(r.Context()), "panic", p, "stack", string(debug.Stack()))
 	}
