@@ -66,7 +66,7 @@ func printEvent(s *streams, data []byte) error {
 	if err := json.Compact(&detail, head.Detail); err != nil {
 		return fmt.Errorf("read an event of the stream: %w", err)
 	}
-	_, err := fmt.Fprintf(s.out, "%s  %s  %s  %s  %s\n", head.Time, shortBus(e.Bus), head.Source, head.DetailType, detail.String())
+	_, err := fmt.Fprintln(s.out, plain(strings.Join([]string{head.Time, shortBus(e.Bus), head.Source, head.DetailType, detail.String()}, "  ")))
 	return err
 }
 
