@@ -30,45 +30,41 @@ func (d *Delivery) attempt(ctx context.Context, l *lane, p *pair) {
 	case verdictDone:
 		d.conclude(ctx, p)
 	case verdictLater:
-		d.park(ctx, p, verdict.at)
+		d.park(ctx, p, verdict.wait)
 	case verdictStopped:
-		p.mu.Lock()
-		p.state = waiting // finish parks it, or the log brings it again
-		p.mu.Unlock()
+		p.giveBack()
 	}
 }
 
 // conclude settles a pair that is over and removes the job that the hold may
 // have made for it.
 func (d *Delivery) conclude(ctx context.Context, p *pair) {
-	p.mu.Lock()
-	jobbed := p.jobbed
-	p.mu.Unlock()
-	if jobbed {
-		err := d.DB.Update(ctx, func(tx *store.Tx) error { return d.cancelJob(ctx, tx, p) })
-		if err != nil && ctx.Err() == nil {
-			d.Logger.Warn("a finished delivery's job remains; the event will be delivered twice", "event", p.rec.ID, "error", err)
-		}
+	if p.end(done) {
+		d.dropJob(ctx, p)
 	}
-	p.settle()
 }
 
-func (d *Delivery) cancelJob(ctx context.Context, tx *store.Tx, p *pair) error {
-	_, err := d.Work.Cancel(ctx, tx, jobQueue, p.jobKey())
-	return err
+func (d *Delivery) dropJob(ctx context.Context, p *pair) {
+	err := d.DB.Update(ctx, func(tx *store.Tx) error {
+		_, err := d.Work.Cancel(ctx, tx, jobQueue, p.jobKey())
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		d.Logger.Warn("a finished delivery's job remains; the event will be delivered twice", "event", p.rec.ID, "error", err)
+	}
 }
 
 type verdictKind uint8
 
 const (
 	verdictDone    verdictKind = iota // delivered, dead-lettered, dropped or cancelled
-	verdictLater                      // to be tried again at a time
+	verdictLater                      // to be tried again after a wait
 	verdictStopped                    // the process is stopping: nothing is known
 )
 
 type verdict struct {
 	kind verdictKind
-	at   time.Time
+	wait time.Duration
 }
 
 // try makes one attempt, or the next step after the last.
@@ -79,12 +75,10 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 	if p.exhausted() {
 		return d.giveUp(ctx, p, exhaustedAttempts)
 	}
-	now := d.Now()
-	deadline := p.rec.Accepted.Add(p.sub.Target.RetryPolicy.MaximumEventAge)
-	if !now.Before(deadline) {
+	if d.expired(p) {
 		return d.giveUp(ctx, p, exhaustedAge)
 	}
-	p.tries++
+	p.attempted()
 	d.counters.attempts.Add(1)
 	err := d.Targets.Invoke(ctx, p.attempt())
 	if err == nil {
@@ -96,11 +90,11 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 		return verdict{kind: verdictDone}
 	}
 	if ctx.Err() != nil {
-		p.tries--
+		p.uncounted()
 		return verdict{kind: verdictStopped}
 	}
 	d.counters.failed.Add(1)
-	p.failure = target.AsFailure(err)
+	p.failed(target.AsFailure(err))
 	if !p.failure.Retryable {
 		return d.giveUp(ctx, p, "")
 	}
@@ -109,15 +103,13 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 		return d.giveUp(ctx, p, exhaustedAttempts)
 	}
 	wait := max(work.Backoff(p.tries, backoffBase, backoffMax, nil), p.failure.RetryAfter)
-	return verdict{kind: verdictLater, at: earlier(now.Add(wait), deadline)}
+	return verdict{kind: verdictLater, wait: min(wait, d.timeLeft(p))}
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
+// timeLeft is how long the event may still be attempted, expired that it is too
+// old.
+func (d *Delivery) timeLeft(p *pair) time.Duration { return max(p.deadline().Sub(d.Now()), 0) }
+func (d *Delivery) expired(p *pair) bool           { return d.timeLeft(p) == 0 }
 
 // exhausted reports whether the attempts are used up: the first is no retry.
 func (p *pair) exhausted() bool {
@@ -148,13 +140,13 @@ func (d *Delivery) giveUp(ctx context.Context, p *pair, exhausted string) verdic
 		return verdict{kind: verdictStopped}
 	}
 	d.counters.deadLetterFailed.Add(1)
-	p.deadLetterTries++
+	p.deadLetterFailed()
 	if d.Now().Sub(p.rec.Accepted) > p.sub.Target.RetryPolicy.MaximumEventAge+bus.DefaultMaximumEventAge {
 		d.counters.dropped.Add(1)
 		log.Error("an event was lost: its dead-letter queue could not be written", "queue", p.sub.Target.DeadLetterARN, "error", err)
 		return verdict{kind: verdictDone}
 	}
-	return verdict{kind: verdictLater, at: d.Now().Add(work.Backoff(p.deadLetterTries, backoffBase, backoffMax, nil))}
+	return verdict{kind: verdictLater, wait: work.Backoff(p.deadLetterTries, backoffBase, backoffMax, nil)}
 }
 
 // reason is what the dead letter says. AWS: the retry attributes are there only

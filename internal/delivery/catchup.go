@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/bus"
@@ -15,48 +14,78 @@ import (
 	"github.com/rialto-bus/rialto/internal/work"
 )
 
-// catchUpWindow is how many deliveries a catch-up reader has under way.
-const catchUpWindow = 256
-
-// saveEvery is how often a catch-up reader stores how far it is: what it
-// delivered since is delivered again after a crash.
-const saveEvery = time.Second
+const (
+	// catchUpWindow is how many deliveries a catch-up reader has under way.
+	catchUpWindow = 256
+	// saveEvery is how often a catch-up reader stores how far it is: what it
+	// delivered since is delivered again after a crash.
+	saveEvery = time.Second
+	// maxForms is how many forms of a subscription a catch-up reader tells apart.
+	maxForms = 16
+	// storePause and storePauseMax bound the pause after the store refused.
+	storePause    = 100 * time.Millisecond
+	storePauseMax = 10 * time.Second
+)
 
 // catchUp is a subscription's way off the shared path: one row that says from
 // where, and a reader of the log from there. It ends when the reader has come
-// to where the router is.
+// to where the router is and all that it read is settled. Only the reader writes
+// the row.
 type catchUp struct {
-	// sub is the subscription as it was when it left the shared path: events
-	// accepted before its rule or target changed are still its.
-	sub *bus.Subscription
+	// These are guarded by the lane's mu.
 
-	// The rest is guarded by the lane's mu.
+	// forms are the subscription as it was when events were left, and each time
+	// that it changed since, oldest first: what was accepted under one is its.
+	forms     []*bus.Subscription
 	diverting bool    // the router leaves everything to the reader
-	from      cursor  // where the reader begins
 	skipped   uint64  // the last batch that the router left to the reader
 	stored    bool    // the row is in the database
 	left      []*pair // left before the row was stored: they hold their batches
+	cancel    context.CancelFunc
 
+	again    chan struct{} // told that the lane has left the shared path again
 	progress progress
 }
 
-// cursor is a place in the log: the entry at Index of the batch at Sequence.
-type cursor struct {
-	Sequence uint64
-	Index    int
+func newCatchUp(forms []*bus.Subscription, from cursor) *catchUp {
+	c := &catchUp{forms: forms, diverting: true, again: make(chan struct{}, 1)}
+	c.progress.seek(from)
+	return c
 }
 
 // leave leaves the pair to the reader. Callers hold the lane's mu.
 func (c *catchUp) leave(p *pair) {
 	c.skipped = p.seq
+	c.learn(p.sub)
 	if c.stored {
-		p.settle()
+		p.end(done)
 		return
 	}
-	p.mu.Lock()
-	p.state = leaving
-	p.mu.Unlock()
+	p.leave()
 	c.left = append(c.left, p)
+}
+
+// learn notes a form of the subscription if it is a new one. Callers hold the
+// lane's mu.
+func (c *catchUp) learn(sub *bus.Subscription) {
+	if n := len(c.forms); n > 0 && c.forms[n-1].Revision >= sub.Revision {
+		return
+	}
+	c.forms = append(c.forms, sub)
+	if len(c.forms) > maxForms {
+		c.forms = append([]*bus.Subscription(nil), c.forms[1:]...)
+	}
+}
+
+// form returns the form that was in force at a rule version: the newest that is
+// not newer. Callers hold the lane's mu.
+func (c *catchUp) form(version uint64) *bus.Subscription {
+	for i := len(c.forms) - 1; i > 0; i-- {
+		if uint64(c.forms[i].Revision) <= version {
+			return c.forms[i]
+		}
+	}
+	return c.forms[0]
 }
 
 // divert takes the subscription off the shared path, beginning at p. Callers
@@ -64,13 +93,17 @@ func (c *catchUp) leave(p *pair) {
 func (l *lane) divert(ctx, attempts context.Context, p *pair) {
 	l.d.counters.diverted.Add(1)
 	from := cursor{p.seq, p.index}
-	if l.catch != nil { // a reader still finishes what it read before
-		l.catch.diverting, l.catch.from, l.catch.stored = true, from, false
-		l.catch.sub = p.sub
-		l.catch.leave(p)
+	if c := l.catch; c != nil { // its reader still has deliveries under way
+		c.diverting, c.stored = true, false
+		c.progress.seek(from)
+		c.leave(p)
+		select {
+		case c.again <- struct{}{}:
+		default:
+		}
 		return
 	}
-	c := &catchUp{sub: p.sub, diverting: true, from: from}
+	c := newCatchUp(nil, from)
 	c.leave(p)
 	l.catch = c
 	l.d.Logger.Info("a target is slow or failing; its events wait in the log", "rule", p.sub.RuleARN, "target", p.sub.Target.ARN)
@@ -84,6 +117,14 @@ func (d *Delivery) loadCatchUps(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load what waits in the log: %w", err)
 	}
+	if len(rows) == 0 {
+		return nil
+	}
+	// Whatever the log acknowledged by now may have been left to the readers.
+	last, err := d.Log.LastSeq(ctx)
+	if err != nil {
+		return fmt.Errorf("load what waits in the log: %w", err)
+	}
 	for _, row := range rows {
 		current, err := d.Buses.Subscription(ctx, row.subscription)
 		if errors.Is(err, bus.ErrNoSubscription) {
@@ -93,128 +134,180 @@ func (d *Delivery) loadCatchUps(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var sub bus.Subscription
-		if err := json.Unmarshal(row.snapshot, &sub); err != nil {
-			return fmt.Errorf("read what waits in the log for subscription %d: %w", row.subscription, err)
-		}
+		c := newCatchUp(d.formsOf(row, current), row.from)
+		c.stored, c.skipped = true, last
 		l := d.lane(current)
-		l.catch = &catchUp{sub: &sub, diverting: true, from: row.from, stored: true}
+		l.mu.Lock()
+		l.catch = c
+		l.mu.Unlock()
 	}
 	return nil
 }
 
+// formsOf reads the forms that a row keeps. Without them the subscription is
+// taken as it is now: one row must not keep all others waiting.
+func (d *Delivery) formsOf(row catchUpRow, current *bus.Subscription) []*bus.Subscription {
+	var forms []*bus.Subscription
+	err := json.Unmarshal(row.snapshot, &forms)
+	if err == nil && len(forms) > 0 && forms[0] != nil {
+		return forms
+	}
+	d.Logger.Error("how a subscription was when it left the shared path cannot be read; it is taken as it is now",
+		"rule", current.RuleARN, "target", current.Target.ARN, "error", err)
+	return []*bus.Subscription{current}
+}
+
 func (d *Delivery) startCatchUps(ctx, attempts context.Context) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, l := range d.lanes {
-		if c := l.catch; c != nil {
+	for _, l := range d.allLanes() {
+		l.mu.Lock()
+		if c := l.catch; c != nil && !l.removed {
 			d.wg.Go(func() { l.runCatchUp(ctx, attempts, c) })
 		}
+		l.mu.Unlock()
 	}
 }
 
-// errRejoined ends a reader that has come to where the router is.
+// errRejoined ends the reading when it has come to where the router is.
 var errRejoined = errors.New("caught up")
 
-// runCatchUp reads the log for the lane until it is back on the shared path
-// and all that was read is settled.
+// errRemoved ends a reader whose rule or target was deleted.
+var errRemoved = errors.New("the subscription was removed")
+
+// runCatchUp reads the log for the lane until it is back on the shared path, or
+// its subscription is removed, or ctx ends.
 func (l *lane) runCatchUp(ctx, attempts context.Context, c *catchUp) {
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l.mu.Lock()
+	c.cancel = cancel
+	removed := l.removed
+	l.mu.Unlock()
+	if !removed {
+		if errors.Is(l.catchUp(reading, attempts, c), errRemoved) {
+			l.d.removed(l.id)
+		}
+	}
+	if l.isRemoved() {
+		_ = l.dropRow(ctx, func() bool { return true }) // else the next tenure finds it
+	}
+}
+
+// catchUp returns nil when the lane is back on the shared path.
+func (l *lane) catchUp(ctx, attempts context.Context, c *catchUp) error {
 	for {
-		if !l.storeCatchUp(ctx, c) {
-			return
+		if err := l.storeRow(ctx, c); err != nil {
+			return err
 		}
 		err := l.readLog(ctx, attempts, c)
-		if l.isRemoved() {
-			return // cleanUp deletes the row
-		}
-		if err != nil && !errors.Is(err, errRejoined) {
-			if ctx.Err() != nil {
-				l.saveProgress(context.WithoutCancel(ctx), c)
-				return
+		switch {
+		case errors.Is(err, errRejoined):
+			if l.endCatchUp(ctx, c) {
+				return nil
 			}
-			l.d.Logger.Error("reading the log for a subscription failed; trying again", "rule", c.sub.RuleARN, "error", err)
+		case errors.Is(err, errRemoved) || ctx.Err() != nil:
+			return err
+		default:
+			l.d.Logger.Error("reading the log for a subscription failed; trying again", "subscription", l.id, "error", err)
 			if !sleep(ctx, time.Second) {
-				return
+				return ctx.Err()
 			}
-			l.restart(c)
-			continue
-		}
-		if l.endCatchUp(ctx, c) {
-			return
 		}
 	}
 }
 
-func (l *lane) isRemoved() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.removed
-}
-
-// restart makes the reader begin where its unsettled deliveries begin.
-func (l *lane) restart(c *catchUp) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if seq, ok := c.progress.first(); ok && seq > c.from.Sequence {
-		c.from = cursor{Sequence: seq}
-	}
-}
-
-// storeCatchUp stores the row, and then settles what waited for it.
-func (l *lane) storeCatchUp(ctx context.Context, c *catchUp) bool {
+// storeRow stores the row if it is not, and then settles what waited for it.
+func (l *lane) storeRow(ctx context.Context, c *catchUp) error {
 	for tries := 1; ; tries++ {
 		l.mu.Lock()
-		stored, from, sub := c.stored, c.from, c.sub
+		stored := c.stored
 		l.mu.Unlock()
 		if stored {
-			return true
+			return nil
 		}
-		if seq, ok := c.progress.first(); ok && seq < from.Sequence {
-			from = cursor{Sequence: seq}
-		}
-		err := l.d.saveCatchUp(ctx, sub, from)
+		err := l.saveRow(ctx, c)
 		if err == nil {
 			break
 		}
-		if ctx.Err() != nil {
-			return false
+		if ctx.Err() == nil {
+			l.d.Logger.Error("a target that lags could not leave the shared path; trying again", "subscription", l.id, "error", err)
 		}
-		l.d.Logger.Error("a target that lags could not leave the shared path; trying again", "rule", sub.RuleARN, "error", err)
-		if !sleep(ctx, work.Backoff(tries, 100*time.Millisecond, 10*time.Second, nil)) {
-			return false
+		if !sleep(ctx, work.Backoff(tries, storePause, storePauseMax, nil)) {
+			return ctx.Err()
 		}
 	}
+	l.rowStored(c)
+	return nil
+}
+
+// rowStored settles what waited for the row.
+func (l *lane) rowStored(c *catchUp) {
 	l.mu.Lock()
 	c.stored = true
 	left := c.left
 	c.left = nil
 	l.mu.Unlock()
 	for _, p := range left {
-		p.settle()
+		p.end(done)
 	}
-	return true
 }
 
-func (d *Delivery) saveCatchUp(ctx context.Context, sub *bus.Subscription, from cursor) error {
-	snapshot, err := json.Marshal(sub)
+// saveRow stores how far the reader is, and by which forms it goes.
+func (l *lane) saveRow(ctx context.Context, c *catchUp) error {
+	from := c.progress.position()
+	l.mu.Lock()
+	forms := append([]*bus.Subscription(nil), c.forms...)
+	l.mu.Unlock()
+	snapshot, err := json.Marshal(forms)
 	if err != nil {
 		return fmt.Errorf("encode the subscription: %w", err)
 	}
-	return d.DB.Update(ctx, func(tx *store.Tx) error {
-		return d.store.putCatchUp(ctx, tx, catchUpRow{subscription: sub.ID, from: from, revision: sub.Revision, snapshot: snapshot}, d.Now())
+	row := catchUpRow{subscription: l.id, from: from, revision: forms[len(forms)-1].Revision, snapshot: snapshot}
+	err = l.d.DB.Update(ctx, func(tx *store.Tx) error {
+		if err := l.d.store.holdLease(ctx, tx, routerLease, l.d.Node); err != nil {
+			return err
+		}
+		return l.d.store.putCatchUp(ctx, tx, row, l.d.Now())
 	})
+	if err == nil {
+		c.progress.saved(from)
+	}
+	return err
+}
+
+// dropRow deletes the row, however often it takes: one that stays keeps the log
+// from being trimmed. It reports false if wanted no more, or if ctx ended.
+func (l *lane) dropRow(ctx context.Context, wanted func() bool) (dropped bool) {
+	for tries := 1; wanted(); tries++ {
+		err := l.d.DB.Update(ctx, func(tx *store.Tx) error {
+			if err := l.d.store.holdLease(ctx, tx, routerLease, l.d.Node); err != nil {
+				return err
+			}
+			return l.d.store.deleteCatchUp(ctx, tx, l.id)
+		})
+		if err == nil {
+			return true
+		}
+		if ctx.Err() == nil {
+			l.d.Logger.Error("a subscription reads the log no more but its row remains; trying again", "subscription", l.id, "error", err)
+		}
+		if !sleep(ctx, work.Backoff(tries, storePause, storePauseMax, nil)) {
+			return false
+		}
+	}
+	return false
 }
 
 // readLog hands what the log holds for the lane to its workers.
 func (l *lane) readLog(ctx, attempts context.Context, c *catchUp) error {
-	l.mu.Lock()
-	from := c.from
-	l.mu.Unlock()
-	saved := time.Now()
+	from := c.progress.nextEntry()
 	return l.d.Log.Read(ctx, from.Sequence, func(b *eventlog.Batch) error {
 		index := 0
-		if b.Seq == from.Sequence {
-			index = from.Index
+		switch next := c.progress.nextEntry(); {
+		case b.Seq == next.Sequence:
+			index = next.Index
+		case next.Sequence > 0 && b.Seq > next.Sequence:
+			l.d.Logger.Error("batches were removed from the log before they were read for a subscription",
+				"subscription", l.id, "from", next.Sequence, "to", b.Seq-1)
 		}
 		if err := l.readBatch(ctx, attempts, c, b, index); err != nil {
 			return err
@@ -222,157 +315,164 @@ func (l *lane) readLog(ctx, attempts context.Context, c *catchUp) error {
 		if l.rejoin(c, b.Seq) {
 			return errRejoined
 		}
-		if time.Since(saved) >= saveEvery {
-			saved = time.Now()
-			l.saveProgress(ctx, c)
-		}
 		return nil
 	})
 }
 
+// readBatch hands over what a batch holds for the lane. After an error it is not
+// settled, and the row says so: the next reader begins at it.
 func (l *lane) readBatch(ctx, attempts context.Context, c *catchUp, b *eventlog.Batch, index int) error {
-	h := &held{seq: b.Seq, done: func() { c.progress.end(b.Seq) }}
-	h.open.Store(1)
-	c.progress.begin(b.Seq)
-	defer h.settle()
+	h := newHeld(b.Seq, func() { c.progress.end(b.Seq) })
+	c.progress.begin(h, index)
 	for i := index; i < len(b.Entries); i++ {
-		rec, err := event.DecodeRecord(b.Entries[i])
+		c.progress.at(i)
+		p, err := l.pairOf(ctx, c, b, i)
 		if err != nil {
-			continue // the router has said so
-		}
-		if rec.Bus != c.sub.Bus {
-			continue
-		}
-		sub, err := l.matching(ctx, c, &rec)
-		if err != nil {
-			h.abandon()
 			return err
 		}
-		if sub == nil {
-			continue
+		if p != nil {
+			h.add(p)
+			if err := l.handOver(ctx, attempts, p); err != nil {
+				return err
+			}
 		}
-		p := &pair{seq: b.Seq, index: i, rec: rec, sub: sub}
-		h.add(p)
-		if err := l.handOver(ctx, attempts, p); err != nil {
-			h.abandon()
-			return err
-		}
+		l.saveNow(ctx, c)
 	}
+	c.progress.at(len(b.Entries))
+	h.settle()
+	l.saveNow(ctx, c)
 	return nil
 }
 
-// errRemoved ends a reader whose rule or target was deleted.
-var errRemoved = errors.New("the subscription was removed")
+// saveNow stores how far the reader is, if that was a while ago.
+func (l *lane) saveNow(ctx context.Context, c *catchUp) {
+	if !c.progress.isDue(time.Now()) {
+		return
+	}
+	if err := l.saveRow(ctx, c); err != nil && ctx.Err() == nil {
+		l.d.Logger.Warn("how far a subscription caught up was not stored", "subscription", l.id, "error", err)
+	}
+}
 
-// matching returns the form of the subscription that the record goes to, nil
-// if it does not. What was accepted before the rule or target changed is
-// matched with what it was.
-func (l *lane) matching(ctx context.Context, c *catchUp, rec *event.Record) (*bus.Subscription, error) {
-	if err := l.d.Buses.WaitVersion(ctx, rec.Bus, rec.RuleVersion); err != nil {
-		return nil, err
+// pairOf returns the delivery that an entry of the log is for the lane, nil if
+// it is none. What cannot be read or matched is passed over: it would keep all
+// that follows.
+func (l *lane) pairOf(ctx context.Context, c *catchUp, b *eventlog.Batch, index int) (*pair, error) {
+	rec, err := event.DecodeRecord(b.Entries[index])
+	if err != nil {
+		return nil, nil // the router has said so
 	}
-	sub, err := l.d.Buses.Subscription(ctx, l.id)
-	if errors.Is(err, bus.ErrNoSubscription) {
-		return nil, errRemoved
+	l.mu.Lock()
+	own := rec.Bus == c.forms[0].Bus
+	l.mu.Unlock()
+	if !own {
+		return nil, nil
 	}
+	sub, err := l.formFor(ctx, c, &rec)
 	if err != nil {
 		return nil, err
 	}
-	if rec.RuleVersion < uint64(sub.Revision) {
-		sub = c.sub
+	matches, err := sub.Matches(&rec)
+	if err != nil {
+		l.d.Logger.Error("an event cannot be matched and is passed over", "event", rec.ID, "rule", sub.RuleARN, "error", err)
 	}
-	matches, err := sub.Matches(rec)
 	if err != nil || !matches {
-		return nil, err
+		return nil, nil
 	}
-	return sub, nil
+	return &pair{seq: b.Seq, index: index, rec: rec, sub: sub}, nil
+}
+
+// formFor returns the form of the subscription that was in force when the event
+// was accepted. It fails with errRemoved, or with ctx.
+func (l *lane) formFor(ctx context.Context, c *catchUp, rec *event.Record) (*bus.Subscription, error) {
+	if !l.d.awaitRules(ctx, rec) {
+		return nil, ctx.Err()
+	}
+	for tries := 1; ; tries++ {
+		current, err := l.d.Buses.Subscription(ctx, l.id)
+		if err == nil {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			c.learn(current)
+			return c.form(rec.RuleVersion), nil
+		}
+		if errors.Is(err, bus.ErrNoSubscription) {
+			return nil, errRemoved
+		}
+		if ctx.Err() == nil {
+			l.d.Logger.Error("a subscription cannot be read; trying again", "subscription", l.id, "error", err)
+		}
+		if !sleep(ctx, work.Backoff(tries, rulesPause, rulesPauseMax, nil)) {
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // handOver waits until the lane has room, or its failing target has had its
 // pause, and queues the pair.
 func (l *lane) handOver(ctx, attempts context.Context, p *pair) error {
+	var probe time.Time // when the failing target may be tried
 	for {
-		if pause := l.pause(); pause > 0 {
-			if err := l.waitIdle(ctx); err != nil {
-				return err
-			}
-			if pause = l.pause(); pause > 0 && !l.sleepUnlessGone(ctx, pause) {
-				return l.stopped(ctx)
-			}
-			l.probed()
-			return l.queuePair(attempts, p)
-		}
-		l.mu.Lock()
-		full := len(l.queue) >= catchUpWindow
-		l.mu.Unlock()
-		if !full {
-			return l.queuePair(attempts, p)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-l.gone:
-			return errRemoved
-		case <-l.room:
-		}
-	}
-}
-
-func (l *lane) queuePair(attempts context.Context, p *pair) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.removed {
-		return errRemoved
-	}
-	l.push(attempts, p)
-	return nil
-}
-
-// waitIdle waits until no attempt of the lane waits or is under way: a failing
-// target is probed with one at a time.
-func (l *lane) waitIdle(ctx context.Context) error {
-	for {
-		l.mu.Lock()
-		idle := len(l.queue) == 0 && l.workers == 0
-		l.mu.Unlock()
-		if idle {
+		handed, wait := l.tryHandOver(attempts, p, &probe)
+		if handed {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-l.gone:
-			return errRemoved
-		case <-l.room:
+		if err := l.awaitRoom(ctx, wait); err != nil {
+			return err
 		}
 	}
 }
 
-// probed makes the next pause longer, unless the probe succeeds.
-func (l *lane) probed() {
+// tryHandOver queues the pair if it may be. Otherwise it returns after which
+// time, unless the lane changes before; zero for not before it does.
+func (l *lane) tryHandOver(attempts context.Context, p *pair, probe *time.Time) (handed bool, wait time.Duration) {
 	l.mu.Lock()
-	l.probes++
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	switch {
+	case l.removed:
+		return false, 0 // ctx ends
+	case !l.failing() || l.d.hopeless(p):
+		if len(l.queue) >= catchUpWindow {
+			return false, 0
+		}
+	case len(l.queue) > 0 || l.workers > 0:
+		return false, 0 // a failing target is probed with one at a time
+	default:
+		now := time.Now()
+		if probe.IsZero() {
+			*probe = now.Add(l.pause())
+		}
+		if wait = probe.Sub(now); wait > 0 {
+			return false, wait
+		}
+		l.probes++
+	}
+	l.push(attempts, p)
+	return true, 0
 }
 
-func (l *lane) sleepUnlessGone(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// hopeless reports whether nothing is gained by waiting for the target to mend:
+// the event is too old, or has one attempt and no retries.
+func (d *Delivery) hopeless(p *pair) bool {
+	return p.sub.Target.RetryPolicy.MaximumRetryAttempts == 0 || d.expired(p)
+}
+
+// awaitRoom returns when the lane has changed, or after the time unless that is
+// zero, or with an error when ctx ended.
+func (l *lane) awaitRoom(ctx context.Context, wait time.Duration) error {
+	var after <-chan time.Time
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		after = timer.C
+	}
 	select {
 	case <-ctx.Done():
-		return false
-	case <-l.gone:
-		return false
-	case <-timer.C:
-		return true
+		return ctx.Err()
+	case <-after:
+	case <-l.room:
 	}
-}
-
-func (l *lane) stopped(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return errRemoved
+	return nil
 }
 
 // rejoin puts the lane back on the shared path if the reader has read what the
@@ -389,118 +489,81 @@ func (l *lane) rejoin(c *catchUp, read uint64) bool {
 }
 
 // endCatchUp waits until all that was read is settled and deletes the row;
-// false if the lane left the shared path again meanwhile.
+// false if the lane left the shared path again meanwhile. The row is deleted
+// before the lane may make a new one.
 func (l *lane) endCatchUp(ctx context.Context, c *catchUp) bool {
-	for {
-		if l.again(c) {
-			return false
-		}
-		ended := c.progress.ended()
+	idle := c.progress.idle()
+	for waiting := true; waiting; {
 		select {
-		case <-ended:
-		case <-l.gone:
-			return true
+		case <-idle:
+			waiting = false
+		case <-c.again: // a token may be from before the last reading
+			waiting = !l.isDiverting(c)
 		case <-ctx.Done():
-			l.saveProgress(context.WithoutCancel(ctx), c)
 			return true
 		}
-		l.mu.Lock()
-		if c.diverting || !c.progress.empty() {
-			l.mu.Unlock()
-			continue
-		}
-		l.catch = nil
-		l.mu.Unlock()
-		l.d.dropCatchUp(ctx, l)
-		return true
 	}
+	dropped := l.dropRow(ctx, func() bool { return !l.isDiverting(c) })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.diverting {
+		return false
+	}
+	if dropped {
+		l.catch = nil
+	}
+	return true
 }
 
-func (l *lane) again(c *catchUp) bool {
+func (l *lane) isDiverting(c *catchUp) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return c.diverting
 }
 
-// dropCatchUp deletes the row of a lane that is back on the shared path. A row
-// that stays is read again at the next start, and its events delivered twice.
-func (d *Delivery) dropCatchUp(ctx context.Context, l *lane) {
-	err := d.DB.Update(ctx, func(tx *store.Tx) error { return d.store.deleteCatchUp(ctx, tx, l.id) })
-	if err != nil && ctx.Err() == nil {
-		d.Logger.Error("a subscription is back on the shared path but its row remains", "subscription", l.id, "error", err)
-	}
-}
-
-// saveProgress stores how far the reader is.
-func (l *lane) saveProgress(ctx context.Context, c *catchUp) {
-	seq, ok := c.progress.first()
-	if !ok {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := l.d.saveCatchUp(ctx, c.sub, cursor{Sequence: seq}); err != nil {
-		l.d.Logger.Warn("how far a subscription caught up was not stored", "rule", c.sub.RuleARN, "error", err)
-	}
-}
-
-// progress knows which batches of a reader are not settled.
-type progress struct {
-	mu   sync.Mutex
-	open []uint64 // ascending
-	next uint64   // after the last batch begun
-	idle chan struct{}
-}
-
-func (p *progress) begin(seq uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.open = append(p.open, seq)
-	p.next = seq + 1
-}
-
-func (p *progress) end(seq uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i, s := range p.open {
-		if s == seq {
-			p.open = append(p.open[:i], p.open[i+1:]...)
-			break
+// closeCatchUps is for the end of a tenure, when the readers and the workers have
+// ended: it leaves each lane that is off the shared path so that the next tenure
+// can go on with it.
+func (d *Delivery) closeCatchUps(ctx context.Context) {
+	for _, l := range d.allLanes() {
+		l.mu.Lock()
+		c, removed := l.catch, l.removed
+		l.mu.Unlock()
+		if c == nil || removed {
+			continue
+		}
+		if err := l.closeCatchUp(ctx, c); err != nil {
+			d.Logger.Warn("how far a subscription caught up was not stored; events may be delivered twice", "subscription", l.id, "error", err)
 		}
 	}
-	if len(p.open) == 0 && p.idle != nil {
-		close(p.idle)
-		p.idle = nil
-	}
 }
 
-// first returns where a reader would have to begin again, false before it began.
-func (p *progress) first() (uint64, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.open) > 0 {
-		return p.open[0], true
+// closeCatchUp stores how far the reader is. One that is back on the shared path,
+// and waits for the last of what it read only, has that parked: its row would say
+// that all that followed is to be read again.
+func (l *lane) closeCatchUp(ctx context.Context, c *catchUp) error {
+	defer l.stay(c)
+	if !l.isDiverting(c) {
+		if err := l.d.parkOverdue(ctx, c.progress.batches()); err == nil && c.progress.isIdle() {
+			if l.dropRow(ctx, func() bool { return true }) {
+				return nil
+			}
+		}
 	}
-	return p.next, p.next > 0
+	if err := l.saveRow(ctx, c); err != nil {
+		return err
+	}
+	l.rowStored(c)
+	return nil
 }
 
-func (p *progress) empty() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.open) == 0
-}
-
-// ended returns a channel that is closed once nothing is open.
-func (p *progress) ended() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.open) == 0 {
-		done := make(chan struct{})
-		close(done)
-		return done
+// stay gives back what was to leave with a row that was not stored.
+func (l *lane) stay(c *catchUp) {
+	l.mu.Lock()
+	left := c.left
+	c.left = nil
+	l.mu.Unlock()
+	for _, p := range left {
+		p.stay()
 	}
-	if p.idle == nil {
-		p.idle = make(chan struct{})
-	}
-	return p.idle
 }

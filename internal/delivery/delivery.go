@@ -12,6 +12,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +46,13 @@ type Buses interface {
 	OnRemoved(func(id int64))
 }
 
+// Log is what delivery needs of the event log; an *eventlog.Log.
+type Log interface {
+	Consume(ctx context.Context, handle func(*eventlog.Batch)) error
+	Read(ctx context.Context, from uint64, handle func(*eventlog.Batch) error) error
+	LastSeq(ctx context.Context) (uint64, error)
+}
+
 // Targets makes attempts; a *target.Targets.
 type Targets interface {
 	Invoke(ctx context.Context, a target.Attempt) error
@@ -55,7 +64,7 @@ type Targets interface {
 // Options are what a Delivery is made of. All but the two that observe are required.
 type Options struct {
 	DB      *store.DB
-	Log     *eventlog.Log
+	Log     Log
 	Buses   Buses
 	Targets Targets
 	Work    *work.Runner
@@ -64,8 +73,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock that ages are measured by.
 	Now func() time.Time
-	// Observe, if set, is told of each event handed to a lane, with its record:
-	// the end of the way from PutEvents that performance is measured on.
+	// Observe, if set, is told once of each event that a lane took on the shared
+	// path, however many did, when it was handed to the last: the end of the way
+	// from PutEvents that performance is measured on.
 	Observe func(rec *event.Record)
 	// ObserveDelivered, if set, is told of each delivery that its target took.
 	ObserveDelivered func(rec *event.Record, sub *bus.Subscription)
@@ -80,9 +90,11 @@ type Delivery struct {
 	mu    sync.Mutex
 	lanes map[int64]*lane
 
-	holds   holdList
-	wg      sync.WaitGroup // lanes' workers and catch-up readers
-	cleanup chan int64     // subscriptions removed, whose rows and jobs are to go
+	holds       holdList
+	interrupted []unrouted     // belongs to whoever routes
+	stopping    atomic.Bool    // no worker begins another attempt
+	wg          sync.WaitGroup // lanes' workers and catch-up readers
+	cleanup     removals
 }
 
 // counters count since start.
@@ -113,7 +125,7 @@ func New(o Options) *Delivery {
 		Options: o,
 		store:   deliveryStore{o.DB},
 		lanes:   make(map[int64]*lane),
-		cleanup: make(chan int64, 1024),
+		cleanup: removals{wake: make(chan struct{}, 1)},
 	}
 	d.holds.wake = make(chan struct{}, 1)
 	o.Work.Handle(jobQueue, work.QueueOptions{Concurrency: 64, LeaseFor: time.Minute}, d.runJob)
@@ -135,47 +147,89 @@ func (d *Delivery) Stats() Stats {
 // do so. On return no attempt is under way and everything unfinished is parked
 // or still unacknowledged in the log.
 func (d *Delivery) Run(ctx context.Context) error {
-	d.Buses.OnRemoved(func(id int64) { d.removed(id) })
+	d.Buses.OnRemoved(d.removed)
+	var own sync.WaitGroup
+	defer own.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	own.Go(func() { d.cleanUp(ctx) })
 	return d.DB.RunLeased(ctx, routerLease, d.Node, d.run)
 }
 
-// run is one tenure of the router's lease.
+// run is one tenure of the router's lease. The attempts have a context of their
+// own, so that those under way can end.
 func (d *Delivery) run(ctx context.Context) error {
+	d.forgetLanes()
 	if err := d.loadCatchUps(ctx); err != nil {
 		return err
 	}
+	d.stopping.Store(false)
 	attempts, stopAttempts := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAttempts()
-
-	var own sync.WaitGroup
-	own.Go(func() { d.watchHolds(attempts) })
-	own.Go(func() { d.cleanUp(ctx) })
-	d.startCatchUps(ctx, attempts)
-
-	err := d.Log.Consume(ctx, func(b *eventlog.Batch) { d.route(ctx, attempts, b) })
-	d.finish()
+	var watch sync.WaitGroup
+	watch.Go(func() { d.watchHolds(attempts) })
+	err := d.consume(ctx, attempts)
+	d.windDown()
 	stopAttempts()
-	own.Wait()
+	watch.Wait()
 	d.wg.Wait()
-	d.forgetLanes()
+	d.leave()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err
 }
 
-// finish gives what is under way the time of one attempt, then parks the rest.
-func (d *Delivery) finish() {
+// consume routes until ctx ends or the log fails, and ends the readers then.
+func (d *Delivery) consume(ctx, attempts context.Context) error {
+	ctx, stopReaders := context.WithCancel(ctx)
+	defer stopReaders()
+	d.startCatchUps(ctx, attempts)
+	d.resume(ctx, attempts)
+	return d.Log.Consume(ctx, func(b *eventlog.Batch) { d.route(ctx, attempts, b) })
+}
+
+// windDown gives what is held the time of one attempt, and then lets the workers
+// end the attempts that they are at.
+func (d *Delivery) windDown() {
 	ctx, cancel := context.WithTimeout(context.Background(), target.Timeout)
 	defer cancel()
 	d.holds.drain(ctx)
-	d.parkOverdue(ctx, d.holds.all())
+	d.stopping.Store(true)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.wg.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+// leave parks or stores what is left when nothing runs any more. What it does not
+// come to stays held, and the next tenure parks it, or the log brings it again to
+// another process.
+func (d *Delivery) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), target.Timeout)
+	defer cancel()
+	d.closeCatchUps(ctx)
+	if err := d.parkOverdue(ctx, d.holds.all()); err != nil {
+		d.Logger.Warn("deliveries were not parked at the stop and stay in the log", "error", err)
+	}
+	d.forgetLanes()
 }
 
 func (d *Delivery) forgetLanes() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	clear(d.lanes)
+}
+
+func (d *Delivery) allLanes() []*lane {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.lanes))
 }
 
 // lane returns the subscription's lane, made at its first event.
@@ -198,22 +252,54 @@ func (d *Delivery) removed(id int64) {
 	if l != nil {
 		l.remove()
 	}
+	d.cleanup.add(id)
+}
+
+// removals are the subscriptions removed whose rows and jobs are to go.
+type removals struct {
+	mu   sync.Mutex
+	ids  []int64
+	wake chan struct{}
+}
+
+func (r *removals) add(id int64) {
+	r.mu.Lock()
+	r.ids = append(r.ids, id)
+	r.mu.Unlock()
 	select {
-	case d.cleanup <- id:
-	default: // loadCatchUps and runJob find what a full channel leaves behind
+	case r.wake <- struct{}{}:
+	default:
 	}
 }
 
-// cleanUp deletes the row and the jobs of removed subscriptions.
+func (r *removals) take() []int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ids := r.ids
+	r.ids = nil
+	return ids
+}
+
+// cleanUp deletes the rows and the jobs of removed subscriptions. A row that
+// stayed would keep the log from being trimmed, so it tries until it is gone.
 func (d *Delivery) cleanUp(ctx context.Context) {
 	for {
+		for _, id := range d.cleanup.take() {
+			err := d.cancelWaiting(ctx, id)
+			for tries := 1; err != nil; tries++ {
+				if ctx.Err() == nil {
+					d.Logger.Error("waiting deliveries of a removed target were not cancelled; trying again", "subscription", id, "error", err)
+				}
+				if !sleep(ctx, work.Backoff(tries, storePause, storePauseMax, nil)) {
+					return // the next tenure finds the row, and each job that its subscription is gone
+				}
+				err = d.cancelWaiting(ctx, id)
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case id := <-d.cleanup:
-			if err := d.cancelWaiting(ctx, id); err != nil && ctx.Err() == nil {
-				d.Logger.Error("waiting deliveries of a removed target were not cancelled", "subscription", id, "error", err)
-			}
+		case <-d.cleanup.wake:
 		}
 	}
 }

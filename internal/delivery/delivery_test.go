@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/time/rate"
 
 	"github.com/rialto-bus/rialto/internal/bus"
 	"github.com/rialto-bus/rialto/internal/delivery"
@@ -31,21 +32,21 @@ var testBus = event.BusRef{Account: "111122223333", Region: "us-east-1", Name: e
 // endpoints stand for the targets behind the queues: each answers as its
 // behaviour says.
 type endpoints struct {
-	mu       sync.Mutex
-	behave   map[string]func(ctx context.Context, n int) error // by ARN; n counts attempts from 1
-	tried    map[string]int
-	got      map[string][]string // event ids by ARN
-	dead     map[string]target.DeadLetterReason
-	deadErr  error
-	limits   map[string]time.Duration // pause between attempts
-	lastWait map[string]time.Time
-	news     chan struct{}
+	mu      sync.Mutex
+	behave  map[string]func(ctx context.Context, n int) error // by ARN; n counts attempts from 1
+	tried   map[string]int
+	got     map[string][]string // event ids by ARN
+	dead    map[string]target.DeadLetterReason
+	deadErr error
+	limits  map[string]*rate.Limiter
+	waits   int // tokens taken of a limit
+	news    chan struct{}
 }
 
 func newEndpoints() *endpoints {
 	return &endpoints{
 		behave: map[string]func(context.Context, int) error{}, tried: map[string]int{}, got: map[string][]string{},
-		dead: map[string]target.DeadLetterReason{}, limits: map[string]time.Duration{}, lastWait: map[string]time.Time{},
+		dead: map[string]target.DeadLetterReason{}, limits: map[string]*rate.Limiter{},
 		news: make(chan struct{}, 1),
 	}
 }
@@ -83,27 +84,25 @@ func (e *endpoints) DeadLetter(_ context.Context, a target.Attempt, reason targe
 
 func (e *endpoints) Wait(ctx context.Context, sub *bus.Subscription) error {
 	e.mu.Lock()
-	pause, ok := e.limits[sub.Target.ARN]
-	var until time.Time
-	if ok {
-		until = e.lastWait[sub.Target.ARN].Add(pause)
-		if now := time.Now(); until.Before(now) {
-			until = now
-		}
-		e.lastWait[sub.Target.ARN] = until
-	}
+	limit := e.limits[sub.Target.ARN]
 	e.mu.Unlock()
-	if !ok {
+	if limit == nil {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
+	if err := limit.Wait(ctx); err != nil {
+		return err
 	}
+	e.mu.Lock()
+	e.waits++
+	e.mu.Unlock()
+	return nil
+}
+
+// limit allows the target one attempt in each pause.
+func (e *endpoints) limit(arn string, pause time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.limits[arn] = rate.NewLimiter(rate.Every(pause), 1)
 }
 
 func (e *endpoints) tell() {
@@ -176,7 +175,8 @@ type node struct {
 	stop      func()
 }
 
-func startNode(t *testing.T, dir string, offset *atomic.Int64, e *endpoints) *node {
+// startNode starts a router. Each edit changes what it is made of.
+func startNode(t *testing.T, dir string, offset *atomic.Int64, e *endpoints, edits ...func(*node, *delivery.Options)) *node {
 	t.Helper()
 	ctx := context.Background()
 	logger := slog.New(slog.DiscardHandler)
@@ -193,9 +193,13 @@ func startNode(t *testing.T, dir string, offset *atomic.Int64, e *endpoints) *no
 	if n.buses, err = bus.Open(ctx, bus.Options{DB: n.db, Log: n.log, Secrets: plainSecrets{}, Jobs: jobs, Now: now}); err != nil {
 		t.Fatal(err)
 	}
-	n.delivery = delivery.New(delivery.Options{
+	options := delivery.Options{
 		DB: n.db, Log: n.log, Buses: n.buses, Targets: e, Work: jobs, Node: "test", Logger: logger, Now: now,
-	})
+	}
+	for _, edit := range edits {
+		edit(n, &options)
+	}
+	n.delivery = delivery.New(options)
 	run, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = jobs.Run(run) })
@@ -214,9 +218,16 @@ func startNode(t *testing.T, dir string, offset *atomic.Int64, e *endpoints) *no
 	return n
 }
 
-func newNode(t *testing.T) *node {
+func newNode(t *testing.T, edits ...func(*node, *delivery.Options)) *node {
 	t.Helper()
-	return startNode(t, t.TempDir(), new(atomic.Int64), newEndpoints())
+	return startNode(t, t.TempDir(), new(atomic.Int64), newEndpoints(), edits...)
+}
+
+// deliveries counts what the target of the rule took, repetitions included.
+func (e *endpoints) deliveries(rule string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.got[queueARN(rule)])
 }
 
 // rule makes a rule for a source, which sends to the queue of the same name.
@@ -259,6 +270,7 @@ func retryable(message string) error {
 }
 
 func TestEventsReachTheTargetsOfTheRulesThatMatch(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.rule("a", nil)
 	n.rule("b", nil)
@@ -271,6 +283,7 @@ func TestEventsReachTheTargetsOfTheRulesThatMatch(t *testing.T) {
 }
 
 func TestAFailedAttemptIsRetriedAndTheBatchIsNotHeldForIt(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.rule("flaky", nil)
 	n.endpoints.behaves(queueARN("flaky"), func(_ context.Context, i int) error {
@@ -302,6 +315,7 @@ func (n *node) ackedThrough() {
 }
 
 func TestAFinalFailureIsDeadLetteredAtOnceWithoutRetryAttributes(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.rule("gone", nil)
 	n.endpoints.behaves(queueARN("gone"), func(context.Context, int) error {
@@ -319,6 +333,7 @@ func TestAFinalFailureIsDeadLetteredAtOnceWithoutRetryAttributes(t *testing.T) {
 }
 
 func TestRetriesThatRunOutAreDeadLetteredWithTheirCount(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.rule("down", func(r *bus.RuleTarget) { r.HasRetryPolicy, r.MaximumRetryAttempts = true, new(int32(1)) })
 	n.endpoints.behaves(queueARN("down"), func(context.Context, int) error { return retryable("down") })
@@ -331,6 +346,7 @@ func TestRetriesThatRunOutAreDeadLetteredWithTheirCount(t *testing.T) {
 }
 
 func TestADeadLetterQueueThatFailsIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.rule("gone", nil)
 	n.endpoints.behaves(queueARN("gone"), func(context.Context, int) error {
@@ -351,6 +367,7 @@ func TestADeadLetterQueueThatFailsIsTriedAgain(t *testing.T) {
 }
 
 func TestAHungTargetLeavesItsNeighbourAloneAndGetsEverythingInTheEnd(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.rule("hung", nil)
 	n.rule("healthy", nil)
@@ -384,25 +401,25 @@ func TestAHungTargetLeavesItsNeighbourAloneAndGetsEverythingInTheEnd(t *testing.
 }
 
 func TestASlowTargetCatchesUpFromTheLogAndRejoins(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.rule("slow", nil)
-	n.endpoints.mu.Lock()
-	n.endpoints.limits[queueARN("slow")] = 2 * time.Millisecond
-	n.endpoints.mu.Unlock()
-	n.put("slow", 2500)
-	n.endpoints.until(t, "all events of the slow target", received(queueARN("slow"), 2500))
-	if got := len(n.endpoints.got[queueARN("slow")]); got > 2500+100 {
-		t.Errorf("2500 events were delivered %d times", got)
+	n.endpoints.limit(queueARN("slow"), time.Millisecond)
+	n.put("slow", 1500)
+	n.endpoints.until(t, "all events of the slow target", received(queueARN("slow"), 1500))
+	if got := n.endpoints.deliveries("slow"); got != 1500 {
+		t.Errorf("1500 events were delivered %d times", got)
 	}
 	n.endpoints.until(t, "the end of the catch-up", func(*endpoints) bool {
 		_, needed, err := n.delivery.KeepFrom(context.Background())
 		return err == nil && !needed
 	})
 	n.put("slow", 10)
-	n.endpoints.until(t, "events after the catch-up", received(queueARN("slow"), 2510))
+	n.endpoints.until(t, "events after the catch-up", received(queueARN("slow"), 1510))
 }
 
 func TestWhatWaitsSurvivesARestartAndAClockThatMovedThreeDays(t *testing.T) {
+	t.Parallel()
 	dir, offset, e := t.TempDir(), new(atomic.Int64), newEndpoints()
 	n := startNode(t, dir, offset, e)
 	n.rule("down", nil)
@@ -425,6 +442,7 @@ func TestWhatWaitsSurvivesARestartAndAClockThatMovedThreeDays(t *testing.T) {
 }
 
 func TestDeletingATargetCancelsWhatWaitsForIt(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.rule("down", nil)
 	n.endpoints.behaves(queueARN("down"), func(context.Context, int) error { return retryable("down") })

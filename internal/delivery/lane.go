@@ -32,17 +32,23 @@ type lane struct {
 	d  *Delivery
 	id int64
 
+	// turn is held while a worker waits for the target's rate and takes a pair: of
+	// many workers one waits, so that what is parked meanwhile costs at most one of
+	// the attempts that the rate allows. It is taken before mu.
+	turn sync.Mutex
+
 	mu      sync.Mutex
 	sub     *bus.Subscription // the newest seen
 	queue   []*pair
 	workers int
 	removed bool
-	gone    chan struct{} // closed by remove
-	room    chan struct{} // told that the queue got shorter
+	room    chan struct{} // told that the queue got shorter, a worker ended, or an attempt did
 
 	failures int // attempts failed in a row
 	probes   int // pauses taken since the last success
-	jobs     int // parked deliveries under way
+
+	jobs  int // parked deliveries under way
+	turns jobTurns
 
 	catch *catchUp // while the subscription is off the shared path
 	// covered: what the router brings up to here was read by the catch-up reader.
@@ -50,43 +56,49 @@ type lane struct {
 }
 
 func newLane(d *Delivery, sub *bus.Subscription) *lane {
-	return &lane{d: d, id: sub.ID, sub: sub, gone: make(chan struct{}), room: make(chan struct{}, 1)}
+	return &lane{d: d, id: sub.ID, sub: sub, turns: jobTurns{took: jobTimeGuess}, room: make(chan struct{}, 1)}
 }
 
 // offer is the router's way in. It never waits: a lane that cannot take the
-// pair leaves the shared path at it.
-func (l *lane) offer(ctx, attempts context.Context, p *pair) {
+// pair leaves the shared path at it. It reports whether the lane took it.
+func (l *lane) offer(ctx, attempts context.Context, p *pair) (taken bool) {
 	l.mu.Lock()
 	switch {
 	case l.removed:
 		l.mu.Unlock()
 		l.cancel(p)
-		return
+		return false
 	case p.seq <= l.covered:
 		l.mu.Unlock()
-		p.settle()
-		return
+		p.end(done)
+		return false
 	case l.catch != nil && l.catch.diverting:
 		l.catch.leave(p)
 		l.mu.Unlock()
-		return
+		return false
 	case l.overloaded():
 		l.divert(ctx, attempts, p)
 		l.mu.Unlock()
-		return
+		return false
 	}
 	l.push(attempts, p)
 	l.mu.Unlock()
+	return true
 }
 
 // overloaded reports whether the lane is full, too slow or failing. Callers
 // hold mu.
 func (l *lane) overloaded() bool {
+	l.skipOver()
 	if len(l.queue) == 0 {
-		return l.failures >= failuresToDivert
+		return l.failing()
 	}
-	return len(l.queue) >= laneCapacity || time.Since(l.queue[0].queued) > laneWait || l.failures >= failuresToDivert
+	return len(l.queue) >= laneCapacity || time.Since(l.queue[0].queued) > laneWait || l.failing()
 }
+
+// failing reports whether so many attempts failed in a row that the target is
+// left alone for a while after each. Callers hold mu.
+func (l *lane) failing() bool { return l.failures >= failuresToDivert }
 
 // push queues the pair and sees that a worker comes for it. Callers hold mu.
 func (l *lane) push(ctx context.Context, p *pair) {
@@ -103,40 +115,69 @@ func (l *lane) push(ctx context.Context, p *pair) {
 
 // work attempts what waits and ends when nothing does.
 func (l *lane) work(ctx context.Context) {
+	for p := l.next(ctx); p != nil; p = l.next(ctx) {
+		l.d.attempt(ctx, l, p)
+	}
+}
+
+// next waits until the target's rate allows an attempt and takes the first pair.
+// It returns nil when the worker is to end, and counts it off. The rate is waited
+// for before the pair is taken: one that waits can still be parked.
+func (l *lane) next(ctx context.Context) *pair {
+	l.turn.Lock()
+	defer l.turn.Unlock()
 	for {
-		l.mu.Lock()
-		if len(l.queue) == 0 || ctx.Err() != nil {
-			l.workers--
-			l.mu.Unlock()
-			return
+		sub, ok := l.wanted(ctx)
+		if !ok {
+			l.signalRoom()
+			return nil
 		}
-		sub := l.sub
-		l.mu.Unlock()
-		// The rate is waited for before a delivery is taken: one that waits can
-		// still be parked.
-		if err := l.d.Targets.Wait(ctx, sub); err != nil {
+		if err := l.d.Targets.Wait(ctx, sub); err != nil && ctx.Err() != nil {
 			continue
 		}
 		if p := l.pop(); p != nil {
-			l.d.attempt(ctx, l, p)
+			l.signalRoom()
+			return p
 		}
 	}
 }
 
-// pop takes the first pair that was not parked meanwhile.
+// wanted reports whether a worker has something to do, and by which form of the
+// subscription the rate is limited; otherwise it counts the worker off.
+func (l *lane) wanted(ctx context.Context) (*bus.Subscription, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.skipOver()
+	if len(l.queue) == 0 || ctx.Err() != nil || l.d.stopping.Load() {
+		l.workers--
+		return nil, false
+	}
+	return l.sub, true
+}
+
+// skipOver drops from the front of the queue what was parked. Callers hold mu.
+func (l *lane) skipOver() {
+	for len(l.queue) > 0 && l.queue[0].isSettled() {
+		l.drop()
+	}
+}
+
+func (l *lane) drop() {
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+}
+
+// pop takes the first pair that is not being parked.
 func (l *lane) pop() *pair {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queue) > 0 {
 		p := l.queue[0]
-		l.queue[0] = nil
-		l.queue = l.queue[1:]
+		l.drop()
 		if p.begin() {
-			l.signalRoom()
 			return p
 		}
 	}
-	l.signalRoom()
 	return nil
 }
 
@@ -162,14 +203,9 @@ func (l *lane) failed() {
 	l.signalRoom()
 }
 
-// pause is how long to leave a failing target alone before the next attempt;
-// zero for one that works.
+// pause is how long to leave a failing target alone before the next attempt.
+// Callers hold mu.
 func (l *lane) pause() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.failures < failuresToDivert {
-		return 0
-	}
 	d := probePauseMax
 	if l.probes < 5 {
 		d = min(probePause<<l.probes, probePauseMax)
@@ -185,20 +221,33 @@ func (l *lane) remove() {
 		return
 	}
 	l.removed = true
-	close(l.gone)
-	waitingPairs := l.queue
+	left := l.queue
 	l.queue = nil
-	if l.catch != nil {
-		waitingPairs = append(waitingPairs, l.catch.left...)
-		l.catch.left = nil
+	if c := l.catch; c != nil {
+		left = append(left, c.left...)
+		c.left = nil
+		if c.cancel != nil {
+			c.cancel()
+		}
 	}
 	l.mu.Unlock()
-	for _, p := range waitingPairs {
+	for _, p := range left {
 		l.cancel(p)
 	}
 }
 
+func (l *lane) isRemoved() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.removed
+}
+
+// cancel ends a pair whose rule or target is gone; one that was parked is
+// cancelled as a job.
 func (l *lane) cancel(p *pair) {
+	if p.is(parked) {
+		return
+	}
 	l.d.counters.cancelled.Add(1)
-	p.settle()
+	p.end(done)
 }

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/bus"
@@ -25,6 +25,14 @@ const (
 	// jobsPerLane is how many parked deliveries of one subscription are under
 	// way at once, so that a target that hangs leaves room for the others.
 	jobsPerLane = 8
+	// jobTimeGuess is how long a parked delivery takes, before one was seen.
+	jobTimeGuess = 100 * time.Millisecond
+	// minPutOff bounds how soon a job that found no slot comes again, putOffBase how
+	// late the first time.
+	minPutOff  = time.Millisecond
+	putOffBase = 2 * time.Second
+	// rateWait is how long a job waits for its target's rate limit.
+	rateWait = time.Second
 	// afterAttempt is when the job of a delivery that is being attempted may run
 	// at the soonest: the attempt and its dead letter have ended by then.
 	afterAttempt = 2*target.Timeout + 5*time.Second
@@ -48,15 +56,17 @@ func (p *pair) jobKey() string {
 	return jobPrefix(p.sub.ID) + strconv.FormatUint(p.seq, 10) + "/" + strconv.Itoa(p.index)
 }
 
-func (p *pair) job(at time.Time) (work.NewJob, error) {
+// job is the pair as a job to run after the wait.
+func (p *pair) job(wait time.Duration) (work.NewJob, error) {
+	past := p.history()
 	payload, err := json.Marshal(parkedPair{
 		Sequence: p.seq, Index: p.index, Record: p.rec.Append(nil), Subscription: p.sub,
-		Tries: p.tries, DeadLetterTries: p.deadLetterTries, Failure: p.failure,
+		Tries: past.tries, DeadLetterTries: past.deadLetterTries, Failure: past.failure,
 	})
 	if err != nil {
 		return work.NewJob{}, fmt.Errorf("encode the parked delivery of event %s: %w", p.rec.ID, err)
 	}
-	return work.NewJob{Queue: jobQueue, Key: p.jobKey(), RunAt: at, Payload: payload}, nil
+	return work.NewJob{Queue: jobQueue, Key: p.jobKey(), RunAt: time.Now().Add(wait), Payload: payload}, nil
 }
 
 func unpark(payload []byte) (*pair, error) {
@@ -70,34 +80,38 @@ func unpark(payload []byte) (*pair, error) {
 	}
 	return &pair{
 		seq: parked.Sequence, index: parked.Index, rec: rec, sub: parked.Subscription, state: attempting,
-		tries: parked.Tries, deadLetterTries: parked.DeadLetterTries, failure: parked.Failure,
+		past: past{tries: parked.Tries, deadLetterTries: parked.DeadLetterTries, failure: parked.Failure},
 	}, nil
 }
 
-// park stores the pair as a job to run at a time, and settles it. While the
+// park stores the pair as a job to run after the wait, and settles it. While the
 // store refuses, it tries again: until then the log keeps the event.
-func (d *Delivery) park(ctx context.Context, p *pair, at time.Time) {
-	job, err := p.job(at)
-	if err != nil {
-		d.Logger.Error("a delivery cannot be parked", "error", err)
-		return
-	}
+func (d *Delivery) park(ctx context.Context, p *pair, wait time.Duration) {
 	for tries := 1; ; tries++ {
-		job.Replace = true
-		err := d.DB.Update(ctx, func(tx *store.Tx) error { return d.Work.Enqueue(ctx, tx, job) })
+		err := d.storeJob(ctx, p, wait)
 		if err == nil {
 			d.counters.parked.Add(1)
-			p.settle()
+			p.end(parked)
 			return
 		}
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() == nil {
+			d.Logger.Error("a delivery was not parked; trying again", "event", p.rec.ID, "error", err)
 		}
-		d.Logger.Error("a delivery was not parked; trying again", "event", p.rec.ID, "error", err)
 		if !sleep(ctx, work.Backoff(tries, 100*time.Millisecond, 10*time.Second, nil)) {
+			p.giveBack()
 			return
 		}
 	}
+}
+
+// storeJob stores the pair's job in the place of one that the hold may have made.
+func (d *Delivery) storeJob(ctx context.Context, p *pair, wait time.Duration) error {
+	job, err := p.job(wait)
+	if err != nil {
+		return err
+	}
+	job.Replace = true
+	return d.DB.Update(ctx, func(tx *store.Tx) error { return d.Work.Enqueue(ctx, tx, job) })
 }
 
 // sleep returns false if ctx ended first.
@@ -113,106 +127,88 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // parkOverdue parks what the batches still wait for, so that they can be
-// acknowledged. What fails stays held and is parked by the next call.
-func (d *Delivery) parkOverdue(ctx context.Context, due []*held) {
+// acknowledged. It ends at the first error; what is left stays held.
+func (d *Delivery) parkOverdue(ctx context.Context, due []*held) error {
 	var overdue []*pair
 	for _, h := range due {
 		overdue = append(overdue, h.unsettled()...)
 	}
 	for len(overdue) > 0 {
 		n := min(len(overdue), jobChunk)
-		d.parkChunk(ctx, overdue[:n])
+		if err := d.parkChunk(ctx, overdue[:n]); err != nil {
+			return err
+		}
 		overdue = overdue[n:]
 	}
+	return nil
 }
 
-func (d *Delivery) parkChunk(ctx context.Context, pairs []*pair) {
-	now := d.Now()
-	type claim struct {
-		pair *pair
-		mine bool // taken from its lane; otherwise a worker is attempting it
+// claim is a pair that is being parked.
+type claim struct {
+	pair *pair
+	mine bool // taken from its lane; otherwise a worker is attempting it
+}
+
+// parkChunk parks pairs in one transaction.
+func (d *Delivery) parkChunk(ctx context.Context, pairs []*pair) error {
+	claims, jobs, err := claimJobs(pairs)
+	if err == nil && len(jobs) > 0 {
+		err = d.DB.Update(ctx, func(tx *store.Tx) error { return d.Work.Enqueue(ctx, tx, jobs...) })
 	}
-	var claims []claim
-	var jobs []work.NewJob
-	for _, p := range pairs {
-		c := claim{p, p.begin()}
-		at := now
-		if !c.mine {
-			at = now.Add(afterAttempt)
-			if !p.isAttempting() {
-				continue
-			}
-		}
-		job, err := p.job(at)
-		if err != nil {
-			d.Logger.Error("a delivery cannot be parked", "error", err)
-			continue
-		}
-		claims, jobs = append(claims, c), append(jobs, job)
-	}
-	err := d.DB.Update(ctx, func(tx *store.Tx) error { return d.Work.Enqueue(ctx, tx, jobs...) })
 	if err != nil {
-		d.Logger.Error("overdue deliveries were not parked; trying again", "count", len(jobs), "error", err)
 		for _, c := range claims {
 			if c.mine {
 				c.pair.giveBack()
 			}
 		}
-		return
+		return fmt.Errorf("park %d deliveries: %w", len(claims), err)
 	}
 	d.counters.parked.Add(int64(len(jobs)))
+	d.noteJobs(ctx, claims)
+	return nil
+}
+
+// noteJobs settles what jobs were stored for. An attempt may have ended meanwhile:
+// its job goes if it was the last, and is its own if it parked the pair.
+func (d *Delivery) noteJobs(ctx context.Context, claims []claim) {
 	for _, c := range claims {
 		if c.mine {
-			c.pair.settle()
-		} else if c.pair.markJobbed() {
-			continue
-		} else {
-			d.conclude(ctx, c.pair.withJob())
+			c.pair.end(parked)
+		} else if c.pair.noteJob() {
+			d.dropJob(ctx, c.pair)
 		}
 	}
 }
 
-func (p *pair) isAttempting() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.state == attempting
-}
-
-func (p *pair) giveBack() {
-	p.mu.Lock()
-	p.state = waiting
-	p.mu.Unlock()
-}
-
-// markJobbed notes that a job stands for the pair while it is being attempted,
-// and settles its part in the batch; false if the attempt ended meanwhile.
-func (p *pair) markJobbed() bool {
-	p.mu.Lock()
-	if p.state == settled {
-		p.mu.Unlock()
-		return false
+// claimJobs takes the pairs from their lanes and makes their jobs. Those that are
+// being attempted get jobs that run if the attempt leaves them; those that leave
+// with their lane get none.
+func claimJobs(pairs []*pair) (claims []claim, jobs []work.NewJob, err error) {
+	for _, p := range pairs {
+		c, wait := claim{p, p.begin()}, time.Duration(0)
+		if !c.mine {
+			if !p.is(attempting) {
+				continue
+			}
+			wait = afterAttempt
+		}
+		claims = append(claims, c)
+		job, err := p.job(wait)
+		if err != nil {
+			return claims, nil, err
+		}
+		jobs = append(jobs, job)
 	}
-	p.jobbed = true
-	p.mu.Unlock()
-	p.held.settle()
-	return true
-}
-
-// withJob notes that a job exists for a pair that is settled.
-func (p *pair) withJob() *pair {
-	p.mu.Lock()
-	p.jobbed = true
-	p.mu.Unlock()
-	return p
+	return claims, jobs, nil
 }
 
 // runJob is the next step of a parked delivery.
 func (d *Delivery) runJob(ctx context.Context, job work.Job) work.Outcome {
-	p, err := unpark(job.Payload)
-	if err != nil {
-		return work.Fail(err.Error())
+	id, ok := jobSubscription(job.Key)
+	if !ok {
+		return work.Fail("the key names no subscription")
 	}
-	current, err := d.Buses.Subscription(ctx, p.sub.ID)
+	current, err := d.Buses.Subscription(ctx, id)
 	if errors.Is(err, bus.ErrNoSubscription) {
 		d.counters.cancelled.Add(1)
 		return work.Done()
@@ -221,26 +217,50 @@ func (d *Delivery) runJob(ctx context.Context, job work.Job) work.Outcome {
 		return work.Retry(err.Error())
 	}
 	l := d.lane(current)
-	if !l.takeJobSlot() {
-		return work.RetryAt(time.Now().Add(l.jobPause()), "other deliveries to the target are under way")
+	if at, ok := l.takeJobSlot(job.Attempt); !ok {
+		return work.RetryAt(at, "other deliveries to the target are under way")
 	}
-	defer l.freeJobSlot()
-	if err := d.Targets.Wait(ctx, p.sub); err != nil {
-		return work.Retry(err.Error())
+	began := time.Now()
+	defer func() { l.freeJobSlot(time.Since(began)) }()
+	p, err := unpark(job.Payload)
+	if err != nil {
+		return work.Fail(err.Error())
+	}
+	if err := d.waitForRate(ctx, p.sub); err != nil {
+		if ctx.Err() != nil {
+			return work.Retry("the process is stopping")
+		}
+		began = began.Add(-jobsPerLane * rateWait) // one in rateWait is enough, for all slots
+		return work.RetryAt(l.putOff(job.Attempt), "the target's rate limit is reached")
 	}
 	switch v := d.try(ctx, l, p); v.kind {
 	case verdictDone:
 		return work.Done()
 	case verdictLater:
-		return d.parkAgain(ctx, job, p, v.at)
+		return d.parkAgain(ctx, job, p, v.wait)
 	default:
 		return work.Retry("the process is stopping")
 	}
 }
 
+// jobSubscription reads the subscription from a job's key.
+func jobSubscription(key string) (int64, bool) {
+	text, _, ok := strings.Cut(key, "/")
+	id, err := strconv.ParseInt(text, 10, 64)
+	return id, ok && err == nil
+}
+
+// waitForRate waits for the target's rate limit, but no longer than rateWait: a
+// job that waits keeps those of other targets from running.
+func (d *Delivery) waitForRate(ctx context.Context, sub *bus.Subscription) error {
+	ctx, cancel := context.WithTimeout(ctx, rateWait)
+	defer cancel()
+	return d.Targets.Wait(ctx, sub)
+}
+
 // parkAgain puts the job's next step in its place.
-func (d *Delivery) parkAgain(ctx context.Context, job work.Job, p *pair, at time.Time) work.Outcome {
-	next, err := p.job(at)
+func (d *Delivery) parkAgain(ctx context.Context, job work.Job, p *pair, wait time.Duration) work.Outcome {
+	next, err := p.job(wait)
 	if err != nil {
 		return work.Fail(err.Error())
 	}
@@ -256,29 +276,64 @@ func (d *Delivery) parkAgain(ctx context.Context, job work.Job, p *pair, at time
 	return work.Completed()
 }
 
+// jobTurns has the parked deliveries of a lane that find no slot come again one
+// after another, each for as long as one takes: thousands that ask again and again
+// would keep the writer busy that the lane's neighbours need.
+type jobTurns struct {
+	next time.Time     // of the last that found no slot
+	took time.Duration // by one attempt, about
+}
+
+// give returns when to ask again a job that was put off so many times. That bounds
+// how long it waits: after a short trouble it comes soon.
+func (t *jobTurns) give(now time.Time, slots, times int) time.Time {
+	bound := now.Add(work.Backoff(times, putOffBase, backoffMax, nil))
+	if t.next.Before(now) {
+		t.next = now
+	}
+	at := t.next.Add(max(t.took/time.Duration(slots), minPutOff))
+	if at.After(bound) {
+		return bound
+	}
+	t.next = at
+	return at
+}
+
+// learn notes how long an attempt took.
+func (t *jobTurns) learn(took time.Duration) { t.took += (took - t.took) / 8 }
+
 // takeJobSlot claims the right to attempt a parked delivery: a few at once for
-// a target that works, one for a target that fails.
-func (l *lane) takeJobSlot() bool {
+// a target that works, one for a target that fails. Without a slot it returns
+// when to ask again.
+func (l *lane) takeJobSlot(times int) (at time.Time, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limit := jobsPerLane
-	if l.failures >= failuresToDivert {
-		limit = 1
-	}
-	if l.jobs >= limit {
-		return false
+	if slots := l.jobSlots(); l.jobs >= slots {
+		return l.turns.give(time.Now(), slots, times), false
 	}
 	l.jobs++
-	return true
+	return at, true
 }
 
-func (l *lane) freeJobSlot() {
+// jobSlots is how many parked deliveries may be under way. Callers hold mu.
+func (l *lane) jobSlots() int {
+	if l.failing() {
+		return 1
+	}
+	return jobsPerLane
+}
+
+// freeJobSlot ends what takeJobSlot began.
+func (l *lane) freeJobSlot(took time.Duration) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.jobs--
-	l.mu.Unlock()
+	l.turns.learn(took)
 }
 
-// jobPause spreads the jobs that find no slot.
-func (l *lane) jobPause() time.Duration {
-	return max(l.pause(), 100*time.Millisecond+rand.N(400*time.Millisecond)) //nolint:gosec // jitter, not a secret
+// putOff returns when to ask again for a slot that could not be used.
+func (l *lane) putOff(times int) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.turns.give(time.Now(), l.jobSlots(), times)
 }

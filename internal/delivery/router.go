@@ -2,34 +2,48 @@ package delivery
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/bus"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/eventlog"
-	"github.com/rialto-bus/rialto/internal/target"
+	"github.com/rialto-bus/rialto/internal/work"
 )
+
+// rulesPause and rulesPauseMax bound the pause before the rules of an event are
+// asked for again.
+const (
+	rulesPause    = 50 * time.Millisecond
+	rulesPauseMax = 5 * time.Second
+)
+
+// unrouted is a batch that a stop interrupted, with the entry to go on at.
+type unrouted struct {
+	batch *eventlog.Batch
+	held  *held
+	index int
+}
 
 // route hands each event of a batch to the lanes of the subscriptions that
 // match it. The attempts that follow live under their own context, so that a
 // stop lets them end.
 func (d *Delivery) route(ctx, attempts context.Context, b *eventlog.Batch) {
-	h := &held{seq: b.Seq, arrived: time.Now(), done: b.Ack}
-	h.open.Store(1)
-	d.holds.add(h)
-	defer h.settle()
+	d.routeFrom(ctx, attempts, unrouted{batch: b, held: d.holds.begin(b.Seq, b.Ack)})
+}
 
+// routeFrom stops where ctx ends: the batch stays held, and the next tenure goes
+// on there. The log would not bring a batch again that this process holds.
+func (d *Delivery) routeFrom(ctx, attempts context.Context, u unrouted) {
 	var subs []*bus.Subscription
-	for i, entry := range b.Entries {
-		rec, err := event.DecodeRecord(entry)
+	for i := u.index; i < len(u.batch.Entries); i++ {
+		rec, err := event.DecodeRecord(u.batch.Entries[i])
 		if err != nil {
-			d.Logger.Error("a record of the log cannot be read and is passed over", "sequence", b.Seq, "index", i, "error", err)
+			d.Logger.Error("a record of the log cannot be read and is passed over", "sequence", u.batch.Seq, "index", i, "error", err)
 			continue
 		}
-		if err := d.Buses.WaitVersion(ctx, rec.Bus, rec.RuleVersion); err != nil {
-			h.abandon()
+		if !d.awaitRules(ctx, &rec) {
+			u.index = i
+			d.interrupted = append(d.interrupted, u)
 			return
 		}
 		d.counters.routed.Add(1)
@@ -37,203 +51,44 @@ func (d *Delivery) route(ctx, attempts context.Context, b *eventlog.Batch) {
 			d.Logger.Error("an event cannot be matched and is passed over", "event", rec.ID, "error", err)
 			continue
 		}
+		taken := false
 		for _, sub := range subs {
 			d.counters.matched.Add(1)
-			p := &pair{seq: b.Seq, index: i, rec: rec, sub: sub}
-			h.add(p)
-			d.lane(sub).offer(ctx, attempts, p)
+			p := &pair{seq: u.batch.Seq, index: i, rec: rec, sub: sub}
+			u.held.add(p)
+			taken = d.lane(sub).offer(ctx, attempts, p) || taken
 		}
-		if d.Observe != nil && len(subs) > 0 {
+		if taken && d.Observe != nil {
 			d.Observe(&rec)
 		}
 	}
+	u.held.settle()
 }
 
-// held is a batch between its arrival and its acknowledgement.
-type held struct {
-	seq     uint64
-	arrived time.Time
-	done    func()
-	// open counts the deliveries that are not settled, and one while the router
-	// is still handing the batch out.
-	open atomic.Int32
-
-	mu    sync.Mutex
-	pairs []*pair
-}
-
-func (h *held) add(p *pair) {
-	p.held = h
-	h.open.Add(1)
-	h.mu.Lock()
-	h.pairs = append(h.pairs, p)
-	h.mu.Unlock()
-}
-
-func (h *held) settle() {
-	if h.open.Add(-1) == 0 {
-		h.done()
+// resume routes what the tenure before was interrupted at.
+func (d *Delivery) resume(ctx, attempts context.Context) {
+	again := d.interrupted
+	d.interrupted = nil
+	for _, u := range again {
+		d.routeFrom(ctx, attempts, u)
 	}
 }
 
-// abandon leaves the batch unacknowledged: the log delivers it again.
-func (h *held) abandon() { h.open.Add(1) }
-
-func (h *held) unsettled() []*pair {
-	if h.open.Load() == 0 {
-		return nil
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var open []*pair
-	for _, p := range h.pairs {
-		if !p.isSettled() {
-			open = append(open, p)
+// awaitRules returns once this node's rules are as new as the event's, however
+// long the database cannot be asked for them: without them the event might miss
+// a rule. It returns false if ctx ended first.
+func (d *Delivery) awaitRules(ctx context.Context, rec *event.Record) bool {
+	for tries := 1; ; tries++ {
+		err := d.Buses.WaitVersion(ctx, rec.Bus, rec.RuleVersion)
+		if err == nil {
+			return true
 		}
-	}
-	return open
-}
-
-// pair is one delivery: one event on its way to one subscription.
-type pair struct {
-	seq   uint64
-	index int
-	rec   event.Record
-	sub   *bus.Subscription // as it was when it matched
-	held  *held
-
-	mu              sync.Mutex
-	state           pairState
-	jobbed          bool // a job exists for it already
-	queued          time.Time
-	tries           int             // attempts made
-	deadLetterTries int             // failed tries to dead-letter it
-	failure         *target.Failure // of the last attempt
-}
-
-type pairState uint8
-
-const (
-	waiting    pairState = iota // in its lane
-	attempting                  // a worker has it
-	leaving                     // its lane leaves the shared path; the row that says so is being stored
-	settled                     // delivered, dead-lettered, parked, cancelled, or behind a stored cursor
-)
-
-// begin takes the pair for an attempt; false if it was parked meanwhile.
-func (p *pair) begin() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.state != waiting {
-		return false
-	}
-	p.state = attempting
-	return true
-}
-
-func (p *pair) isSettled() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.state == settled || p.jobbed
-}
-
-// settle ends the pair's part in its batch. It is safe to call twice.
-func (p *pair) settle() {
-	p.mu.Lock()
-	already := p.state == settled
-	jobbed := p.jobbed
-	p.state = settled
-	p.mu.Unlock()
-	if !already && !jobbed && p.held != nil {
-		p.held.settle()
-	}
-}
-
-// holdList keeps the batches that are not acknowledged, oldest first.
-type holdList struct {
-	mu   sync.Mutex
-	list []*held
-	wake chan struct{}
-}
-
-func (l *holdList) add(h *held) {
-	l.mu.Lock()
-	first := len(l.list) == 0
-	l.list = append(l.list, h)
-	l.mu.Unlock()
-	if first {
-		select {
-		case l.wake <- struct{}{}:
-		default:
+		if ctx.Err() != nil {
+			return false
 		}
-	}
-}
-
-// overdue removes the settled batches at the front and returns those that have
-// been held since before the time, and when the next will have been.
-func (l *holdList) overdue(before time.Time) (due []*held, next time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	keep := l.list[:0]
-	for _, h := range l.list {
-		switch {
-		case h.open.Load() == 0:
-		case h.arrived.After(before):
-			if next.IsZero() {
-				next = h.arrived.Add(Hold)
-			}
-			keep = append(keep, h)
-		default:
-			due = append(due, h)
-		}
-	}
-	clear(l.list[len(keep):])
-	l.list = keep
-	return due, next
-}
-
-func (l *holdList) all() []*held {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]*held(nil), l.list...)
-}
-
-// drain waits until all batches are settled or ctx ends.
-func (l *holdList) drain(ctx context.Context) {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		l.overdue(time.Time{})
-		if len(l.all()) == 0 {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// watchHolds parks what batches still wait for once they were held for Hold.
-func (d *Delivery) watchHolds(ctx context.Context) {
-	timer := time.NewTimer(Hold)
-	defer timer.Stop()
-	for {
-		due, next := d.holds.overdue(time.Now().Add(-Hold))
-		if len(due) > 0 {
-			d.parkOverdue(ctx, due)
-		}
-		pause := Hold
-		if !next.IsZero() {
-			pause = max(time.Until(next), time.Millisecond)
-		}
-		timer.Reset(pause)
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		case <-d.holds.wake:
+		d.Logger.Error("events wait for the rules of their bus, which cannot be read; trying again", "bus", rec.Bus.ARN(), "error", err)
+		if !sleep(ctx, work.Backoff(tries, rulesPause, rulesPauseMax, nil)) {
+			return false
 		}
 	}
 }

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,7 +18,25 @@ type catchUpRow struct {
 	subscription int64
 	from         cursor
 	revision     int64
-	snapshot     []byte // the subscription as JSON
+	snapshot     []byte // the forms of the subscription, a JSON array
+}
+
+// errNotRouter says that another node routes now: what this one knows of the rows
+// is out of date.
+var errNotRouter = errors.New("another node routes now")
+
+// holdLease fails with errNotRouter unless holder has the lease, and keeps it
+// from being taken before the transaction ends.
+func (s deliveryStore) holdLease(ctx context.Context, tx *store.Tx, lease, holder string) error {
+	res, err := tx.Exec(ctx, `UPDATE lease SET holder = holder WHERE name = $1 AND holder = $2`, lease, holder)
+	if err != nil {
+		return fmt.Errorf("check the lease %s: %w", lease, err)
+	}
+	n, err := res.RowsAffected()
+	if err == nil && n == 0 {
+		return errNotRouter
+	}
+	return err
 }
 
 func (s deliveryStore) putCatchUp(ctx context.Context, tx *store.Tx, r catchUpRow, now time.Time) error {
