@@ -65,8 +65,8 @@ func (b *bench) delivery(ctx context.Context) (err error) {
 	beside := fmt.Sprintf("append of 16 KB + fsync, %d/s: %s", deliveryRate*detailSize/pacedWrite, figures(syncs))
 	at := fmt.Sprintf(" at %s events/s, of which a rule selects %s/s for a queue", thousands(deliveryRate), thousands(selectedRate))
 	b.rows = append(b.rows,
-		row{"PutEvents call → handed to the lane," + at, figures(handed), beside, spread(handedRatio, "%.2f") + " of p99", "≤ 2.5"},
-		row{"PutEvents call → row in the queue committed," + at, figures(stored), beside, spread(storedRatio, "%.2f") + " of p99", ""})
+		row{"PutEvents call → handed to the lane," + at, figures(handed), beside, spread(handedRatio) + " of p99", "≤ 2.5"},
+		row{"PutEvents call → row in the queue committed," + at, figures(stored), beside, spread(storedRatio) + " of p99", ""})
 	return nil
 }
 

@@ -25,8 +25,8 @@ func median[T cmp.Ordered](values []T) T {
 }
 
 // spread is the median with the least and the most.
-func spread(values []float64, format string) string {
-	return fmt.Sprintf(format+" ("+format+"–"+format+")", median(values), slices.Min(values), slices.Max(values))
+func spread(values []float64) string {
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", median(values), slices.Min(values), slices.Max(values))
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }

@@ -43,7 +43,7 @@ func (b *bench) neighbours(ctx context.Context) error {
 		fmt.Sprintf("PutEvents call → row in a queue committed, %s events/s, beside a target that hangs and one limited to 300/s", thousands(neighbourRate)),
 		fmt.Sprintf("p50 %s, p99 %s", ms(median(beside[0])), ms(median(beside[1]))),
 		fmt.Sprintf("the queue alone: p50 %s, p99 %s", ms(median(alone[0])), ms(median(alone[1]))),
-		spread(ratios, "%.2f") + " of p99", "≤ 2"})
+		spread(ratios) + " of p99", "≤ 2"})
 	return nil
 }
 

@@ -50,8 +50,8 @@ func (b *bench) puts(ctx context.Context) (err error) {
 	}
 	what := fmt.Sprintf("durable PutEvents over HTTP, %d clients × %d entries of 1 KB", callers, entriesPerCall)
 	b.rows = append(b.rows,
-		row{what, thousands(median(http)) + " events/s", "event log alone, appended in process by the same callers: " + thousands(median(appended)) + " events/s", spread(toAppend, "%.2f"), "≥ 0.6"},
-		row{what, thousands(median(http)) + " events/s", "write + fdatasync of batches as large as the log's: " + thousands(median(raw)) + " events/s", spread(toRaw, "%.2f"), ""})
+		row{what, thousands(median(http)) + " events/s", "event log alone, appended in process by the same callers: " + thousands(median(appended)) + " events/s", spread(toAppend), "≥ 0.6"},
+		row{what, thousands(median(http)) + " events/s", "write + fdatasync of batches as large as the log's: " + thousands(median(raw)) + " events/s", spread(toRaw), ""})
 	return nil
 }
 
@@ -121,7 +121,7 @@ func (b *bench) appendRate(ctx context.Context) (rate float64, perBatch int, err
 		total += n
 	}
 	batches, err := log.LastSeq(ctx)
-	if err := errors.Join(append(errs, err)...); err != nil {
+	if err := errors.Join(errors.Join(errs...), err); err != nil {
 		return 0, 0, err
 	}
 	return perSecond(total, took), total / int(batches), nil

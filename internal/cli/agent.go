@@ -15,11 +15,11 @@ import (
 
 // agentFlags are what the agent command is told.
 type agentFlags struct {
-	token, tokenFile, stateFile, imds    string
-	account, region, instanceID          string
-	hostname, canonicalName, address, os string
-	altNames                             []string
-	labels                               map[string]string
+	token, tokenFile, stateFile, imds string
+	account, region, instanceID       string
+	hostname, canonicalName, address  string
+	altNames                          []string
+	labels                            map[string]string
 }
 
 func newAgent(s *streams) *cobra.Command {

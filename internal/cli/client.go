@@ -103,11 +103,11 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 
 // teamPath is a path of the team's API, its parts escaped.
 func teamPath(parts ...string) string {
-	path := "/v1/teams/" + team
+	escaped := []string{"/v1/teams", team}
 	for _, p := range parts {
-		path += "/" + url.PathEscape(p)
+		escaped = append(escaped, url.PathEscape(p))
 	}
-	return path
+	return strings.Join(escaped, "/")
 }
 
 func (c *client) call(ctx context.Context, method, path string, in, out any) error {
@@ -153,8 +153,7 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var urlErr *url.Error
-		if errors.As(err, &urlErr) {
+		if urlErr, ok := errors.AsType[*url.Error](err); ok {
 			err = urlErr.Err
 		}
 		if ctx.Err() != nil {

@@ -66,7 +66,7 @@ func runDemo(ctx context.Context, s *streams) (err error) {
 		err = errors.Join(err, server.Wait(serving))
 	}()
 	d := &demo{s: s, url: server.LocalURL(), api: &client{server: server.LocalURL()}, start: time.Now(), seen: map[string]*sighting{}}
-	d.step("A server on a temporary directory serves at %s", d.url)
+	d.stepf("A server on a temporary directory serves at %s", d.url)
 	return d.play(ctx)
 }
 
@@ -87,7 +87,7 @@ type sighting struct {
 	pending, terminated, added, removed time.Time
 }
 
-func (d *demo) step(format string, args ...any) {
+func (d *demo) stepf(format string, args ...any) {
 	fmt.Fprintf(d.s.out, "%7s  %s\n", time.Since(d.start).Round(time.Millisecond), fmt.Sprintf(format, args...))
 }
 
@@ -119,7 +119,7 @@ func (d *demo) play(ctx context.Context) error {
 			return err
 		}
 	}
-	d.step("Done: the inventory was right after every change")
+	d.stepf("Done: the inventory was right after every change")
 	fmt.Fprint(d.s.out, "\nNext: 'rialto serve', and the README's ten minutes with the AWS CLI.\n")
 	return nil
 }
@@ -138,7 +138,7 @@ func (d *demo) connect(ctx context.Context) (destination string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("monitor account %s: %w", demoAccount, err)
 	}
-	d.step("Project %s follows account %s in %s and %s; its webhook is ready", demoProject, demoAccount, demoRegion, demoSecond)
+	d.stepf("Project %s follows account %s in %s and %s; its webhook is ready", demoProject, demoAccount, demoRegion, demoSecond)
 
 	return d.createDestination(ctx, demoRegion, m)
 }
@@ -180,7 +180,7 @@ func (d *demo) rules(ctx context.Context, destination string) error {
 			return err
 		}
 	}
-	d.step("Rules: %s calls the webhook by an API destination with OAuth, %s forwards to %s", demoRegion, demoSecond, demoRegion)
+	d.stepf("Rules: %s calls the webhook by an API destination with OAuth, %s forwards to %s", demoRegion, demoSecond, demoRegion)
 	return nil
 }
 
@@ -213,7 +213,7 @@ func (d *demo) launch(ctx context.Context, region string) ([]string, error) {
 	for _, i := range out.Instances {
 		ids = append(ids, *i.InstanceId)
 	}
-	d.step("%s: launched %d instances", region, len(ids))
+	d.stepf("%s: launched %d instances", region, len(ids))
 	lag, err := d.await(ctx, ids, func(v *sighting) (time.Time, time.Time) { return v.pending, v.added })
 	if err != nil {
 		return nil, fmt.Errorf("%s: launched instances are missing from the inventory: %w", region, err)
@@ -221,7 +221,7 @@ func (d *demo) launch(ctx context.Context, region string) ([]string, error) {
 	if err := d.check(ctx, region, ids, true); err != nil {
 		return nil, err
 	}
-	d.step("%s: all %d are in the inventory, INACTIVE until an agent enrolls; from event to change %s", region, len(ids), lag)
+	d.stepf("%s: all %d are in the inventory, INACTIVE until an agent enrolls; from event to change %s", region, len(ids), lag)
 	return ids, nil
 }
 
@@ -230,7 +230,7 @@ func (d *demo) terminate(ctx context.Context, region string, ids []string) error
 	if _, err := d.ec2(region).TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: gone}); err != nil {
 		return fmt.Errorf("terminate %s in %s: %w", gone[0], region, err)
 	}
-	d.step("%s: terminated %s", region, gone[0])
+	d.stepf("%s: terminated %s", region, gone[0])
 	lag, err := d.await(ctx, gone, func(v *sighting) (time.Time, time.Time) { return v.terminated, v.removed })
 	if err != nil {
 		return fmt.Errorf("%s: a terminated instance is still in the inventory: %w", region, err)
@@ -241,7 +241,7 @@ func (d *demo) terminate(ctx context.Context, region string, ids []string) error
 	if err := d.check(ctx, region, stay, true); err != nil {
 		return err
 	}
-	d.step("%s: it is gone from the inventory, %d remain; from event to change %s", region, len(stay), lag)
+	d.stepf("%s: it is gone from the inventory, %d remain; from event to change %s", region, len(stay), lag)
 	return nil
 }
 
