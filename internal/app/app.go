@@ -137,7 +137,7 @@ func (a *App) open(ctx context.Context, h hooks) error {
 		a.url = strings.TrimRight(a.config.PublicURL, "/")
 	}
 	a.log, err = eventlog.Open(ctx, eventlog.Options{
-		Dir: filepath.Join(a.config.DataDir, "events"), URL: a.config.NATS, Name: a.node,
+		Dir: filepath.Join(a.config.DataDir, "events"), URL: a.config.NATS, SystemURL: a.config.NATSSystem, Name: a.node,
 		MaxBytes: a.config.EventLogBytes, Keep: a.config.EventLogKeep,
 		Replicas: replicas(a.config), Logger: a.logger, UnsafeNoSync: h.noSync,
 	})

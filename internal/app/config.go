@@ -35,6 +35,9 @@ type Config struct {
 
 	// NATS is the URL of an external NATS cluster; empty for the embedded one.
 	NATS string `yaml:"nats" env:"RIALTO_NATS"`
+	// NATSSystem is the same NATS as its system account's user reaches it; with it
+	// the start checks that the cluster syncs every write.
+	NATSSystem string `yaml:"nats-system" env:"RIALTO_NATS_SYSTEM"`
 	// Database is a postgres:// URL; empty for SQLite in DataDir.
 	Database string `yaml:"database" env:"RIALTO_DATABASE"`
 	// SecretKey is 32 bytes in base64 or hex under which secrets are kept; empty
@@ -118,6 +121,9 @@ func (c *Config) Validate() error {
 	}
 	if c.NATS != "" && c.Database == "" {
 		return errors.New("--nats needs --database postgres://…: several nodes cannot share one SQLite file")
+	}
+	if c.NATSSystem != "" && c.NATS == "" {
+		return errors.New("--nats-system goes with --nats")
 	}
 	if c.DataDir == "" {
 		return errors.New("--data-dir is empty")

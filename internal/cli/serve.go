@@ -40,6 +40,7 @@ environment over the file.`,
 	f.StringVar(&flags.TLSCert, "tls-cert", "", "certificate to serve HTTPS with (PEM)")
 	f.StringVar(&flags.TLSKey, "tls-key", "", "key of the certificate (PEM)")
 	f.StringVar(&flags.NATS, "nats", "", "URL of an external NATS cluster instead of the embedded one")
+	f.StringVar(&flags.NATSSystem, "nats-system", "", "the same URL with its system account's user: checks that the cluster syncs every write")
 	f.StringVar(&flags.Database, "database", "", "postgres:// URL instead of SQLite in the data directory")
 	f.Int64Var(&flags.EventLogBytes, "event-log-bytes", defaults.EventLogBytes, "most bytes of undelivered events before PutEvents is throttled")
 	f.DurationVar(&flags.EventLogKeep, "event-log-keep", defaults.EventLogKeep, "how long delivered events stay readable, space allowing")
@@ -71,6 +72,7 @@ func serveConfig(cmd *cobra.Command, flags app.Config, file string) (app.Config,
 		"tls-cert":             func() { c.TLSCert = flags.TLSCert },
 		"tls-key":              func() { c.TLSKey = flags.TLSKey },
 		"nats":                 func() { c.NATS = flags.NATS },
+		"nats-system":          func() { c.NATSSystem = flags.NATSSystem },
 		"database":             func() { c.Database = flags.Database },
 		"event-log-bytes":      func() { c.EventLogBytes = flags.EventLogBytes },
 		"event-log-keep":       func() { c.EventLogKeep = flags.EventLogKeep },

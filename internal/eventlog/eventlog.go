@@ -204,7 +204,7 @@ func (l *Log) connect() error {
 	}
 	nc, err := nats.Connect(l.opts.URL, opts...)
 	if err != nil {
-		return fmt.Errorf("event log: connect to NATS %s: %w", withoutSecrets(l.opts.URL), err)
+		return fmt.Errorf("event log: connect to NATS %s: %w", withoutSecrets(l.opts.URL), withoutURL(err))
 	}
 	l.nc = nc
 	l.js, err = jetstream.New(nc, jetstream.WithPublishAsyncTimeout(commitTimeout), jetstream.WithDefaultTimeout(requestTimeout))

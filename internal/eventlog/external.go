@@ -40,7 +40,7 @@ func (l *Log) checkSync() error {
 	name := withoutSecrets(l.opts.SystemURL)
 	nc, err := nats.Connect(l.opts.SystemURL, nats.Name("rialto "+l.opts.Name), nats.Timeout(requestTimeout))
 	if err != nil {
-		return fmt.Errorf("event log: connect to NATS %s: %w", name, err)
+		return fmt.Errorf("event log: connect to NATS %s: %w", name, withoutURL(err))
 	}
 	defer nc.Close()
 	answers, err := nc.SubscribeSync(nc.NewInbox())
@@ -99,4 +99,12 @@ func withoutSecrets(urls string) string {
 		}
 	}
 	return strings.Join(parts, ",")
+}
+
+// withoutURL is an error without the URL that it repeats, which may hold secrets.
+func withoutURL(err error) error {
+	if malformed, ok := errors.AsType[*url.Error](err); ok {
+		return malformed.Err
+	}
+	return err
 }

@@ -225,6 +225,23 @@ func TestMessagesNameNoCredentials(t *testing.T) {
 	}
 }
 
+func TestAMalformedURLIsToldWithoutItsPassword(t *testing.T) {
+	t.Parallel()
+	const malformed = "nats://us er:hunter2@127.0.0.1:1:x"
+	system := externalOptions(t, startNATS(t, nil), "a")
+	system.SystemURL = malformed
+	for _, o := range []Options{externalOptions(t, malformed, "a"), system} {
+		l, err := Open(t.Context(), o)
+		if err == nil {
+			l.Close()
+			t.Fatal("it opened")
+		}
+		if strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "127.0.0.1:1:x") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+}
+
 func TestBatchHeldForLongDoesNotGoToAnotherNode(t *testing.T) {
 	t.Parallel()
 	url := startNATS(t, nil)
