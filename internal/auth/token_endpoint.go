@@ -31,6 +31,7 @@ type tokenError struct {
 	description string
 }
 
+// Error returns the code and the description.
 func (e *tokenError) Error() string { return e.code + ": " + e.description }
 
 func invalidTokenRequest(format string, args ...any) *tokenError {

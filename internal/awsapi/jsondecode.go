@@ -39,6 +39,7 @@ func serialization(message string) *Error {
 // nullItem is the null in a list at path, which grows on the way out.
 type nullItem struct{ path string }
 
+// Error names the path.
 func (n *nullItem) Error() string { return "null at " + n.path }
 
 // within puts the member or the item that holds a null in front of its path.

@@ -42,6 +42,7 @@ type streams struct {
 // usageError is an error of the command line itself.
 type usageError struct{ error }
 
+// Unwrap returns what is wrong.
 func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }

@@ -34,10 +34,12 @@ type unreachableError struct {
 	err    error
 }
 
+// Error names the server and what to do.
 func (e *unreachableError) Error() string {
 	return fmt.Sprintf("no Rialto server answers at %s: %v\nStart one with 'rialto serve', or name another with --server or RIALTO_SERVER", e.server, e.err)
 }
 
+// Unwrap returns why nobody answers.
 func (e *unreachableError) Unwrap() error { return e.err }
 
 // refusedError is the server's own word.
@@ -48,6 +50,7 @@ type refusedError struct {
 	requestID string
 }
 
+// Error returns the server's message and code.
 func (e *refusedError) Error() string {
 	if e.message == "" {
 		return fmt.Sprintf("the server answered HTTP status %d", e.status)

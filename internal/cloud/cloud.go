@@ -227,6 +227,7 @@ type limitedClient struct {
 	limiter *rate.Limiter
 }
 
+// Do makes the call once the budget allows it.
 func (c *limitedClient) Do(r *http.Request) (*http.Response, error) {
 	if err := c.limiter.Wait(r.Context()); err != nil {
 		return nil, fmt.Errorf("wait for the account's rate budget: %w", err)

@@ -22,7 +22,10 @@ var (
 
 type refusal string
 
+// Error returns what is wrong.
 func (r refusal) Error() string { return string(r) }
+
+// Unwrap makes it an ErrInvalid.
 func (r refusal) Unwrap() error { return ErrInvalid }
 
 func invalid(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
@@ -47,6 +50,7 @@ type namedCredentials struct {
 	inner   aws.CredentialsProvider
 }
 
+// Retrieve returns the credentials; its error is a *CredentialsError.
 func (n *namedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	c, err := n.inner.Retrieve(ctx)
 	if err != nil {

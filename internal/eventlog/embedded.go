@@ -144,11 +144,20 @@ type engineLogger struct {
 	fatal string // why it could not start; written only during Start
 }
 
+// Noticef logs what concerns developers only.
 func (l *engineLogger) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
-func (l *engineLogger) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
-func (l *engineLogger) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
-func (l *engineLogger) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
-func (l *engineLogger) Tracef(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
+
+// Warnf logs a warning.
+func (l *engineLogger) Warnf(format string, v ...any) { l.write(slog.LevelWarn, format, v) }
+
+// Errorf logs an error.
+func (l *engineLogger) Errorf(format string, v ...any) { l.write(slog.LevelError, format, v) }
+
+// Debugf logs what concerns developers only.
+func (l *engineLogger) Debugf(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
+
+// Tracef logs what concerns developers only.
+func (l *engineLogger) Tracef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
 
 // Fatalf is how the server says that it could not start.
 func (l *engineLogger) Fatalf(format string, v ...any) {

@@ -102,9 +102,14 @@ type discarded struct {
 	status int
 }
 
-func (d *discarded) Header() http.Header         { return d.header }
+// Header holds what is never sent.
+func (d *discarded) Header() http.Header { return d.header }
+
+// Write drops the body.
 func (d *discarded) Write(p []byte) (int, error) { return len(p), nil }
-func (d *discarded) WriteHeader(status int)      { d.status = status }
+
+// WriteHeader keeps the status.
+func (d *discarded) WriteHeader(status int) { d.status = status }
 
 // errorBody is an error on the wire.
 type errorBody struct {

@@ -95,6 +95,7 @@ func throughProxy(r *http.Request) bool {
 	return false
 }
 
+// ServeHTTP refuses what is not for this server, and hands on the rest.
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")

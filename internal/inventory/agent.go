@@ -280,7 +280,10 @@ type refusedError struct {
 	message string
 }
 
+// Error returns the server's message.
 func (e *refusedError) Error() string { return e.message }
+
+// Unwrap returns the kind of refusal.
 func (e *refusedError) Unwrap() error { return e.kind }
 
 func agentError(status int, answer []byte) error {

@@ -30,7 +30,10 @@ type refusal struct {
 	text string
 }
 
+// Error returns what is told to the caller.
 func (r *refusal) Error() string { return r.text }
+
+// Unwrap returns the Err variable that it is of.
 func (r *refusal) Unwrap() error { return r.kind }
 
 func refuse(kind error, format string, args ...any) error {

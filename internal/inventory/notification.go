@@ -24,6 +24,7 @@ const (
 // notOurs is a valid event that the inventory does not act on.
 type notOurs string
 
+// Error says what would be acted on.
 func (n notOurs) Error() string { return string(n) }
 
 // envelope holds the members of an event that matter here. Others are let pass:

@@ -38,8 +38,10 @@ func openSQLitePool(dsn string) (*sql.DB, error) {
 	return sql.OpenDB(&sqliteConnector{dsn: dsn, driver: d}), nil
 }
 
+// Driver returns SQLite's.
 func (c *sqliteConnector) Driver() driver.Driver { return c.driver }
 
+// Connect opens a connection and sets it up.
 func (c *sqliteConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

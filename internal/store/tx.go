@@ -107,12 +107,16 @@ type endedContext struct {
 
 var alreadyClosed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
+// Done is closed from the start.
 func (c endedContext) Done() <-chan struct{} { return alreadyClosed }
-func (c endedContext) Err() error            { return c.err }
+
+// Err returns the error that the query is to fail with.
+func (c endedContext) Err() error { return c.err }
 
 // unreadRow closes a row that was perhaps never scanned.
 type unreadRow struct{ row *sql.Row }
 
+// Close reads the row to its end.
 func (r unreadRow) Close() error { return r.row.Scan() }
 
 func (tx *Tx) fail(err error) error {
@@ -214,10 +218,12 @@ type panicError struct {
 	stack []byte
 }
 
+// Error says what the function panicked with.
 func (p *panicError) Error() string {
 	return fmt.Sprintf("panic in a transaction: %v\n\n%s", p.value, p.stack)
 }
 
+// Unwrap returns the value of the panic, if it is an error.
 func (p *panicError) Unwrap() error {
 	err, _ := p.value.(error)
 	return err

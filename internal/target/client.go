@@ -304,6 +304,7 @@ type answerBody struct {
 	cancel context.CancelFunc
 }
 
+// Read returns what the size and the time allow.
 func (b *answerBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
 		// One more byte tells an answer that ends here from one that is too large.
@@ -328,6 +329,7 @@ func (b *answerBody) wrap(err error) error {
 	return classify(err, b.ctx, b.host, false)
 }
 
+// Close ends the call.
 func (b *answerBody) Close() error {
 	defer b.cancel()
 	return b.body.Close()

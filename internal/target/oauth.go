@@ -118,6 +118,7 @@ type tokenRefused struct {
 	answer string
 }
 
+// Error quotes the endpoint's answer.
 func (e *tokenRefused) Error() string {
 	return fmt.Sprintf("The authorization endpoint answered HTTP status code %d: %s", e.status, e.answer)
 }

@@ -21,6 +21,7 @@ const (
 	handleSize    = 1 + 4*8
 )
 
+// String is the receipt handle as callers see it.
 func (h handle) String() string {
 	b := make([]byte, 0, handleSize)
 	b = append(b, handleVersion)

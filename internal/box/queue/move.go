@@ -215,6 +215,7 @@ func (q *Queues) advance(ctx context.Context, tx *store.Tx, m *Move) error {
 // moveError is why a message cannot be moved, as ListMessageMoveTasks tells it.
 type moveError struct{ reason string }
 
+// Error returns what the task's failure says.
 func (e *moveError) Error() string { return e.reason }
 
 // moveOne moves a message as a new one: AWS gives it a new id and time.
