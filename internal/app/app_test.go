@@ -50,6 +50,8 @@ func startServerAt(t *testing.T, c Config, now func() time.Time) *testServer {
 	}
 	s := &testServer{App: a, t: t}
 	s.stop = sync.OnceFunc(func() {
+		// A connection that was opened and never used would be waited for.
+		http.DefaultClient.CloseIdleConnections()
 		cancel()
 		if err := a.Wait(ctx); err != nil {
 			t.Errorf("the server stopped with: %v", err)
