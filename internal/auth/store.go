@@ -72,24 +72,13 @@ func selectKeys(ctx context.Context, q store.Querier, account string) ([]Key, er
 		query, args = `SELECT `+keyColumns+` FROM access_key WHERE account = $1 ORDER BY created_at, id`, []any{account}
 	}
 	rows, err := q.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var keys []Key
-	for rows.Next() {
-		k, err := scanKey(rows)
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, k.Key)
-	}
-	return keys, rows.Err()
+	return store.All(rows, err, func(row store.Row) (Key, error) {
+		k, err := scanKey(row)
+		return k.Key, err
+	})
 }
 
-type scanner interface{ Scan(dest ...any) error }
-
-func scanKey(row scanner) (storedKey, error) {
+func scanKey(row store.Row) (storedKey, error) {
 	var k storedKey
 	var created int64
 	var expires, revoked sql.Null[int64]

@@ -54,24 +54,14 @@ func insertSecret(ctx context.Context, tx *store.Tx, s *storedSecret) error {
 func selectSecrets(ctx context.Context, q store.Querier, clientID string) ([]storedSecret, error) {
 	rows, err := q.Query(ctx, `SELECT id, client_id, salt, hash, last_four, created_at, expires_at, revoked_at, last_used_at
 		FROM client_secret WHERE client_id = $1 ORDER BY created_at, id`, clientID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []storedSecret
-	for rows.Next() {
-		var s storedSecret
+	return store.All(rows, err, func(row store.Row) (s storedSecret, err error) {
 		var created int64
 		var expires, revoked, used sql.Null[int64]
-		err := rows.Scan(&s.ID, &s.clientID, &s.salt, &s.hash, &s.LastFour, &created, &expires, &revoked, &used)
-		if err != nil {
-			return nil, err
-		}
+		err = row.Scan(&s.ID, &s.clientID, &s.salt, &s.hash, &s.LastFour, &created, &expires, &revoked, &used)
 		s.CreatedAt = time.UnixMilli(created).UTC()
 		s.ExpiresAt, s.RevokedAt, s.LastUsedAt = timeOrZero(expires), timeOrZero(revoked), timeOrZero(used)
-		list = append(list, s)
-	}
-	return list, rows.Err()
+		return s, err
+	})
 }
 
 func countSecrets(ctx context.Context, q store.Querier, clientID string, at time.Time) (n int, err error) {

@@ -101,7 +101,7 @@ func countBuses(ctx context.Context, q store.Querier, account, region string) (i
 
 const busColumns = `SELECT account, region, name, description, policy, created_at, modified_at FROM buses`
 
-func scanBus(row interface{ Scan(...any) error }) (EventBus, error) {
+func scanBus(row store.Row) (EventBus, error) {
 	var e EventBus
 	var created, modified int64
 	err := row.Scan(&e.Ref.Account, &e.Ref.Region, &e.Ref.Name, &e.Description, &e.Policy, &created, &modified)
@@ -130,36 +130,12 @@ func selectAllBuses(ctx context.Context, q store.Querier) ([]EventBus, error) {
 
 func readBuses(ctx context.Context, q store.Querier, where string, args ...any) ([]EventBus, error) {
 	rows, err := q.Query(ctx, busColumns+where, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var found []EventBus
-	for rows.Next() {
-		e, err := scanBus(rows)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, e)
-	}
-	return found, rows.Err()
+	return store.All(rows, err, scanBus)
 }
 
 func selectTags(ctx context.Context, q store.Querier, arn string) ([]Tag, error) {
 	rows, err := q.Query(ctx, `SELECT tag_key, tag_value FROM bus_tags WHERE resource_arn = $1 ORDER BY id`, arn)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var tags []Tag
-	for rows.Next() {
-		var t Tag
-		if err := rows.Scan(&t.Key, &t.Value); err != nil {
-			return nil, err
-		}
-		tags = append(tags, t)
-	}
-	return tags, rows.Err()
+	return store.All(rows, err, func(row store.Row) (t Tag, err error) { return t, row.Scan(&t.Key, &t.Value) })
 }
 
 func putTags(ctx context.Context, tx *store.Tx, arn string, tags []Tag) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -109,7 +108,7 @@ func (p *secretParameters) parameters() *ConnectionParameters {
 const connectionColumns = `SELECT id, account, region, name, description, auth_type, state, state_reason, secret_arn, shown, sealed,
 	version, created_at, modified_at, authorized_at FROM connections`
 
-func scanConnection(row interface{ Scan(...any) error }) (Connection, error) {
+func scanConnection(row store.Row) (Connection, error) {
 	var c Connection
 	var t AuthorizationType
 	var shown string
@@ -195,20 +194,12 @@ func countConnections(ctx context.Context, q store.Querier, account, region stri
 	return n, err
 }
 
-func oneConnection(row *sql.Row) (Connection, bool, error) {
-	c, err := scanConnection(row)
-	if errors.Is(err, sql.ErrNoRows) {
-		return c, false, nil
-	}
-	return c, err == nil, err
-}
-
 func selectConnection(ctx context.Context, q store.Querier, caller Caller, name string) (Connection, bool, error) {
-	return oneConnection(q.QueryRow(ctx, connectionColumns+` WHERE account = $1 AND region = $2 AND name = $3`, caller.Account, caller.Region, name))
+	return store.One(q.QueryRow(ctx, connectionColumns+` WHERE account = $1 AND region = $2 AND name = $3`, caller.Account, caller.Region, name), scanConnection)
 }
 
 func selectConnectionByID(ctx context.Context, q store.Querier, id string) (Connection, bool, error) {
-	return oneConnection(q.QueryRow(ctx, connectionColumns+` WHERE id = $1`, id))
+	return store.One(q.QueryRow(ctx, connectionColumns+` WHERE id = $1`, id), scanConnection)
 }
 
 // selectConnections returns up to limit connections by name, those after the given one.
@@ -216,19 +207,7 @@ func selectConnections(ctx context.Context, q store.Querier, caller Caller, pref
 	rows, err := q.Query(ctx, connectionColumns+`
 		WHERE account = $1 AND region = $2 AND name >= $3 AND name < $4 AND name > $5 AND ($6 = '' OR state = $6)
 		ORDER BY name LIMIT $7`, caller.Account, caller.Region, prefix, store.PrefixEnd(prefix), after, state, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var found []Connection
-	for rows.Next() {
-		c, err := scanConnection(rows)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, c)
-	}
-	return found, rows.Err()
+	return store.All(rows, err, scanConnection)
 }
 
 const apiDestinationColumns = `SELECT d.id, d.account, d.region, d.name, d.description, d.connection_arn, d.endpoint, d.method, d.rate_limit,
@@ -236,7 +215,7 @@ const apiDestinationColumns = `SELECT d.id, d.account, d.region, d.name, d.descr
 	EXISTS (SELECT 1 FROM connections c WHERE c.id = d.connection_id AND c.state = 'AUTHORIZED')
 	FROM api_destinations d`
 
-func scanAPIDestination(row interface{ Scan(...any) error }) (APIDestination, error) {
+func scanAPIDestination(row store.Row) (APIDestination, error) {
 	var d APIDestination
 	var description sql.NullString
 	var created, changed int64
@@ -284,21 +263,13 @@ func countAPIDestinations(ctx context.Context, q store.Querier, account, region 
 	return n, err
 }
 
-func oneAPIDestination(row *sql.Row) (APIDestination, bool, error) {
-	d, err := scanAPIDestination(row)
-	if errors.Is(err, sql.ErrNoRows) {
-		return d, false, nil
-	}
-	return d, err == nil, err
-}
-
 func selectAPIDestination(ctx context.Context, q store.Querier, caller Caller, name string) (APIDestination, bool, error) {
-	return oneAPIDestination(q.QueryRow(ctx, apiDestinationColumns+` WHERE d.account = $1 AND d.region = $2 AND d.name = $3`,
-		caller.Account, caller.Region, name))
+	return store.One(q.QueryRow(ctx, apiDestinationColumns+` WHERE d.account = $1 AND d.region = $2 AND d.name = $3`,
+		caller.Account, caller.Region, name), scanAPIDestination)
 }
 
 func selectAPIDestinationByID(ctx context.Context, q store.Querier, id string) (APIDestination, bool, error) {
-	return oneAPIDestination(q.QueryRow(ctx, apiDestinationColumns+` WHERE d.id = $1`, id))
+	return store.One(q.QueryRow(ctx, apiDestinationColumns+` WHERE d.id = $1`, id), scanAPIDestination)
 }
 
 // selectAPIDestinations returns up to limit API destinations by name, those after the given one.
@@ -306,17 +277,5 @@ func selectAPIDestinations(ctx context.Context, q store.Querier, caller Caller, 
 	rows, err := q.Query(ctx, apiDestinationColumns+`
 		WHERE d.account = $1 AND d.region = $2 AND d.name >= $3 AND d.name < $4 AND d.name > $5 AND ($6 = '' OR d.connection_arn = $6)
 		ORDER BY d.name LIMIT $7`, caller.Account, caller.Region, prefix, store.PrefixEnd(prefix), after, connectionARN, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var found []APIDestination
-	for rows.Next() {
-		d, err := scanAPIDestination(rows)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, d)
-	}
-	return found, rows.Err()
+	return store.All(rows, err, scanAPIDestination)
 }

@@ -13,7 +13,7 @@ import (
 
 const ruleColumns = `SELECT id, account, region, bus, name, pattern, description, role_arn, state, created_by, version FROM rules`
 
-func scanRule(row interface{ Scan(...any) error }) (Rule, error) {
+func scanRule(row store.Row) (Rule, error) {
 	var r Rule
 	var description sql.NullString
 	err := row.Scan(&r.id, &r.Bus.Account, &r.Bus.Region, &r.Bus.Name, &r.Name, &r.Pattern, &description,
@@ -53,19 +53,7 @@ func selectAllRules(ctx context.Context, q store.Querier) ([]Rule, error) {
 
 func readRules(ctx context.Context, q store.Querier, where string, args ...any) ([]Rule, error) {
 	rows, err := q.Query(ctx, ruleColumns+where, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var found []Rule
-	for rows.Next() {
-		r, err := scanRule(rows)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, r)
-	}
-	return found, rows.Err()
+	return store.All(rows, err, scanRule)
 }
 
 // selectRuleNamesByTarget returns up to limit+1 names of a bus's rules that have the target.
@@ -74,19 +62,7 @@ func selectRuleNamesByTarget(ctx context.Context, q store.Querier, ref event.Bus
 		SELECT DISTINCT r.name FROM targets t JOIN rules r ON r.id = t.rule_id
 		WHERE t.arn = $1 AND r.account = $2 AND r.region = $3 AND r.bus = $4 AND r.name > $5
 		ORDER BY r.name LIMIT $6`, targetARN, ref.Account, ref.Region, ref.Name, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var names []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		names = append(names, name)
-	}
-	return names, rows.Err()
+	return store.All(rows, err, func(row store.Row) (name string, err error) { return name, row.Scan(&name) })
 }
 
 func countRules(ctx context.Context, q store.Querier, ref event.BusRef) (int, error) {
@@ -118,7 +94,7 @@ func deleteRule(ctx context.Context, tx *store.Tx, id int64) error {
 const targetColumns = `SELECT t.id, t.rule_id, t.target_id, t.arn, t.kind, t.role_arn, t.message_group_id, t.http_parameters,
 	t.retry_policy, t.max_attempts, t.max_age_seconds, t.dead_letter_arn, t.version FROM targets t`
 
-func scanTarget(row interface{ Scan(...any) error }) (RuleTarget, error) {
+func scanTarget(row store.Row) (RuleTarget, error) {
 	var t RuleTarget
 	var parameters string
 	var attempts, age sql.NullInt32
@@ -145,19 +121,7 @@ func scanTarget(row interface{ Scan(...any) error }) (RuleTarget, error) {
 
 func readTargets(ctx context.Context, q store.Querier, where string, args ...any) ([]RuleTarget, error) {
 	rows, err := q.Query(ctx, targetColumns+where, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var found []RuleTarget
-	for rows.Next() {
-		t, err := scanTarget(rows)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, t)
-	}
-	return found, rows.Err()
+	return store.All(rows, err, scanTarget)
 }
 
 // selectTargets returns up to limit targets of a rule by id, those after the given one.

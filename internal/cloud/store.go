@@ -2,9 +2,7 @@ package cloud
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -27,31 +25,15 @@ type stored struct {
 const selectSettings = `SELECT account_id, settings, secret, created_at, updated_at FROM cloud_accounts`
 
 func loadSettings(ctx context.Context, q store.Querier, account string) (Settings, bool, error) {
-	s, err := scanSettings(q.QueryRow(ctx, selectSettings+` WHERE account_id = $1`, account))
-	if errors.Is(err, sql.ErrNoRows) {
-		return Settings{}, false, nil
-	}
-	return s, err == nil, err
+	return store.One(q.QueryRow(ctx, selectSettings+` WHERE account_id = $1`, account), scanSettings)
 }
 
 func listSettings(ctx context.Context, q store.Querier) ([]Settings, error) {
 	rows, err := q.Query(ctx, selectSettings+` ORDER BY account_id`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []Settings
-	for rows.Next() {
-		s, err := scanSettings(rows)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, s)
-	}
-	return list, rows.Err()
+	return store.All(rows, err, scanSettings)
 }
 
-func scanSettings(row interface{ Scan(...any) error }) (Settings, error) {
+func scanSettings(row store.Row) (Settings, error) {
 	var (
 		s                Settings
 		text             string

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -27,8 +26,6 @@ func fromMillis(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-type scanner interface{ Scan(...any) error }
-
 func toJSON(v any) (string, error) {
 	b, err := json.Marshal(v)
 	return string(b), err
@@ -43,35 +40,9 @@ func changedRow(res sql.Result, err error) (bool, error) {
 	return n > 0, err
 }
 
-// collect reads all rows with scan and closes them.
-func collect[T any](rows *sql.Rows, err error, scan func(scanner) (T, error)) ([]T, error) {
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []T
-	for rows.Next() {
-		t, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, t)
-	}
-	return list, rows.Err()
-}
-
-// one reads at most one row with scan.
-func one[T any](row *sql.Row, scan func(scanner) (T, error)) (t T, found bool, err error) {
-	t, err = scan(row)
-	if errors.Is(err, sql.ErrNoRows) {
-		return t, false, nil
-	}
-	return t, err == nil, err
-}
-
 const selectProject = `SELECT id, name, description, created_at, updated_at, deleted_at FROM inventory_projects`
 
-func scanProject(row scanner) (Project, error) {
+func scanProject(row store.Row) (Project, error) {
 	var p Project
 	var created, updated, deleted int64
 	err := row.Scan(&p.ID, &p.Name, &p.Description, &created, &updated, &deleted)
@@ -92,7 +63,7 @@ func saveProject(ctx context.Context, tx *store.Tx, p Project) error {
 }
 
 func loadProject(ctx context.Context, q store.Querier, name string) (Project, bool, error) {
-	return one(q.QueryRow(ctx, selectProject+` WHERE name = $1 AND deleted_at = 0`, name), scanProject)
+	return store.One(q.QueryRow(ctx, selectProject+` WHERE name = $1 AND deleted_at = 0`, name), scanProject)
 }
 
 func listProjects(ctx context.Context, q store.Querier, after string, limit int, descending bool) ([]Project, error) {
@@ -101,7 +72,7 @@ func listProjects(ctx context.Context, q store.Querier, after string, limit int,
 		order, cmp = "DESC", "<"
 	}
 	rows, err := q.Query(ctx, selectProject+` WHERE deleted_at = 0 AND ($1 = '' OR name `+cmp+` $1) ORDER BY name `+order+` LIMIT $2`, after, limit)
-	return collect(rows, err, scanProject)
+	return store.All(rows, err, scanProject)
 }
 
 func countInProject(ctx context.Context, q store.Querier, id string) (accounts, servers int, err error) {
@@ -113,7 +84,7 @@ func countInProject(ctx context.Context, q store.Querier, id string) (accounts, 
 const selectAccount = `SELECT id, project_id, account_id, description, regions, options, connected_at, deleted_at,
 	webhook_id, client_id, monitored_at, unread_at, unread_why FROM inventory_cloud_accounts`
 
-func scanAccount(row scanner) (CloudAccount, error) {
+func scanAccount(row store.Row) (CloudAccount, error) {
 	var a CloudAccount
 	var regions, options string
 	var connected, deleted, monitored, unread int64
@@ -170,16 +141,16 @@ func saveUnread(ctx context.Context, tx *store.Tx, accountID string, at time.Tim
 
 // loadAccount finds a cloud account, disconnected ones included.
 func loadAccount(ctx context.Context, q store.Querier, id string) (CloudAccount, bool, error) {
-	return one(q.QueryRow(ctx, selectAccount+` WHERE id = $1`, id), scanAccount)
+	return store.One(q.QueryRow(ctx, selectAccount+` WHERE id = $1`, id), scanAccount)
 }
 
 func accountByWebhook(ctx context.Context, q store.Querier, webhookID string) (CloudAccount, bool, error) {
-	return one(q.QueryRow(ctx, selectAccount+` WHERE webhook_id = $1 AND webhook_id <> '' AND deleted_at = 0`, webhookID), scanAccount)
+	return store.One(q.QueryRow(ctx, selectAccount+` WHERE webhook_id = $1 AND webhook_id <> '' AND deleted_at = 0`, webhookID), scanAccount)
 }
 
 func listAccounts(ctx context.Context, q store.Querier, projectID string) ([]CloudAccount, error) {
 	rows, err := q.Query(ctx, selectAccount+` WHERE project_id = $1 AND deleted_at = 0 ORDER BY connected_at, id`, projectID)
-	return collect(rows, err, scanAccount)
+	return store.All(rows, err, scanAccount)
 }
 
 // adoptServers hands the servers that an earlier connection of the same account
@@ -192,7 +163,7 @@ func adoptServers(ctx context.Context, tx *store.Tx, a CloudAccount) error {
 
 // projectName returns the name of a project by its id.
 func projectName(ctx context.Context, q store.Querier, id string) (string, error) {
-	name, found, err := one(q.QueryRow(ctx, `SELECT name FROM inventory_projects WHERE id = $1`, id), func(row scanner) (string, error) {
+	name, found, err := store.One(q.QueryRow(ctx, `SELECT name FROM inventory_projects WHERE id = $1`, id), func(row store.Row) (string, error) {
 		var s string
 		return s, row.Scan(&s)
 	})

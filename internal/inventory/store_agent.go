@@ -21,7 +21,7 @@ type enrolledAgent struct {
 
 const selectAgent = `SELECT id, server_id, public_key, created_at, revoked_at, signed_at FROM inventory_agents`
 
-func scanAgent(row scanner) (enrolledAgent, error) {
+func scanAgent(row store.Row) (enrolledAgent, error) {
 	var a enrolledAgent
 	var created, revoked, signed int64
 	err := row.Scan(&a.ID, &a.ServerID, &a.PublicKey, &created, &revoked, &signed)
@@ -36,12 +36,12 @@ func insertAgent(ctx context.Context, tx *store.Tx, a enrolledAgent) error {
 }
 
 func loadAgent(ctx context.Context, q store.Querier, id string) (enrolledAgent, bool, error) {
-	return one(q.QueryRow(ctx, selectAgent+` WHERE id = $1`, id), scanAgent)
+	return store.One(q.QueryRow(ctx, selectAgent+` WHERE id = $1`, id), scanAgent)
 }
 
 // agentOf is the agent that a server is bound to.
 func agentOf(ctx context.Context, q store.Querier, serverID string) (enrolledAgent, bool, error) {
-	return one(q.QueryRow(ctx, selectAgent+` WHERE server_id = $1 AND revoked_at = 0 ORDER BY created_at DESC LIMIT 1`, serverID), scanAgent)
+	return store.One(q.QueryRow(ctx, selectAgent+` WHERE server_id = $1 AND revoked_at = 0 ORDER BY created_at DESC LIMIT 1`, serverID), scanAgent)
 }
 
 func revokeAgents(ctx context.Context, tx *store.Tx, serverID string, at time.Time) error {
@@ -57,7 +57,7 @@ func markSigned(ctx context.Context, tx *store.Tx, id string, at time.Time) (boo
 const selectToken = `SELECT id, project_id, description, created_by, issued_at, deleted_at, last_used_at, uses, salt, hash
 	FROM inventory_enrollment_tokens`
 
-func scanToken(row scanner) (EnrollmentToken, error) {
+func scanToken(row store.Row) (EnrollmentToken, error) {
 	var t EnrollmentToken
 	var issued, deleted, used int64
 	err := row.Scan(&t.ID, &t.ProjectID, &t.Description, &t.CreatedBy, &issued, &deleted, &used, &t.Uses, &t.salt, &t.hash)
@@ -73,12 +73,12 @@ func insertToken(ctx context.Context, tx *store.Tx, t EnrollmentToken) error {
 }
 
 func loadToken(ctx context.Context, q store.Querier, id string) (EnrollmentToken, bool, error) {
-	return one(q.QueryRow(ctx, selectToken+` WHERE id = $1`, id), scanToken)
+	return store.One(q.QueryRow(ctx, selectToken+` WHERE id = $1`, id), scanToken)
 }
 
 func listTokens(ctx context.Context, q store.Querier, projectID string) ([]EnrollmentToken, error) {
 	rows, err := q.Query(ctx, selectToken+` WHERE project_id = $1 AND deleted_at = 0 ORDER BY issued_at, id`, projectID)
-	return collect(rows, err, scanToken)
+	return store.All(rows, err, scanToken)
 }
 
 func deleteToken(ctx context.Context, tx *store.Tx, projectID, id string, at time.Time) (bool, error) {
@@ -99,7 +99,7 @@ func countTokenUse(ctx context.Context, tx *store.Tx, id string, at time.Time) e
 // enrolledWith finds the agent of a project's server without an instance that
 // has this key.
 func enrolledWith(ctx context.Context, q store.Querier, projectID, publicKey string) (enrolledAgent, bool, error) {
-	return one(q.QueryRow(ctx, `SELECT g.id, g.server_id, g.public_key, g.created_at, g.revoked_at, g.signed_at FROM inventory_agents g
+	return store.One(q.QueryRow(ctx, `SELECT g.id, g.server_id, g.public_key, g.created_at, g.revoked_at, g.signed_at FROM inventory_agents g
 		JOIN inventory_servers s ON s.id = g.server_id
 		WHERE g.public_key = $1 AND g.revoked_at = 0 AND s.project_id = $2 AND s.instance_id = '' AND s.deleted_at = 0
 		ORDER BY g.created_at DESC LIMIT 1`, publicKey, projectID), scanAgent)
@@ -110,7 +110,7 @@ func enrolledWith(ctx context.Context, q store.Querier, projectID, publicKey str
 func elsewhere(ctx context.Context, q store.Querier, k InstanceKey) ([]Server, error) {
 	rows, err := q.Query(ctx, selectServer+` WHERE s.project_id <> $1 AND s.account_id = $2 AND s.region = $3 AND s.instance_id = $4
 		AND s.deleted_at = 0 AND NOT s.managed ORDER BY s.registered_at, s.id`, k.ProjectID, k.AccountID, k.Region, k.InstanceID)
-	return collect(rows, err, scanServer)
+	return store.All(rows, err, scanServer)
 }
 
 // markSeen notes an agent's sign of life.

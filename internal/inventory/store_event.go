@@ -80,7 +80,7 @@ func countRejection(ctx context.Context, tx *store.Tx, accountID, reason, subjec
 func listRejections(ctx context.Context, q store.Querier, accountID string) ([]Rejection, error) {
 	rows, err := q.Query(ctx, `SELECT reason, subject, count, last_at, message FROM inventory_rejections
 		WHERE cloud_account_id = $1 ORDER BY last_at DESC LIMIT 100`, accountID)
-	return collect(rows, err, func(row scanner) (Rejection, error) {
+	return store.All(rows, err, func(row store.Row) (Rejection, error) {
 		var r Rejection
 		var at int64
 		err := row.Scan(&r.Reason, &r.Subject, &r.Count, &at, &r.Message)

@@ -18,7 +18,7 @@ const selectServer = `SELECT ` + serverColumns + `, p.name, COALESCE(a.deleted_a
 	JOIN inventory_projects p ON p.id = s.project_id
 	LEFT JOIN inventory_cloud_accounts a ON a.id = s.cloud_account_id`
 
-func scanServer(row scanner) (Server, error) {
+func scanServer(row store.Row) (Server, error) {
 	var s Server
 	var registered, deleted, seen, told, confirmed, absent, disconnected int64
 	var facts, labels string
@@ -69,11 +69,11 @@ func saveServer(ctx context.Context, tx *store.Tx, s *Server) error {
 
 // loadServer finds a server, removed ones included.
 func loadServer(ctx context.Context, q store.Querier, id string) (Server, bool, error) {
-	return one(q.QueryRow(ctx, selectServer+` WHERE s.id = $1`, id), scanServer)
+	return store.One(q.QueryRow(ctx, selectServer+` WHERE s.id = $1`, id), scanServer)
 }
 
 func serverOf(ctx context.Context, q store.Querier, k InstanceKey) (Server, bool, error) {
-	return one(q.QueryRow(ctx, selectServer+` WHERE s.project_id = $1 AND s.account_id = $2 AND s.region = $3 AND s.instance_id = $4
+	return store.One(q.QueryRow(ctx, selectServer+` WHERE s.project_id = $1 AND s.account_id = $2 AND s.region = $3 AND s.instance_id = $4
 		AND s.deleted_at = 0 AND s.instance_id <> ''`, k.ProjectID, k.AccountID, k.Region, k.InstanceID), scanServer)
 }
 
@@ -81,7 +81,7 @@ func serverOf(ctx context.Context, q store.Querier, k InstanceKey) (Server, bool
 func serversAt(ctx context.Context, q store.Querier, projectID, address, except string) ([]Server, error) {
 	rows, err := q.Query(ctx, selectServer+` WHERE s.project_id = $1 AND s.access_address = $2 AND s.access_address <> ''
 		AND s.deleted_at = 0 AND s.id <> $3`, projectID, address, except)
-	return collect(rows, err, scanServer)
+	return store.All(rows, err, scanServer)
 }
 
 // serversInRegion lists a cloud account's servers in a region whose instance id
@@ -89,7 +89,7 @@ func serversAt(ctx context.Context, q store.Querier, projectID, address, except 
 func serversInRegion(ctx context.Context, q store.Querier, a CloudAccount, region, after string, limit int) ([]Server, error) {
 	rows, err := q.Query(ctx, selectServer+` WHERE s.project_id = $1 AND s.account_id = $2 AND s.region = $3 AND s.instance_id > $4
 		AND s.instance_id <> '' AND s.deleted_at = 0 ORDER BY s.instance_id LIMIT $5`, a.ProjectID, a.AccountID, region, after, limit)
-	return collect(rows, err, scanServer)
+	return store.All(rows, err, scanServer)
 }
 
 func countServers(ctx context.Context, q store.Querier, a CloudAccount) (n int, err error) {
@@ -174,13 +174,13 @@ func listServers(ctx context.Context, q store.Querier, f ServerFilter, from serv
 	}
 	rows, err := q.Query(ctx, selectServer+where.String()+
 		fmt.Sprintf(" ORDER BY s.registered_at %s, s.id %s LIMIT %d", order, order, limit), args...)
-	return collect(rows, err, scanServer)
+	return store.All(rows, err, scanServer)
 }
 
 func loadTombstone(ctx context.Context, q store.Querier, k InstanceKey) (*tombstone, error) {
-	t, found, err := one(q.QueryRow(ctx, `SELECT removed_at, reason, final, ignored FROM inventory_instances
+	t, found, err := store.One(q.QueryRow(ctx, `SELECT removed_at, reason, final, ignored FROM inventory_instances
 		WHERE project_id = $1 AND account_id = $2 AND region = $3 AND instance_id = $4`,
-		k.ProjectID, k.AccountID, k.Region, k.InstanceID), func(row scanner) (*tombstone, error) {
+		k.ProjectID, k.AccountID, k.Region, k.InstanceID), func(row store.Row) (*tombstone, error) {
 		var t tombstone
 		var at int64
 		err := row.Scan(&at, &t.reason, &t.final, &t.ignored)
@@ -225,7 +225,7 @@ func insertChange(ctx context.Context, tx *store.Tx, c Change) error {
 func listChanges(ctx context.Context, q store.Querier, serverID string, before int64, limit int) ([]Change, error) {
 	rows, err := q.Query(ctx, `SELECT id, server_id, at, change, cause, fields FROM inventory_history
 		WHERE server_id = $1 AND ($2 = 0 OR id < $2) ORDER BY id DESC LIMIT $3`, serverID, before, limit)
-	return collect(rows, err, func(row scanner) (Change, error) {
+	return store.All(rows, err, func(row store.Row) (Change, error) {
 		var c Change
 		var at int64
 		var cause, fields string

@@ -13,7 +13,7 @@ import (
 const selectRun = `SELECT id, cloud_account_id, trigger_kind, dry_run, confirmed, status, created_at, started_at, finished_at,
 	added, updated, removed, held, drift, error, regions FROM inventory_sync_runs`
 
-func scanRun(row scanner) (SyncRun, error) {
+func scanRun(row store.Row) (SyncRun, error) {
 	var r SyncRun
 	var created, started, finished int64
 	var regions string
@@ -42,17 +42,17 @@ func saveRun(ctx context.Context, tx *store.Tx, r SyncRun) error {
 }
 
 func loadRun(ctx context.Context, q store.Querier, id string) (SyncRun, bool, error) {
-	return one(q.QueryRow(ctx, selectRun+` WHERE id = $1`, id), scanRun)
+	return store.One(q.QueryRow(ctx, selectRun+` WHERE id = $1`, id), scanRun)
 }
 
 func listRuns(ctx context.Context, q store.Querier, accountID string, limit int) ([]SyncRun, error) {
 	rows, err := q.Query(ctx, selectRun+` WHERE cloud_account_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2`, accountID, limit)
-	return collect(rows, err, scanRun)
+	return store.All(rows, err, scanRun)
 }
 
 // openRun is the oldest run that has not finished.
 func openRun(ctx context.Context, q store.Querier, accountID string) (SyncRun, bool, error) {
-	return one(q.QueryRow(ctx, selectRun+` WHERE cloud_account_id = $1 AND finished_at = 0 ORDER BY created_at, id LIMIT 1`, accountID), scanRun)
+	return store.One(q.QueryRow(ctx, selectRun+` WHERE cloud_account_id = $1 AND finished_at = 0 ORDER BY created_at, id LIMIT 1`, accountID), scanRun)
 }
 
 func countOpenRuns(ctx context.Context, q store.Querier, accountID string) (n int, err error) {
@@ -111,7 +111,7 @@ func countSync(ctx context.Context, tx *store.Tx, accountID string, r RegionResu
 func listRegions(ctx context.Context, q store.Querier, accountID string) ([]RegionHealth, error) {
 	rows, err := q.Query(ctx, `SELECT region, events, last_event_at, last_received_at, last_sync_at, last_sync_error, drift, last_drift_at
 		FROM inventory_regions WHERE cloud_account_id = $1 ORDER BY region`, accountID)
-	return collect(rows, err, func(row scanner) (RegionHealth, error) {
+	return store.All(rows, err, func(row store.Row) (RegionHealth, error) {
 		var h RegionHealth
 		var event, received, synced, drifted int64
 		err := row.Scan(&h.Region, &h.Events, &event, &received, &synced, &h.LastSyncError, &h.Drift, &drifted)

@@ -2,7 +2,6 @@ package instance
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -17,29 +16,18 @@ const columns = `seq, id, account, region, reservation_id, client_token, request
 
 func selectInstances(ctx context.Context, db store.Querier, rest string, args ...any) ([]*Instance, error) {
 	rows, err := db.Query(ctx, `SELECT `+columns+` FROM instance `+rest, args...)
+	list, err := store.All(rows, err, scanInstance)
 	if err != nil {
-		return nil, fmt.Errorf("read instances: %w", err)
-	}
-	defer rows.Close()
-	var list []*Instance
-	for rows.Next() {
-		i, err := scanInstance(rows)
-		if err != nil {
-			return nil, fmt.Errorf("read instances: %w", err)
-		}
-		list = append(list, i)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read instances: %w", err)
 	}
 	return list, nil
 }
 
-func scanInstance(rows *sql.Rows) (*Instance, error) {
+func scanInstance(row store.Row) (*Instance, error) {
 	var i Instance
 	var launched int64
 	var tags, launch string
-	err := rows.Scan(&i.seq, &i.ID, &i.Account, &i.Region, &i.ReservationID, &i.clientToken, &i.requestHash, &i.State,
+	err := row.Scan(&i.seq, &i.ID, &i.Account, &i.Region, &i.ReservationID, &i.clientToken, &i.requestHash, &i.State,
 		&i.PrivateIP, &i.PublicIP, &i.ReasonCode, &i.ReasonMessage, &i.TransitionReason, &launched, &tags, &i.tagVersion, &launch)
 	if err != nil {
 		return nil, err

@@ -29,9 +29,7 @@ func findQueue(ctx context.Context, db store.Querier, r Ref) (*Queue, error) {
 	return have, nil
 }
 
-type scanner interface{ Scan(dest ...any) error }
-
-func scanQueue(row scanner) (*Queue, error) {
+func scanQueue(row store.Row) (*Queue, error) {
 	var have Queue
 	var attrs, tags string
 	err := row.Scan(&have.id, &have.contents, &have.Account, &have.Region, &have.Name, &attrs, &tags,
@@ -137,27 +135,16 @@ func listSources(ctx context.Context, db store.Querier, dead Ref, after string, 
 }
 
 func selectRefs(ctx context.Context, db store.Querier, query string, args ...any) ([]Ref, error) {
-	return selectAll(ctx, db, func(row scanner) (r Ref, err error) {
+	return selectAll(ctx, db, func(row store.Row) (r Ref, err error) {
 		return r, row.Scan(&r.Account, &r.Region, &r.Name)
 	}, query, args...)
 }
 
 // selectAll reads all rows of a query.
-func selectAll[T any](ctx context.Context, db store.Querier, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+func selectAll[T any](ctx context.Context, db store.Querier, scan func(store.Row) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := db.Query(ctx, query, args...)
+	all, err := store.All(rows, err, scan)
 	if err != nil {
-		return nil, fmt.Errorf("read queues: %w", err)
-	}
-	defer rows.Close()
-	var all []T
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("read queues: %w", err)
-		}
-		all = append(all, v)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read queues: %w", err)
 	}
 	return all, nil

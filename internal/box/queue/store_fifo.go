@@ -39,7 +39,7 @@ func lockGroup(ctx context.Context, tx *store.Tx, contents int64, group string) 
 // readyGroups locks and returns up to limit groups that may be received from,
 // longest ready first.
 func readyGroups(ctx context.Context, tx *store.Tx, contents, now int64, limit int) ([]string, error) {
-	return selectAll(ctx, tx, func(row scanner) (g string, err error) { return g, row.Scan(&g) },
+	return selectAll(ctx, tx, func(row store.Row) (g string, err error) { return g, row.Scan(&g) },
 		`SELECT group_id FROM queue_group WHERE contents_id = $1 AND ready_at <= $2 ORDER BY ready_at, group_id LIMIT $3`+
 			tx.Dialect().SkipLocked(), contents, now, limit)
 }
@@ -58,7 +58,7 @@ const maxInFlight = maxReceive
 // or removes it when it has no messages left.
 func settleGroup(ctx context.Context, tx *store.Tx, contents int64, group string, now int64) error {
 	type state struct{ visibleAt, receiveCount int64 }
-	head, err := selectAll(ctx, tx, func(row scanner) (s state, err error) { return s, row.Scan(&s.visibleAt, &s.receiveCount) },
+	head, err := selectAll(ctx, tx, func(row store.Row) (s state, err error) { return s, row.Scan(&s.visibleAt, &s.receiveCount) },
 		`SELECT visible_at, receive_count FROM queue_message
 		WHERE fifo AND contents_id = $1 AND group_id = $2 ORDER BY id LIMIT $3`, contents, group, maxInFlight)
 	if err != nil {

@@ -24,7 +24,7 @@ type message struct {
 const messageColumns = `id, message_id, sent_at, visible_at, received_at, first_received_at, receive_count, receipt,
 	group_id, dedup_id, sender, trace, source_arn, attributes, body`
 
-func scanMessage(row scanner) (m message, err error) {
+func scanMessage(row store.Row) (m message, err error) {
 	return m, row.Scan(&m.id, &m.messageID, &m.sentAt, &m.visibleAt, &m.receivedAt, &m.firstReceivedAt, &m.receiveCount, &m.receipt,
 		&m.groupID, &m.dedupID, &m.sender, &m.trace, &m.source, &m.attributes, &m.body)
 }

@@ -12,7 +12,7 @@ import (
 
 const moveColumns = `id, handle, account, region, source, destination_arn, rate, status, failure, to_move, moved, started_at`
 
-func scanMove(row scanner) (m Move, err error) {
+func scanMove(row store.Row) (m Move, err error) {
 	return m, row.Scan(&m.id, &m.Handle, &m.Source.Account, &m.Source.Region, &m.Source.Name, &m.Destination, &m.Rate,
 		&m.Status, &m.Failure, &m.ToMove, &m.Moved, &m.Started)
 }

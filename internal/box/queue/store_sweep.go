@@ -11,7 +11,7 @@ import (
 
 // queuesAfter returns up to limit queues in order of id.
 func queuesAfter(ctx context.Context, db store.Querier, after int64, limit int) ([]Queue, error) {
-	return selectAll(ctx, db, func(row scanner) (Queue, error) {
+	return selectAll(ctx, db, func(row store.Row) (Queue, error) {
 		have, err := scanQueue(row)
 		if err != nil {
 			return Queue{}, err
@@ -38,7 +38,7 @@ func deleteVisibleBy(ctx context.Context, tx *store.Tx, contents, at int64, limi
 type dropped struct{ id, droppedAt int64 }
 
 func droppedContents(ctx context.Context, db store.Querier) ([]dropped, error) {
-	return selectAll(ctx, db, func(row scanner) (d dropped, err error) { return d, row.Scan(&d.id, &d.droppedAt) },
+	return selectAll(ctx, db, func(row store.Row) (d dropped, err error) { return d, row.Scan(&d.id, &d.droppedAt) },
 		`SELECT id, dropped_at FROM queue_contents WHERE dropped_at IS NOT NULL ORDER BY dropped_at LIMIT 1000`)
 }
 
