@@ -184,14 +184,22 @@ func (s *scanner) string() ([]byte, error) {
 	if s.accept('"') {
 		return mend(s.data[start : s.pos-1]), nil
 	}
+	if s.scratch == nil {
+		s.scratch = make([]byte, 0, min(len(s.data)-start, scratchSize))
+	}
 	text := append(s.scratch[:0], s.data[start:s.pos]...)
 	for !s.accept('"') {
-		ok := s.accept('\\')
-		if ok {
-			text, ok = s.escape(text)
-		}
-		if !ok {
+		if !s.accept('\\') || s.pos == len(s.data) {
 			return nil, errNotJSON
+		}
+		if c := escapes[s.data[s.pos]]; c != 0 {
+			s.pos++
+			text = append(text, c)
+		} else {
+			var ok bool
+			if text, ok = s.escapeCode(text); !ok {
+				return nil, errNotJSON
+			}
 		}
 		start = s.pos
 		s.passPlain()
@@ -200,6 +208,9 @@ func (s *scanner) string() ([]byte, error) {
 	s.scratch = text
 	return mend(text), nil
 }
+
+// scratchSize is enough for most details of events.
+const scratchSize = 2 << 10
 
 // passPlain steps over the bytes that stand for themselves.
 func (s *scanner) passPlain() {
@@ -216,15 +227,10 @@ func mend(text []byte) []byte {
 
 var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// escape reads what follows a backslash and adds what it stands for to text.
-func (s *scanner) escape(text []byte) ([]byte, bool) {
-	if s.pos == len(s.data) {
+// escapeCode reads the uXXXX after a backslash and adds its character to text.
+func (s *scanner) escapeCode(text []byte) ([]byte, bool) {
+	if !s.accept('u') {
 		return text, false
-	}
-	c := s.data[s.pos]
-	s.pos++
-	if c != 'u' {
-		return append(text, escapes[c]), escapes[c] != 0
 	}
 	r, ok := s.hex()
 	if utf16.IsSurrogate(r) {
