@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
+
+	"github.com/rialto-bus/rialto/internal/event"
 )
 
 // EncodeJSON writes the struct that out points to, whose fields are in the order
@@ -60,7 +61,7 @@ func appendJSONValue(b []byte, shape *Shape, v reflect.Value) []byte {
 		b = base64.StdEncoding.AppendEncode(b, v.Bytes())
 		return append(b, '"')
 	}
-	return appendJSONString(b, v.String())
+	return event.AppendText(b, v.String())
 }
 
 func appendJSONStructure(b []byte, shape *Shape, v reflect.Value) []byte {
@@ -74,7 +75,7 @@ func appendJSONStructure(b []byte, shape *Shape, v reflect.Value) []byte {
 		if len(b) > open {
 			b = append(b, ',')
 		}
-		b = appendJSONString(b, shape.Members[i].Name)
+		b = event.AppendText(b, shape.Members[i].Name)
 		b = append(b, ':')
 		b = appendJSONValue(b, shape.Members[i].Shape, field)
 	}
@@ -87,7 +88,7 @@ func appendJSONMap(b []byte, shape *Shape, v reflect.Value) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendJSONString(b, key)
+		b = event.AppendText(b, key)
 		b = append(b, ':')
 		b = appendJSONValue(b, shape.Elem, v.MapIndex(reflect.ValueOf(key)))
 	}
@@ -120,46 +121,4 @@ func appendEpoch(b []byte, t time.Time) []byte {
 		return strconv.AppendInt(b, ms/1000, 10)
 	}
 	return strconv.AppendFloat(b, float64(ms)/1000, 'f', -1, 64)
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendJSONString quotes s, escaping what JSON must have escaped and no more.
-func appendJSONString(b []byte, s string) []byte {
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				b = append(b, s[start:i]...)
-				b = append(b, "\uFFFD"...)
-				start = i + 1
-			}
-			i += size
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		b = append(b, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\r':
-			b = append(b, '\\', 'r')
-		case '\t':
-			b = append(b, '\\', 't')
-		default:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-		i++
-		start = i
-	}
-	b = append(b, s[start:]...)
-	return append(b, '"')
 }

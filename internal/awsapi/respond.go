@@ -2,6 +2,8 @@ package awsapi
 
 import (
 	"net/http"
+
+	"github.com/rialto-bus/rialto/internal/event"
 )
 
 // wireCode is what a code that is no service's own is called in each protocol.
@@ -120,9 +122,9 @@ func (x *exchange) failJSON(e *Error, code, message string, status int, kind str
 		}
 	}
 	body := append([]byte(nil), `{"__type":`...)
-	body = appendJSONString(body, prefix+code)
+	body = event.AppendText(body, prefix+code)
 	body = append(body, `,"message":`...)
-	body = appendJSONString(body, message)
+	body = event.AppendText(body, message)
 	body = append(body, '}')
 	x.w.Header().Set("x-amzn-ErrorType", code)
 	x.write("application/x-amz-json-"+version, status, body)

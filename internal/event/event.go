@@ -60,27 +60,27 @@ const timeLayout = "2006-01-02T15:04:05.999999999Z"
 // replay-name, resources, detail. Detail must be valid JSON.
 func (e *Event) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"version":"0","id":`...)
-	dst = appendString(dst, e.ID)
+	dst = AppendText(dst, e.ID)
 	dst = append(dst, `,"detail-type":`...)
-	dst = appendString(dst, e.DetailType)
+	dst = AppendText(dst, e.DetailType)
 	dst = append(dst, `,"source":`...)
-	dst = appendString(dst, e.Source)
+	dst = AppendText(dst, e.Source)
 	dst = append(dst, `,"account":`...)
-	dst = appendString(dst, e.Account)
+	dst = AppendText(dst, e.Account)
 	dst = append(dst, `,"time":"`...)
 	dst = e.Time.UTC().AppendFormat(dst, timeLayout)
 	dst = append(dst, `","region":`...)
-	dst = appendString(dst, e.Region)
+	dst = AppendText(dst, e.Region)
 	if e.ReplayName != "" {
 		dst = append(dst, `,"replay-name":`...)
-		dst = appendString(dst, e.ReplayName)
+		dst = AppendText(dst, e.ReplayName)
 	}
 	dst = append(dst, `,"resources":[`...)
 	for i, r := range e.Resources {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendString(dst, r)
+		dst = AppendText(dst, r)
 	}
 	dst = append(dst, `],"detail":`...)
 	dst = appendCompact(dst, e.Detail)
@@ -120,47 +120,6 @@ func endOfString(src []byte, i int) int {
 			return i
 		}
 	}
-}
-
-const hexDigits = "0123456789abcdef"
-
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				dst = append(dst, s[start:i]...)
-				dst = append(dst, `\ufffd`...)
-				start = i + 1
-			}
-			i += size
-			continue
-		}
-		if c >= 0x20 && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-		}
-		i++
-		start = i
-	}
-	dst = append(dst, s[start:]...)
-	return append(dst, '"')
 }
 
 // Parse reads a whole envelope: every member that AWS sets must be there

@@ -1,6 +1,9 @@
 package event
 
-import "math/bits"
+import (
+	"math/bits"
+	"unicode/utf8"
+)
 
 const (
 	eachByte = 0x0101010101010101
@@ -29,4 +32,47 @@ func PlainRun[T string | []byte](s T) int {
 		}
 	}
 	return i
+}
+
+const hexDigits = "0123456789abcdef"
+
+// AppendText appends s as a JSON string, escaping what JSON must have escaped and
+// no more. What is not UTF-8 becomes U+FFFD.
+func AppendText(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && size == 1 {
+				dst = append(dst, s[start:i]...)
+				dst = append(dst, `\ufffd`...)
+				start = i + 1
+			}
+			i += size
+			continue
+		}
+		if c >= 0x20 && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
+		}
+		i++
+		start = i
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
 }
