@@ -169,7 +169,7 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 	}
 	defer resp.Body.Close()
 	err = readRefusal(resp)
-	if resp.StatusCode == http.StatusUnauthorized && c.bearer == "" {
+	if id, _ := accessKey(); id == "" && resp.StatusCode == http.StatusUnauthorized {
 		err = fmt.Errorf("%w\nSet RIALTO_ACCESS_KEY_ID and RIALTO_SECRET_ACCESS_KEY to an access key of this server; keys of AWS are not sent to it", err)
 	}
 	return nil, err
