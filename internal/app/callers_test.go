@@ -296,6 +296,14 @@ func (s *testServer) rest(t *testing.T, method, path, bearer string, in any) ans
 
 func (s *testServer) request(t *testing.T, method, path string, in any) *http.Request {
 	t.Helper()
+	if !strings.Contains(path, "://") {
+		path = s.LocalURL() + path
+	}
+	return newRequest(t, method, path, in)
+}
+
+func newRequest(t *testing.T, method, url string, in any) *http.Request {
+	t.Helper()
 	var body []byte
 	switch v := in.(type) {
 	case nil:
@@ -309,10 +317,7 @@ func (s *testServer) request(t *testing.T, method, path string, in any) *http.Re
 			t.Fatal(err)
 		}
 	}
-	if !strings.Contains(path, "://") {
-		path = s.LocalURL() + path
-	}
-	req, err := http.NewRequestWithContext(t.Context(), method, path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +329,12 @@ func (s *testServer) request(t *testing.T, method, path string, in any) *http.Re
 
 func (s *testServer) send(t *testing.T, req *http.Request) answer {
 	t.Helper()
-	resp, err := http.DefaultClient.Do(req)
+	return send(t, http.DefaultClient, req)
+}
+
+func send(t *testing.T, client *http.Client, req *http.Request) answer {
+	t.Helper()
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

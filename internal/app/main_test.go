@@ -26,6 +26,7 @@ type serverSettings struct {
 	EventLogBytes int64         // 0: the default
 	ClockAhead    time.Duration // how far its clock is ahead of the machine's
 	NoSync        bool          // its engines do not sync
+	Config        *Config       // its settings, where the defaults will not do
 }
 
 func TestMain(m *testing.M) {
@@ -53,6 +54,9 @@ func serve(text string) int {
 	}()
 	c := NewConfig()
 	c.Listen, c.DataDir = "127.0.0.1:0", s.DataDir
+	if s.Config != nil {
+		c = *s.Config
+	}
 	if s.EventLogBytes > 0 {
 		c.EventLogBytes = s.EventLogBytes
 	}
