@@ -18,7 +18,8 @@ import (
 	"github.com/rialto-bus/rialto/internal/work"
 )
 
-// Appender is the event log: Append returns nil once the entries are durable.
+// Appender is the event log: Append returns nil once the entries are durable,
+// and then keeps nothing of them.
 type Appender interface {
 	Append(ctx context.Context, entries [][]byte) error
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/eventlog"
@@ -47,15 +49,33 @@ func (b *Buses) stamp(rec *event.Record) {
 
 // batch is one call's records, encoded one after another.
 type batch struct {
-	buf  []byte
-	ends []int
+	buf     []byte
+	ends    []int
+	entries [][]byte
 }
+
+// batches keeps the memory of batches that are stored.
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+// maxKeptBatch is the size in bytes above which a batch's memory is not kept.
+const maxKeptBatch = 256 << 10
 
 // recordSize is about how much a record with that much JSON takes.
 func recordSize(json int) int { return json + 256 }
 
 func newBatch(records, size int) *batch {
-	return &batch{buf: make([]byte, 0, size), ends: make([]int, 0, records)}
+	o := batches.Get().(*batch)
+	o.buf, o.ends, o.entries = slices.Grow(o.buf[:0], size), slices.Grow(o.ends[:0], records), slices.Grow(o.entries[:0], records)
+	return o
+}
+
+// free gives the batch's memory back. The log must not have it any more.
+func (o *batch) free() {
+	if cap(o.buf) > maxKeptBatch {
+		return
+	}
+	clear(o.entries)
+	batches.Put(o)
 }
 
 // cut ends a record.
@@ -65,15 +85,15 @@ func (b *Buses) append(ctx context.Context, out *batch) error {
 	if len(out.ends) == 0 {
 		return nil
 	}
-	entries := make([][]byte, len(out.ends))
 	start := 0
-	for i, end := range out.ends {
-		entries[i] = out.buf[start:end:end]
+	for _, end := range out.ends {
+		out.entries = append(out.entries, out.buf[start:end:end])
 		start = end
 	}
-	err := b.log.Append(ctx, entries)
+	err := b.log.Append(ctx, out.entries)
 	switch {
 	case err == nil:
+		out.free() // after an error the log may still read it
 		return nil
 	case errors.Is(err, eventlog.ErrFull), errors.Is(err, eventlog.ErrUnavailable), errors.Is(err, eventlog.ErrClosed):
 		return fmt.Errorf("%w: %w", ErrThrottled, err)
