@@ -57,7 +57,7 @@ func (a *App) makeServer(public *url.URL) error {
 func (a *App) routes() http.Handler {
 	rest := http.NewServeMux()
 	a.buses.Register(rest)
-	rest.HandleFunc("GET /v1/events/stream", bus.StreamHandler(a.log, a.stopping))
+	rest.HandleFunc("GET /v1/events/stream", a.auth.WhileAllowed(bus.StreamHandler(a.log, a.stopping)))
 	a.auth.RegisterKeys(rest)
 	a.accounts.Register(rest)
 	a.inventory.Register(rest)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -180,6 +181,49 @@ func (a *Auth) BasicMiddleware(next http.Handler) http.Handler {
 		}
 		inner.ServeHTTP(w, r)
 	})
+}
+
+// streamCheck is how often the key behind a stream is looked at.
+const streamCheck = 2 * time.Second
+
+// WhileAllowed is for answers that go on for long: it ends the request's context
+// within seconds of the end of the caller's key, or of dev mode where that was all
+// there was. Next must be behind Middleware.
+func (a *Auth) WhileAllowed(next http.HandlerFunc) http.HandlerFunc {
+	return a.whileAllowed(next, streamCheck)
+}
+
+func (a *Auth) whileAllowed(next http.HandlerFunc, every time.Duration) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			defer cancel()
+			p, _ := PrincipalFrom(ctx)
+			tick := time.NewTicker(every)
+			defer tick.Stop()
+			for a.allowed(ctx, p) {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+				}
+			}
+		})
+		defer wg.Wait()
+		defer cancel()
+		next(w, r.WithContext(ctx))
+	}
+}
+
+// allowed reports whether who was authenticated may still call. Where the
+// database cannot be asked they may.
+func (a *Auth) allowed(ctx context.Context, p Principal) bool {
+	if p.dev {
+		return a.DevMode(ctx)
+	}
+	_, err := a.lookup(ctx, p.KeyID)
+	return !errors.Is(err, ErrNoKey) && !errors.Is(err, ErrKeyEnded)
 }
 
 // Require lets only callers whose role has the permission through to next.

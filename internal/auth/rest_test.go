@@ -231,6 +231,37 @@ func TestAdminsOfOneAccountDoNotReachTheKeysOfOthers(t *testing.T) {
 	}
 }
 
+func TestStreamsEndWithTheirKey(t *testing.T) {
+	a := node(t, storetest.SQLite(t), newClock())
+	// stream serves one stream and returns once it is open; what it returns waits for its end.
+	stream := func(p Principal) (ended func() error) {
+		open, end := make(chan struct{}), make(chan error, 1)
+		h := a.whileAllowed(func(_ http.ResponseWriter, r *http.Request) {
+			close(open)
+			<-r.Context().Done()
+			end <- r.Context().Err()
+		}, time.Millisecond)
+		r := httptest.NewRequest("GET", "/v1/events/stream", nil)
+		r = r.WithContext(WithPrincipal(t.Context(), p))
+		go h(httptest.NewRecorder(), r)
+		<-open
+		return func() error { return <-end }
+	}
+	dev := stream(devPrincipal("111111111111"))
+	mustCreate(t, a, HomeAccount, Admin)
+	if err := dev(); err == nil {
+		t.Error("it did not end")
+	}
+	key, _ := mustCreate(t, a, "111111111111", Reader)
+	reader := stream(Principal{KeyID: key.ID, Account: key.Account, Role: Reader})
+	if err := a.RevokeKey(t.Context(), key.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := reader(); err == nil {
+		t.Error("it did not end")
+	}
+}
+
 func TestBasicCredentialsAreThoseOfAnAccessKey(t *testing.T) {
 	a := node(t, storetest.SQLite(t), newClock())
 	h := a.BasicMiddleware(Require(Read, func(http.ResponseWriter, *http.Request) {}))
