@@ -230,7 +230,7 @@ func (s *Instances) DescribeTags(ctx context.Context, in *ec2.DescribeTagsInput)
 	if err != nil {
 		return nil, err
 	}
-	out := &ec2.DescribeTagsOutput{NextToken: optional(next)}
+	out := &ec2.DescribeTagsOutput{Tags: []ec2.TagDescription{}, NextToken: optional(next)}
 	for _, t := range list {
 		out.Tags = append(out.Tags, ec2.TagDescription{Key: new(t.key), Value: new(t.value), ResourceId: new(t.id), ResourceType: new("instance")})
 	}
@@ -246,7 +246,7 @@ func (s *Instances) DescribeRegions(ctx context.Context, in *ec2.DescribeRegions
 	if err != nil {
 		return nil, err
 	}
-	out := &ec2.DescribeRegionsOutput{}
+	out := &ec2.DescribeRegionsOutput{Regions: []ec2.Region{}}
 	for _, r := range list {
 		out.Regions = append(out.Regions, ec2.Region{RegionName: new(r.Name), Endpoint: new(r.Endpoint), OptInStatus: new(r.OptIn)})
 	}

@@ -14,14 +14,14 @@ func wireState(s State) *ec2.InstanceState {
 
 // reservations groups instances as AWS does: by the launch they came from.
 func reservations(list []*Instance) []ec2.Reservation {
-	var all []ec2.Reservation
+	all := []ec2.Reservation{}
 	at := map[string]int{}
 	for _, i := range list {
 		k, ok := at[i.ReservationID]
 		if !ok {
 			k = len(all)
 			at[i.ReservationID] = k
-			all = append(all, ec2.Reservation{ReservationId: new(i.ReservationID), OwnerId: new(i.Account)})
+			all = append(all, ec2.Reservation{ReservationId: new(i.ReservationID), OwnerId: new(i.Account), Groups: []ec2.GroupIdentifier{}})
 		}
 		all[k].Instances = append(all[k].Instances, wireInstance(i))
 	}
@@ -58,6 +58,10 @@ func wireInstance(i *Instance) ec2.Instance {
 		EnaSupport:         new(true),
 		PlatformDetails:    new(platformDetails),
 		UsageOperation:     new("RunInstances"),
+
+		// AWS: these lists are there even when they hold nothing.
+		ProductCodes: []ec2.ProductCode{}, BlockDeviceMappings: []ec2.InstanceBlockDeviceMapping{},
+		SecurityGroups: []ec2.GroupIdentifier{}, NetworkInterfaces: []ec2.InstanceNetworkInterface{},
 
 		InstanceLifecycle:     optional(i.lifecycle()),
 		SpotInstanceRequestId: optional(l.SpotRequest),

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/ec2"
+	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
 func TestFilters(t *testing.T) {
@@ -63,6 +64,34 @@ func TestFilters(t *testing.T) {
 		_, err := s.DescribeInstances(s.ctx, &ec2.DescribeInstancesInput{Filters: []ec2.Filter{{Name: new("colour"), Values: []string{"blue"}}}})
 		wantError(t, err, "InvalidParameterValue", "The filter 'colour' is invalid")
 	})
+}
+
+// SDKs that read XML tell an empty list from a missing one: boto3 programs go
+// through the first and stop at the second.
+func TestListsThatAreEmptyAreAnswered(t *testing.T) {
+	s := newFixture(t, storetest.SQLite(t))
+	none := []ec2.Filter{{Name: new("tag:none"), Values: []string{"x"}}}
+	instances, err := s.DescribeInstances(s.ctx, &ec2.DescribeInstancesInput{Filters: none})
+	if err != nil || instances.Reservations == nil {
+		t.Errorf("no instances: %#v, %v; want an empty list", instances, err)
+	}
+	tags, err := s.DescribeTags(s.ctx, &ec2.DescribeTagsInput{Filters: []ec2.Filter{{Name: new("key"), Values: []string{"none"}}}})
+	if err != nil || tags.Tags == nil {
+		t.Errorf("no tags: %#v, %v; want an empty list", tags, err)
+	}
+	ids := s.run(1)
+	if _, err := s.TerminateInstances(s.ctx, &ec2.TerminateInstancesInput{InstanceIds: ids}); err != nil {
+		t.Fatal(err)
+	}
+	s.wait("terminated", ids...)
+	instances, err = s.DescribeInstances(s.ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := instances.Reservations[0]
+	if i := r.Instances[0]; r.Groups == nil || i.SecurityGroups == nil || i.NetworkInterfaces == nil || i.BlockDeviceMappings == nil || i.ProductCodes == nil {
+		t.Errorf("a terminated instance lacks a list: %#v", i)
+	}
 }
 
 func TestPages(t *testing.T) {
