@@ -18,12 +18,16 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/rialto-bus/rialto/internal/bus"
+	"github.com/rialto-bus/rialto/internal/event"
 )
 
 // HTTP makes outgoing calls; the guarded client.
 type HTTP interface {
 	Do(req *http.Request) (*http.Response, error)
 }
+
+// userAgent is AWS's.
+const userAgent = "Amazon/EventBridge/ApiDestinations"
 
 // maxQuotedAnswer is how much of a target's answer a failure's message quotes,
 // in bytes.
@@ -162,25 +166,61 @@ func endpointURL(endpoint string, params *bus.HTTPParameters, extra *bus.Connect
 	return u.String(), nil
 }
 
-// mergeBody adds the connection's body parameters to a JSON object. A body that
-// is none has no place for them and stays as it is.
+// mergeBody adds the connection's body parameters to a JSON object: one that the
+// object has takes its place, others follow. A body that is no object has no
+// place for them and stays as it is.
 func mergeBody(body []byte, extra []bus.Parameter) ([]byte, error) {
 	trimmed := bytes.TrimSpace(body)
 	if len(extra) == 0 || len(trimmed) < 2 || trimmed[0] != '{' {
 		return body, nil
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(trimmed, &fields); err != nil {
+	keys, fields, err := objectMembers(trimmed)
+	if err != nil {
 		return nil, fmt.Errorf("the body is not a JSON object to which the connection's parameters can be added: %w", err)
 	}
 	for _, p := range extra {
-		value, err := json.Marshal(p.Value)
-		if err != nil {
-			return nil, err
+		if _, has := fields[p.Key]; !has {
+			keys = append(keys, p.Key)
 		}
-		fields[p.Key] = value
+		fields[p.Key] = event.AppendText(nil, p.Value)
 	}
-	return json.Marshal(fields)
+	merged := []byte{'{'}
+	for i, key := range keys {
+		if i > 0 {
+			merged = append(merged, ',')
+		}
+		merged = append(event.AppendText(merged, key), ':')
+		merged = append(merged, fields[key]...)
+	}
+	return append(merged, '}'), nil
+}
+
+// objectMembers reads a JSON object's keys in their order, and their values as
+// they are written; of a key that is there twice, the last value.
+func objectMembers(object []byte) ([]string, map[string]json.RawMessage, error) {
+	var keys []string
+	fields := map[string]json.RawMessage{}
+	d := json.NewDecoder(bytes.NewReader(object))
+	if _, err := d.Token(); err != nil { // the opening brace
+		return nil, nil, err
+	}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return nil, nil, err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, nil, err
+		}
+		key := token.(string) // what else the decoder refuses
+		if _, has := fields[key]; !has {
+			keys = append(keys, key)
+		}
+		fields[key] = value
+	}
+	_, err := d.Token() // the closing brace
+	return keys, fields, err
 }
 
 // keptHeaders are the ones that AWS strips if a user supplies them.
@@ -203,7 +243,7 @@ func setHeaders(req *http.Request, params *bus.HTTPParameters, extra *bus.Connec
 	for _, p := range extra.Headers {
 		setHeader(req, p.Key, p.Value)
 	}
-	req.Header.Set("User-Agent", "Amazon/EventBridge/ApiDestinations")
+	req.Header.Set("User-Agent", userAgent)
 	req.Header.Set("Range", "bytes=0-1048575")
 	req.Header.Set("Accept-Encoding", "gzip,deflate")
 	req.Close = true // AWS: Connection: close

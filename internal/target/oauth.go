@@ -1,12 +1,14 @@
 package target
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -95,16 +97,14 @@ func (t *tokens) forget(connectionARN, header string) {
 // failed notes why the connection has no token. The event is tried again: the
 // credentials may be mended meanwhile.
 func (t *tokens) failed(ctx context.Context, c bus.Credentials, err error) error {
-	var refused *tokenRefused
-	rejected := errors.As(err, &refused)
 	reason := "Could not connect to the specified endpoint."
-	if rejected {
-		reason = refused.Error()
-	}
 	f := callFailure(err)
-	if rejected {
-		f = &Failure{Code: CodeNoPermissions, Message: reason, Retryable: true, Status: refused.status}
+	refused, answered := errors.AsType[*tokenRefused](err)
+	if answered {
+		reason = refused.Error()
+		f = refused.failure()
 	}
+	rejected := answered && !refused.passing()
 	if noteErr := t.buses.ConnectionFailed(ctx, c.ConnectionARN, c.Version, reason, rejected); noteErr != nil {
 		return fmt.Errorf("note that connection %s has no token: %w", c.ConnectionARN, noteErr)
 	}
@@ -123,6 +123,23 @@ func (e *tokenRefused) Error() string {
 	return fmt.Sprintf("The authorization endpoint answered HTTP status code %d: %s", e.status, e.answer)
 }
 
+// passing says that the endpoint had troubles of its own or was asked too
+// often, which says nothing about the credentials.
+func (e *tokenRefused) passing() bool {
+	return e.status >= http.StatusInternalServerError || e.status == http.StatusTooManyRequests || e.status == http.StatusRequestTimeout
+}
+
+func (e *tokenRefused) failure() *Failure {
+	f := &Failure{Code: CodeNoPermissions, Message: e.Error(), Retryable: true, Status: e.status}
+	switch {
+	case e.status == http.StatusTooManyRequests:
+		f.Code = CodeThrottling
+	case e.passing():
+		f.Code = CodeErrorFromTarget
+	}
+	return f
+}
+
 // Authorize fetches a token for the connection, so that a new connection comes
 // to be authorized before its first event. The error is a *Failure.
 func (t *Targets) Authorize(ctx context.Context, c bus.Credentials) error {
@@ -133,7 +150,8 @@ func (t *Targets) Authorize(ctx context.Context, c bus.Credentials) error {
 }
 
 // fetch makes the token request. AWS: client id and secret go in the form, for
-// GET in the query; grant_type is added where the user's parameters lack it.
+// GET in the query; grant_type is added where the user's parameters lack it. A
+// Content-Type of application/json among the parameters makes the body JSON.
 func (t *tokens) fetch(ctx context.Context, c *bus.OAuthCredentials) (header string, life time.Duration, err error) {
 	req, err := tokenRequest(ctx, c)
 	if err != nil {
@@ -193,22 +211,52 @@ func tokenRequest(ctx context.Context, c *bus.OAuthCredentials) (*http.Request, 
 	if !form.Has("grant_type") && !query.Has("grant_type") {
 		form.Set("grant_type", "client_credentials")
 	}
-	body := form.Encode()
+	body := []byte(form.Encode())
+	if contentType := headerOf(extra.Headers, "Content-Type"); isJSON(contentType) {
+		if body, err = json.Marshal(fieldsOf(form)); err != nil {
+			return nil, fmt.Errorf("encode the token request: %w", err)
+		}
+	}
 	if c.Method == http.MethodGet {
 		maps.Copy(query, form)
-		body = ""
+		body = nil
 	}
 	endpoint.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, c.Method, endpoint.String(), strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, c.Method, endpoint.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("the authorization endpoint cannot be called: %w", err)
 	}
-	if body != "" {
+	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	req.Header.Set("Accept", "application/json")
 	for _, p := range extra.Headers {
 		req.Header.Set(p.Key, p.Value)
 	}
+	req.Header.Set("User-Agent", userAgent)
 	return req, nil
+}
+
+func headerOf(headers []bus.Parameter, key string) string {
+	value := ""
+	for _, p := range headers {
+		if strings.EqualFold(p.Key, key) {
+			value = p.Value
+		}
+	}
+	return value
+}
+
+func isJSON(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == "application/json"
+}
+
+// fieldsOf is the form as an object, for providers that read JSON only.
+func fieldsOf(form url.Values) map[string]string {
+	fields := make(map[string]string, len(form))
+	for key := range form {
+		fields[key] = form.Get(key)
+	}
+	return fields
 }
