@@ -13,26 +13,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// account is a cloud account of a project as the API shows it.
+// account is what a table shows of a project's cloud account.
 type account struct {
-	ID                string     `json:"id"`
-	Provider          string     `json:"provider"`
-	AccountID         string     `json:"account_id"`
-	Description       string     `json:"description"`
-	Regions           []string   `json:"regions"`
-	AddressPreference string     `json:"address_preference"`
-	CanonicalNameFrom string     `json:"canonical_name_from"`
-	TagInclude        string     `json:"tag_include"`
-	TagExclude        string     `json:"tag_exclude"`
-	SyncInterval      string     `json:"sync_interval"`
-	RemovalThreshold  int        `json:"removal_threshold_percent"`
-	TrustEvents       bool       `json:"trust_events"`
-	RouteSiblings     bool       `json:"route_siblings"`
-	ConnectedAt       *time.Time `json:"connected_at"`
-	NextSyncAt        *time.Time `json:"next_sync_at"`
-	MonitoredAt       *time.Time `json:"monitored_at"`
-	WebhookURL        *string    `json:"webhook_url"`
-	DeletedAt         *time.Time `json:"deleted_at"`
+	ID          string     `json:"id"`
+	AccountID   string     `json:"account_id"`
+	Description string     `json:"description"`
+	Regions     []string   `json:"regions"`
+	NextSyncAt  *time.Time `json:"next_sync_at"`
+	MonitoredAt *time.Time `json:"monitored_at"`
 }
 
 // accountRequest is what add and update send; empty fields keep their values.
@@ -66,8 +54,8 @@ type cloudSettings struct {
 }
 
 // addAccount connects a cloud account to a project.
-func addAccount(ctx context.Context, c *client, projectName string, in accountRequest) (account, error) {
-	var a account
+func addAccount(ctx context.Context, c *client, projectName string, in accountRequest) (shown[account], error) {
+	var a shown[account]
 	err := c.do(ctx, http.MethodPost, teamPath("projects", projectName, "cloud_accounts"), in, &a)
 	return a, err
 }
@@ -176,9 +164,10 @@ func (f *accountFlags) cloudChanges(cmd *cobra.Command, in *cloudSettings) []fun
 	return changes
 }
 
-func printAccounts(s *streams, v any, list ...account) error {
+func printAccounts(s *streams, v any, list ...shown[account]) error {
 	rows := make([][]string, 0, len(list))
-	for _, a := range list {
+	for _, v := range list {
+		a := v.row
 		rows = append(rows, []string{a.AccountID, or(strings.Join(a.Regions, ",")), when(a.MonitoredAt), when(a.NextSyncAt), a.ID, or(a.Description)})
 	}
 	return s.print(v, []string{"ACCOUNT", "REGIONS", "MONITORED SINCE", "NEXT SYNC", "ID", "DESCRIPTION"}, rows)
@@ -223,7 +212,7 @@ func newAccountUpdate(s *streams, c *client) *cobra.Command {
 			if err := f.putCloud(cmd, s, c, args[0]); err != nil {
 				return err
 			}
-			var a account
+			var a shown[account]
 			if err := c.do(cmd.Context(), http.MethodPut, teamPath("projects", projectName, "cloud_accounts", args[0]), f.request(cmd), &a); err != nil {
 				return err
 			}
@@ -240,7 +229,7 @@ func newAccountList(s *streams, c *client) *cobra.Command {
 		Use:   "list",
 		Short: "List a project's cloud accounts",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := listAll[account](cmd.Context(), c, teamPath("projects", projectName, "cloud_accounts"))
+			list, err := listAll[shown[account]](cmd.Context(), c, teamPath("projects", projectName, "cloud_accounts"))
 			if err != nil {
 				return err
 			}
@@ -263,16 +252,14 @@ func newAccountRemove(c *client) *cobra.Command {
 	return remote(inProject(cmd, &projectName), c)
 }
 
-// monitor is a cloud account's real-time credential as the API shows it.
+// monitor is what a table shows of a cloud account's real-time credential.
 type monitor struct {
-	CloudAccountID string     `json:"cloud_account_id"`
-	AccountID      string     `json:"account_id"`
-	ClientID       string     `json:"client_id"`
-	ClientSecret   string     `json:"client_secret,omitempty"`
-	WebhookURL     string     `json:"webhook_url"`
-	TokenURL       string     `json:"token_url"`
-	MonitoredAt    *time.Time `json:"monitored_at"`
-	Secrets        []struct {
+	AccountID    string `json:"account_id"`
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+	WebhookURL   string `json:"webhook_url"`
+	TokenURL     string `json:"token_url"`
+	Secrets      []struct {
 		ID         string     `json:"id"`
 		LastFour   string     `json:"last_four"`
 		CreatedAt  *time.Time `json:"created_at"`
@@ -280,13 +267,12 @@ type monitor struct {
 		RevokedAt  *time.Time `json:"revoked_at"`
 		LastUsedAt *time.Time `json:"last_used_at"`
 	} `json:"secrets"`
-	EventPattern map[string]any `json:"event_pattern"`
-	Notes        []string       `json:"notes"`
+	Notes []string `json:"notes"`
 }
 
 // monitorAccount makes the real-time credential and the webhook of an account.
-func monitorAccount(ctx context.Context, c *client, projectName, accountID string) (monitor, error) {
-	var m monitor
+func monitorAccount(ctx context.Context, c *client, projectName, accountID string) (shown[monitor], error) {
+	var m shown[monitor]
 	err := c.do(ctx, http.MethodPost, teamPath("projects", projectName, "cloud_accounts", accountID, "monitor"), nil, &m)
 	return m, err
 }
@@ -311,7 +297,8 @@ func newAccountMonitor(s *streams, c *client) *cobra.Command {
 	return listing(remote(inProject(cmd, &projectName), c), s)
 }
 
-func printMonitor(s *streams, m monitor) error {
+func printMonitor(s *streams, v shown[monitor]) error {
+	m := v.row
 	for _, note := range m.Notes {
 		fmt.Fprintf(s.err, "Note: %s\n", note)
 	}
@@ -321,7 +308,7 @@ func printMonitor(s *streams, m monitor) error {
 		{"Webhook URL", m.WebhookURL},
 		{"Token URL", m.TokenURL},
 	}
-	return s.print(m, []string{"REAL-TIME CREDENTIAL", "OF ACCOUNT " + m.AccountID}, rows)
+	return s.print(v, []string{"REAL-TIME CREDENTIAL", "OF ACCOUNT " + m.AccountID}, rows)
 }
 
 func newCredentialList(s *streams, c *client) *cobra.Command {
@@ -331,15 +318,16 @@ func newCredentialList(s *streams, c *client) *cobra.Command {
 		Short: "List the secrets of an account's real-time credential",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var m monitor
-			if err := c.do(cmd.Context(), http.MethodGet, teamPath("projects", projectName, "cloud_accounts", args[0], "monitor"), nil, &m); err != nil {
+			var v shown[monitor]
+			if err := c.do(cmd.Context(), http.MethodGet, teamPath("projects", projectName, "cloud_accounts", args[0], "monitor"), nil, &v); err != nil {
 				return err
 			}
+			m := v.row
 			rows := make([][]string, 0, len(m.Secrets))
 			for _, x := range m.Secrets {
 				rows = append(rows, []string{x.ID, m.ClientID, "…" + x.LastFour, when(x.CreatedAt), when(x.ExpiresAt), when(x.RevokedAt), when(x.LastUsedAt)})
 			}
-			return s.print(m, []string{"SECRET", "CLIENT", "ENDS IN", "CREATED", "EXPIRES", "REVOKED", "LAST USED"}, rows)
+			return s.print(v, []string{"SECRET", "CLIENT", "ENDS IN", "CREATED", "EXPIRES", "REVOKED", "LAST USED"}, rows)
 		},
 	}
 	return listing(remote(inProject(cmd, &projectName), c), s)
@@ -353,7 +341,7 @@ func newCredentialRotate(s *streams, c *client) *cobra.Command {
 		Short: "Make a new client secret; older ones end after the overlap",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var m monitor
+			var m shown[monitor]
 			in := map[string]string{"overlap": overlap.String()}
 			if err := c.do(cmd.Context(), http.MethodPost, teamPath("projects", projectName, "cloud_accounts", args[0], "monitor", "secrets"), in, &m); err != nil {
 				return err
@@ -378,6 +366,19 @@ func newCredentialRevoke(c *client) *cobra.Command {
 	return remote(inProject(cmd, &projectName), c)
 }
 
+// health is what a table shows of the health of a cloud account's event path.
+type health struct {
+	List []struct {
+		Region      string     `json:"region"`
+		Status      string     `json:"status"`
+		Events      int64      `json:"events"`
+		LastEventAt *time.Time `json:"last_event_at"`
+		LastSyncAt  *time.Time `json:"last_sync_at"`
+		Drift       int        `json:"drift"`
+	} `json:"list"`
+	UnreadWhy *string `json:"unread_why"`
+}
+
 func newAccountHealth(s *streams, c *client) *cobra.Command {
 	var projectName string
 	cmd := &cobra.Command{
@@ -385,32 +386,11 @@ func newAccountHealth(s *streams, c *client) *cobra.Command {
 		Short: "Show per region whether events arrive, and what they missed",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var h struct {
-				List []struct {
-					Region         string     `json:"region"`
-					Status         string     `json:"status"`
-					InScope        bool       `json:"in_scope"`
-					Events         int64      `json:"events"`
-					LastEventAt    *time.Time `json:"last_event_at"`
-					LastReceivedAt *time.Time `json:"last_received_at"`
-					LastSyncAt     *time.Time `json:"last_sync_at"`
-					LastSyncError  *string    `json:"last_sync_error"`
-					Drift          int        `json:"drift"`
-					LastDriftAt    *time.Time `json:"last_drift_at"`
-				} `json:"list"`
-				Rejections []struct {
-					Reason  string     `json:"reason"`
-					Subject string     `json:"subject,omitempty"`
-					Count   int64      `json:"count"`
-					LastAt  *time.Time `json:"last_at"`
-					Message string     `json:"message"`
-				} `json:"rejections"`
-				UnreadAt  *time.Time `json:"unread_at"`
-				UnreadWhy *string    `json:"unread_why"`
-			}
-			if err := c.do(cmd.Context(), http.MethodGet, teamPath("projects", projectName, "cloud_accounts", args[0], "health"), nil, &h); err != nil {
+			var v shown[health]
+			if err := c.do(cmd.Context(), http.MethodGet, teamPath("projects", projectName, "cloud_accounts", args[0], "health"), nil, &v); err != nil {
 				return err
 			}
+			h := v.row
 			rows := make([][]string, 0, len(h.List))
 			for _, r := range h.List {
 				rows = append(rows, []string{r.Region, r.Status, count(r.Events), when(r.LastEventAt), when(r.LastSyncAt), strconv.Itoa(r.Drift)})
@@ -418,7 +398,7 @@ func newAccountHealth(s *streams, c *client) *cobra.Command {
 			if s.format == "table" && h.UnreadWhy != nil {
 				fmt.Fprintf(s.err, "The account cannot be read: %s\n", *h.UnreadWhy)
 			}
-			return s.print(h, []string{"REGION", "STATUS", "EVENTS", "LAST EVENT", "LAST SYNC", "DRIFT"}, rows)
+			return s.print(v, []string{"REGION", "STATUS", "EVENTS", "LAST EVENT", "LAST SYNC", "DRIFT"}, rows)
 		},
 	}
 	return listing(remote(inProject(cmd, &projectName), c), s)

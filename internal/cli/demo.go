@@ -134,13 +134,13 @@ func (d *demo) connect(ctx context.Context) (destination string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("add account %s: %w", demoAccount, err)
 	}
-	m, err := monitorAccount(ctx, d.api, demoProject, account.ID)
+	m, err := monitorAccount(ctx, d.api, demoProject, account.row.ID)
 	if err != nil {
 		return "", fmt.Errorf("monitor account %s: %w", demoAccount, err)
 	}
 	d.stepf("Project %s follows account %s in %s and %s; its webhook is ready", demoProject, demoAccount, demoRegion, demoSecond)
 
-	return d.createDestination(ctx, demoRegion, m)
+	return d.createDestination(ctx, demoRegion, m.row)
 }
 
 // createDestination makes the connection and the API destination that call the

@@ -38,20 +38,18 @@ func inProject(cmd *cobra.Command, project *string) *cobra.Command {
 	return cmd
 }
 
-// project is a project as the API shows it.
+// project is what a table shows of a project.
 type project struct {
 	ID          string     `json:"id"`
-	Team        string     `json:"team"`
 	Name        string     `json:"name"`
 	Description string     `json:"description"`
 	CreatedAt   *time.Time `json:"created_at"`
-	UpdatedAt   *time.Time `json:"updated_at"`
-	DeletedAt   *time.Time `json:"deleted_at"`
 }
 
-func printProjects(s *streams, v any, list ...project) error {
+func printProjects(s *streams, v any, list ...shown[project]) error {
 	rows := make([][]string, 0, len(list))
-	for _, p := range list {
+	for _, v := range list {
+		p := v.row
 		rows = append(rows, []string{p.Name, p.ID, when(p.CreatedAt), or(p.Description)})
 	}
 	return s.print(v, []string{"NAME", "ID", "CREATED", "DESCRIPTION"}, rows)
@@ -64,7 +62,7 @@ func newProjectCreate(s *streams, c *client) *cobra.Command {
 		Short: "Make a project",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var p project
+			var p shown[project]
 			in := map[string]string{"name": args[0], "description": description}
 			if err := c.do(cmd.Context(), http.MethodPost, teamPath("projects"), in, &p); err != nil {
 				return err
@@ -81,7 +79,7 @@ func newProjectList(s *streams, c *client) *cobra.Command {
 		Use:   "list",
 		Short: "List the projects",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := listAll[project](cmd.Context(), c, teamPath("projects"))
+			list, err := listAll[shown[project]](cmd.Context(), c, teamPath("projects"))
 			if err != nil {
 				return err
 			}
@@ -101,15 +99,15 @@ func newProjectDelete(c *client) *cobra.Command {
 	}, c)
 }
 
-// enrollmentToken is a token as the API shows it; Token only when it was made.
+// enrollmentToken is what a table shows of a token; Token is there only when it
+// was made.
 type enrollmentToken struct {
-	ID            string     `json:"id"`
-	Token         *string    `json:"token"`
-	Description   string     `json:"description"`
-	CreatedByUser string     `json:"created_by_user"`
-	IssuedAt      *time.Time `json:"issued_at"`
-	LastUsedAt    *time.Time `json:"last_used_at"`
-	Uses          int64      `json:"uses"`
+	ID          string     `json:"id"`
+	Token       *string    `json:"token"`
+	Description string     `json:"description"`
+	IssuedAt    *time.Time `json:"issued_at"`
+	LastUsedAt  *time.Time `json:"last_used_at"`
+	Uses        int64      `json:"uses"`
 }
 
 func newTokenCreate(s *streams, c *client) *cobra.Command {
@@ -118,16 +116,12 @@ func newTokenCreate(s *streams, c *client) *cobra.Command {
 		Use:   "create",
 		Short: "Make an enrollment token; it is shown this once",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var t enrollmentToken
+			var t shown[enrollmentToken]
 			in := map[string]string{"description": description}
 			if err := c.do(cmd.Context(), http.MethodPost, teamPath("projects", projectName, "server_enrollment_tokens"), in, &t); err != nil {
 				return err
 			}
-			token := ""
-			if t.Token != nil {
-				token = *t.Token
-			}
-			return s.print(t, []string{"ID", "TOKEN (shown this once)"}, [][]string{{t.ID, token}})
+			return s.print(t, []string{"ID", "TOKEN (shown this once)"}, [][]string{{t.row.ID, text(t.row.Token)}})
 		},
 	}
 	cmd.Flags().StringVar(&description, "description", "", "what the token is for")
@@ -140,12 +134,13 @@ func newTokenList(s *streams, c *client) *cobra.Command {
 		Use:   "list",
 		Short: "List the enrollment tokens",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := listAll[enrollmentToken](cmd.Context(), c, teamPath("projects", projectName, "server_enrollment_tokens"))
+			list, err := listAll[shown[enrollmentToken]](cmd.Context(), c, teamPath("projects", projectName, "server_enrollment_tokens"))
 			if err != nil {
 				return err
 			}
 			rows := make([][]string, 0, len(list))
-			for _, t := range list {
+			for _, v := range list {
+				t := v.row
 				rows = append(rows, []string{t.ID, when(t.IssuedAt), when(t.LastUsedAt), count(t.Uses), or(t.Description)})
 			}
 			return s.print(list, []string{"ID", "ISSUED", "LAST USED", "USES", "DESCRIPTION"}, rows)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"unicode"
@@ -11,6 +12,26 @@ import (
 
 	"go.yaml.in/yaml/v3"
 )
+
+// shown is a thing that a table shows the fields of row of, and JSON and YAML
+// all that the API answered.
+type shown[T any] struct {
+	row T
+	raw json.RawMessage
+}
+
+// UnmarshalJSON keeps the text beside what is read of it.
+func (v *shown[T]) UnmarshalJSON(b []byte) error {
+	var row T
+	if err := json.Unmarshal(b, &row); err != nil {
+		return err
+	}
+	v.row, v.raw = row, slices.Clone(b)
+	return nil
+}
+
+// MarshalJSON returns the API's text.
+func (v shown[T]) MarshalJSON() ([]byte, error) { return v.raw, nil }
 
 // print writes v, whose JSON form is what the API answered: as it is for json
 // and yaml, else as the table.

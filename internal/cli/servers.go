@@ -13,56 +13,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// server is a server as the API shows it.
+// server is what a table shows of a server.
 type server struct {
-	ID              string            `json:"id"`
-	TeamName        string            `json:"team_name"`
-	ProjectName     string            `json:"project_name"`
-	Hostname        string            `json:"hostname"`
-	CanonicalName   *string           `json:"canonical_name"`
-	AltNames        []string          `json:"alt_names"`
-	AccessAddress   *string           `json:"access_address"`
-	Bastion         *string           `json:"bastion"`
-	OS              *string           `json:"os"`
-	OSType          *string           `json:"os_type"`
-	Services        []string          `json:"services"`
-	Managed         bool              `json:"managed"`
-	State           string            `json:"state"`
-	RegisteredAt    *time.Time        `json:"registered_at"`
-	LastSeen        *time.Time        `json:"last_seen"`
-	DeletedAt       *time.Time        `json:"deleted_at"`
-	SFTDVersion     *string           `json:"sftd_version"`
-	CloudProvider   *string           `json:"cloud_provider"`
-	InstanceID      string            `json:"instance_id"`
-	InstanceDetails *instanceDetails  `json:"instance_details"`
-	SSHHostKeys     []string          `json:"ssh_host_keys"`
-	BrokerHostCerts []string          `json:"broker_host_certs"`
-	Labels          map[string]string `json:"labels"`
+	ID              string          `json:"id"`
+	ProjectName     string          `json:"project_name"`
+	Hostname        string          `json:"hostname"`
+	AccessAddress   *string         `json:"access_address"`
+	State           string          `json:"state"`
+	InstanceID      string          `json:"instance_id"`
+	InstanceDetails instanceDetails `json:"instance_details"`
 }
 
-// instanceDetails is what is known of the instance behind a server.
+// instanceDetails are empty for a server that is no instance.
 type instanceDetails struct {
-	AccountID        string            `json:"account_id"`
-	Region           string            `json:"region"`
-	AvailabilityZone *string           `json:"availability_zone"`
-	InstanceType     *string           `json:"instance_type"`
-	ImageID          *string           `json:"image_id"`
-	VPCID            *string           `json:"vpc_id"`
-	SubnetID         *string           `json:"subnet_id"`
-	PrivateIP        *string           `json:"private_ip"`
-	PublicIP         *string           `json:"public_ip"`
-	LaunchTime       *time.Time        `json:"launch_time"`
-	Lifecycle        *string           `json:"lifecycle"`
-	ASGName          *string           `json:"asg_name"`
-	Tags             map[string]string `json:"tags"`
-	EC2State         string            `json:"ec2_state"`
-	DiscoveredBy     string            `json:"discovered_by"`
-	FirstSeen        *time.Time        `json:"first_seen"`
-	LastConfirmed    *time.Time        `json:"last_confirmed"`
-	Unconfirmed      bool              `json:"unconfirmed"`
-	Orphaned         bool              `json:"orphaned"`
-	AddressTakenBy   *string           `json:"address_taken_by"`
-	AbsentSince      *time.Time        `json:"absent_since"`
+	Region   string `json:"region"`
+	EC2State string `json:"ec2_state"`
 }
 
 func newServers(s *streams, c *client) *cobra.Command {
@@ -103,25 +68,17 @@ func newServers(s *streams, c *client) *cobra.Command {
 	return listing(remote(cmd, c), s)
 }
 
-// printServers prints JSON as the server sent it, so that nothing is left out.
 func printServers(cmd *cobra.Command, s *streams, c *client, path string) error {
-	raws, err := listAll[json.RawMessage](cmd.Context(), c, path)
+	list, err := listAll[shown[server]](cmd.Context(), c, path)
 	if err != nil {
 		return err
 	}
-	rows := make([][]string, 0, len(raws))
-	for _, raw := range raws {
-		var sv server
-		if err := json.Unmarshal(raw, &sv); err != nil {
-			return fmt.Errorf("read a server of the list: %w", err)
-		}
-		d := sv.InstanceDetails
-		if d == nil {
-			d = &instanceDetails{}
-		}
+	rows := make([][]string, 0, len(list))
+	for _, v := range list {
+		sv, d := v.row, v.row.InstanceDetails
 		rows = append(rows, []string{or(sv.InstanceID), sv.State, or(d.EC2State), or(d.Region), sv.Hostname, or(text(sv.AccessAddress)), sv.ProjectName, sv.ID})
 	}
-	return s.print(raws, []string{"INSTANCE", "STATE", "EC2", "REGION", "HOSTNAME", "ADDRESS", "PROJECT", "ID"}, rows)
+	return s.print(list, []string{"INSTANCE", "STATE", "EC2", "REGION", "HOSTNAME", "ADDRESS", "PROJECT", "ID"}, rows)
 }
 
 func text(s *string) string {
@@ -176,26 +133,19 @@ func fieldRows(prefix string, v map[string]any) [][]string {
 	return rows
 }
 
-// change is an entry of a server's history as the API shows it.
+// change is what a table shows of an entry of a server's history.
 type change struct {
-	ID       int64      `json:"id"`
-	ServerID string     `json:"server_id"`
-	At       *time.Time `json:"at"`
-	Change   string     `json:"change"`
-	Cause    struct {
-		Kind      string `json:"kind"`
-		EventID   string `json:"event_id,omitempty"`
-		WebhookID string `json:"webhook_id,omitempty"`
-		RunID     string `json:"run_id,omitempty"`
-		AgentID   string `json:"agent_id,omitempty"`
-		KeyID     string `json:"key_id,omitempty"`
-		Why       string `json:"why,omitempty"`
-		Reason    string `json:"reason,omitempty"`
+	At     *time.Time `json:"at"`
+	Change string     `json:"change"`
+	Cause  struct {
+		Kind    string `json:"kind"`
+		EventID string `json:"event_id"`
+		RunID   string `json:"run_id"`
+		AgentID string `json:"agent_id"`
+		KeyID   string `json:"key_id"`
+		Why     string `json:"why"`
 	} `json:"cause"`
-	Fields map[string]struct {
-		Before json.RawMessage `json:"before"`
-		After  json.RawMessage `json:"after"`
-	} `json:"fields"`
+	Fields map[string]json.RawMessage `json:"fields"`
 }
 
 func newServerHistory(s *streams, c *client) *cobra.Command {
@@ -204,12 +154,13 @@ func newServerHistory(s *streams, c *client) *cobra.Command {
 		Short: "Show what changed a server: which event, sync run, agent or caller",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			list, err := listAll[change](cmd.Context(), c, teamPath("servers", args[0], "history"))
+			list, err := listAll[shown[change]](cmd.Context(), c, teamPath("servers", args[0], "history"))
 			if err != nil {
 				return err
 			}
 			rows := make([][]string, 0, len(list))
-			for _, x := range list {
+			for _, v := range list {
+				x := v.row
 				by := x.Cause.EventID + x.Cause.RunID + x.Cause.AgentID + x.Cause.KeyID
 				fields := make([]string, 0, len(x.Fields))
 				for name := range x.Fields {

@@ -16,45 +16,26 @@ import (
 // syncPoll is how often a run that is waited for is looked at.
 const syncPoll = 200 * time.Millisecond
 
-// syncRun is a full sync as the API shows it.
+// syncRun is what a table shows of a full sync.
 type syncRun struct {
-	ID             string       `json:"id"`
-	CloudAccountID string       `json:"cloud_account_id"`
-	Trigger        string       `json:"trigger"`
-	DryRun         bool         `json:"dry_run"`
-	Confirmed      bool         `json:"confirmed"`
-	Status         string       `json:"status"`
-	CreatedAt      *time.Time   `json:"created_at"`
-	StartedAt      *time.Time   `json:"started_at"`
-	FinishedAt     *time.Time   `json:"finished_at"`
-	Added          int          `json:"added"`
-	Updated        int          `json:"updated"`
-	Removed        int          `json:"removed"`
-	Held           int          `json:"held"`
-	Drift          int          `json:"drift"`
-	Error          *string      `json:"error"`
-	Regions        []syncRegion `json:"regions"`
-}
-
-// syncRegion is what a run found in one region.
-type syncRegion struct {
-	Region   string `json:"region"`
-	Complete bool   `json:"complete"`
-	Listed   int    `json:"listed"`
-	Added    int    `json:"added"`
-	Updated  int    `json:"updated"`
-	Removed  int    `json:"removed"`
-	Missing  int    `json:"missing"`
-	Drift    int    `json:"drift"`
-	Error    string `json:"error,omitempty"`
-	Changes  []any  `json:"changes,omitempty"`
+	ID        string     `json:"id"`
+	Trigger   string     `json:"trigger"`
+	Status    string     `json:"status"`
+	CreatedAt *time.Time `json:"created_at"`
+	Added     int        `json:"added"`
+	Updated   int        `json:"updated"`
+	Removed   int        `json:"removed"`
+	Held      int        `json:"held"`
+	Drift     int        `json:"drift"`
+	Error     *string    `json:"error"`
 }
 
 func (r *syncRun) over() bool { return r.Status != "waiting" && r.Status != "running" }
 
-func printRuns(s *streams, v any, list ...syncRun) error {
+func printRuns(s *streams, v any, list ...shown[syncRun]) error {
 	rows := make([][]string, 0, len(list))
-	for _, r := range list {
+	for _, v := range list {
+		r := v.row
 		rows = append(rows, []string{
 			r.ID, when(r.CreatedAt), r.Trigger, r.Status, strconv.Itoa(r.Added), strconv.Itoa(r.Updated), strconv.Itoa(r.Removed),
 			strconv.Itoa(r.Held), strconv.Itoa(r.Drift), or(text(r.Error)),
@@ -77,7 +58,7 @@ Exits with 1 if the run failed, or is held.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := teamPath("projects", projectName, "cloud_accounts", args[0], "sync_runs")
-			var run syncRun
+			var run shown[syncRun]
 			if err := c.do(cmd.Context(), http.MethodPost, path, map[string]bool{"dry_run": dryRun}, &run); err != nil {
 				return err
 			}
@@ -89,7 +70,7 @@ Exits with 1 if the run failed, or is held.`,
 			if err := printRuns(s, run, run); err != nil {
 				return err
 			}
-			return runFailure(&run)
+			return runFailure(&run.row)
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would change, and change nothing")
@@ -108,7 +89,7 @@ func runFailure(run *syncRun) error {
 }
 
 // awaitRun waits for the run to end, with a spinner on a terminal.
-func awaitRun(ctx context.Context, s *streams, c *client, path string, run *syncRun) error {
+func awaitRun(ctx context.Context, s *streams, c *client, path string, run *shown[syncRun]) error {
 	var bar *progressbar.ProgressBar
 	if f, ok := s.err.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
 		bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription("reading the account"), progressbar.OptionClearOnFinish())
@@ -116,7 +97,7 @@ func awaitRun(ctx context.Context, s *streams, c *client, path string, run *sync
 	}
 	tick := time.NewTicker(syncPoll)
 	defer tick.Stop()
-	for !run.over() {
+	for !run.row.over() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -125,7 +106,7 @@ func awaitRun(ctx context.Context, s *streams, c *client, path string, run *sync
 		if bar != nil {
 			_ = bar.Add(1)
 		}
-		if err := c.do(ctx, http.MethodGet, path+"/"+run.ID, nil, run); err != nil {
+		if err := c.do(ctx, http.MethodGet, path+"/"+run.row.ID, nil, run); err != nil {
 			return err
 		}
 	}
@@ -139,7 +120,7 @@ func newSyncRuns(s *streams, c *client) *cobra.Command {
 		Short: "List the latest full syncs",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			list, err := listAll[syncRun](cmd.Context(), c, teamPath("projects", projectName, "cloud_accounts", args[0], "sync_runs"))
+			list, err := listAll[shown[syncRun]](cmd.Context(), c, teamPath("projects", projectName, "cloud_accounts", args[0], "sync_runs"))
 			if err != nil {
 				return err
 			}
@@ -156,7 +137,7 @@ func newSyncConfirm(s *streams, c *client) *cobra.Command {
 		Short: "Let a held run remove what it would",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var run syncRun
+			var run shown[syncRun]
 			path := teamPath("projects", projectName, "cloud_accounts", args[0], "sync_runs")
 			if err := c.do(cmd.Context(), http.MethodPost, path+"/"+args[1]+"/confirm", nil, &run); err != nil {
 				return err
