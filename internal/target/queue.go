@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/rialto-bus/rialto/internal/auth"
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
@@ -73,33 +75,39 @@ func (t *Targets) send(ctx context.Context, a Attempt, queueARN string, in *sqs.
 	}
 	region, account, name := parts[3], parts[4], parts[5]
 	in.QueueUrl = new("https://sqs." + region + ".amazonaws.com/" + account + "/" + name)
+	requestID := uuid.NewString()
 	ctx = awsapi.WithCaller(ctx, awsapi.Caller{
 		Account: a.Subscription.Bus.Account, Region: region, Role: string(auth.Operator),
-		Service: "sqs", Operation: "SendMessage",
+		Service: "sqs", Operation: "SendMessage", RequestID: requestID,
 	})
 	ctx = auth.WithSource(ctx, auth.Source{
 		Service: servicePrincipal, ARN: a.Subscription.RuleARN, Account: a.Subscription.Bus.Account,
 	})
 	if _, err := t.queues.SendMessage(ctx, in); err != nil {
-		return queueFailure(err)
+		return queueFailure(err, requestID)
 	}
 	return nil
 }
 
 // queueFailure tells a queue's refusals apart. AWS: a missing queue and a
-// missing permission are final, throttling and faults are not.
-func queueFailure(err error) error {
-	var e *awsapi.Error
-	if !errors.As(err, &e) {
+// missing permission are final, throttling and faults are not; the message is
+// the SDK's, with the code that the query protocol has for the error.
+func queueFailure(err error, requestID string) error {
+	e, ok := errors.AsType[*awsapi.Error](err)
+	if !ok {
 		return AsFailure(fmt.Errorf("send the message: %w", err))
 	}
-	f := &Failure{Status: e.Status, Message: fmt.Sprintf("%s (Service: AmazonSQS; Status Code: %d; Error Code: %s; Proxy: null)", e.Message, e.Status, e.Code)}
+	code := e.Code
+	if modelled := sqs.API.Errors[code]; modelled.QueryCode != "" {
+		code = modelled.QueryCode
+	}
+	f := &Failure{Status: e.Status, Message: fmt.Sprintf("%s (Service: AmazonSQS; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)", e.Message, e.Status, code, requestID)}
 	switch {
-	case e.Code == "QueueDoesNotExist" || e.Code == "AWS.SimpleQueueService.NonExistentQueue":
+	case code == "AWS.SimpleQueueService.NonExistentQueue":
 		f.Code = CodeNoResource
-	case e.Code == "AccessDenied" || e.Code == "AccessDeniedException" || e.Status == http.StatusForbidden:
+	case code == "AccessDenied" || code == "AccessDeniedException" || e.Status == http.StatusForbidden:
 		f.Code = CodeNoPermissions
-	case strings.Contains(e.Code, "Throttl") || e.Code == "OverLimit" || e.Code == "RequestThrottled":
+	case strings.Contains(code, "Throttl") || code == "OverLimit":
 		f.Code, f.Retryable = CodeThrottling, true
 	case e.Fault || e.Status >= http.StatusInternalServerError:
 		f.Code, f.Retryable = CodeErrorFromTarget, true
