@@ -105,10 +105,10 @@ func queueFailure(err error, requestID string) error {
 	switch {
 	case code == "AWS.SimpleQueueService.NonExistentQueue":
 		f.Code = CodeNoResource
-	case code == "AccessDenied" || code == "AccessDeniedException" || e.Status == http.StatusForbidden:
-		f.Code = CodeNoPermissions
 	case strings.Contains(code, "Throttl") || code == "OverLimit":
 		f.Code, f.Retryable = CodeThrottling, true
+	case code == "AccessDenied" || code == "AccessDeniedException" || e.Status == http.StatusForbidden:
+		f.Code = CodeNoPermissions
 	case e.Fault || e.Status >= http.StatusInternalServerError:
 		f.Code, f.Retryable = CodeErrorFromTarget, true
 	default:
