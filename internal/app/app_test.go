@@ -12,7 +12,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -67,10 +66,6 @@ func (s *testServer) events(region string) *eventbridge.Client {
 
 func (s *testServer) queues(region string) *sqs.Client {
 	return sqs.New(sqs.Options{Region: region, BaseEndpoint: aws.String(s.LocalURL()), Credentials: testCredentials})
-}
-
-func (s *testServer) ec2(region string) *ec2.Client {
-	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(s.LocalURL()), Credentials: testCredentials})
 }
 
 var testCredentials = credentials.NewStaticCredentialsProvider("test", "test", "")

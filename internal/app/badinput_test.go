@@ -215,9 +215,7 @@ func queryCall(service, form string) rawRequest {
 
 func (r rawRequest) with(header, value string) rawRequest {
 	copied := map[string]string{}
-	for k, v := range r.header {
-		copied[k] = v
-	}
+	maps.Copy(copied, r.header)
 	copied[header] = value
 	r.header = copied
 	return r
@@ -453,8 +451,9 @@ func TestAFullLogThrottlesAndRecovers(t *testing.T) {
 		t.Errorf("%d events arrived, only %d were acknowledged", len(taken), len(acknowledged))
 	}
 	deadline := time.After(patience)
-	for err := error(nil); ; {
-		if _, err = put(); err == nil {
+	for {
+		_, err := put()
+		if err == nil {
 			break
 		}
 		refusedAs(t, err, "ThrottlingException", "")

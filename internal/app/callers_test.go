@@ -21,7 +21,6 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // patience is how long a test waits for what has to happen.
@@ -261,14 +260,6 @@ func refusedAs(t *testing.T, err error, code, what string) {
 	if e.ErrorCode() != code || !strings.Contains(e.ErrorMessage(), what) {
 		t.Errorf("refused with %s: %s\nwant %s: …%s…", e.ErrorCode(), e.ErrorMessage(), code, what)
 	}
-}
-
-func statusOf(err error) int {
-	var e *smithyhttp.ResponseError
-	if !errors.As(err, &e) {
-		return 0
-	}
-	return e.HTTPStatusCode()
 }
 
 // answer is an answer of the REST API.

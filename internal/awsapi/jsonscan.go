@@ -227,7 +227,7 @@ func mend(text []byte) []byte {
 
 var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// escapeCode reads the uXXXX after a backslash and adds its character to text.
+// escapeCode reads the u and its four digits after a backslash and adds its character to text.
 func (s *scanner) escapeCode(text []byte) ([]byte, bool) {
 	if !s.accept('u') {
 		return text, false

@@ -24,9 +24,8 @@ func TestTheOperatingGuideNamesEverySetting(t *testing.T) {
 			t.Errorf("docs/operating.md does not name %s", f[1])
 		}
 	}
-	config := reflect.TypeFor[app.Config]()
-	for i := range config.NumField() {
-		if name := config.Field(i).Tag.Get("env"); !strings.Contains(string(guide), "`"+name+"`") {
+	for field := range reflect.TypeFor[app.Config]().Fields() {
+		if name := field.Tag.Get("env"); !strings.Contains(string(guide), "`"+name+"`") {
 			t.Errorf("docs/operating.md does not name %s", name)
 		}
 	}

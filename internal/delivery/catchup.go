@@ -360,7 +360,7 @@ func (l *lane) saveNow(ctx context.Context, c *catchUp) {
 func (l *lane) pairOf(ctx context.Context, c *catchUp, b *eventlog.Batch, index int) (*pair, error) {
 	rec, err := event.DecodeRecord(b.Entries[index])
 	if err != nil {
-		return nil, nil // the router has said so
+		return nil, nil //nolint:nilerr // the router has said so
 	}
 	l.mu.Lock()
 	own := rec.Bus == c.forms[0].Bus
@@ -377,7 +377,7 @@ func (l *lane) pairOf(ctx context.Context, c *catchUp, b *eventlog.Batch, index 
 		l.d.Logger.Error("an event cannot be matched and is passed over", "event", rec.ID, "rule", sub.RuleARN, "error", err)
 	}
 	if err != nil || !matches {
-		return nil, nil
+		return nil, nil //nolint:nilerr // logged
 	}
 	return &pair{seq: b.Seq, index: index, rec: rec, sub: sub}, nil
 }

@@ -210,7 +210,7 @@ func (l *lane) pause() time.Duration {
 	if l.probes < 5 {
 		d = min(probePause<<l.probes, probePauseMax)
 	}
-	return d/2 + rand.N(d/2) //nolint:gosec // jitter, not a secret
+	return d/2 + rand.N(d/2)
 }
 
 // remove ends the lane: its rule or target was deleted.
