@@ -14,6 +14,7 @@ type Caller struct {
 	RequestID   string
 	SourceIP    string
 	UserAgent   string
+	TraceHeader string // X-Amzn-Trace-Id of the request, as it came
 }
 
 type callerKey struct{}

@@ -247,7 +247,7 @@ func (x *exchange) authenticate() (Caller, error) {
 	return Caller{
 		AccessKeyID: x.sig.keyID, Account: who.Account, Role: who.Role, Region: x.sig.region,
 		Service: x.binding.API.Name, Operation: x.op.Name, RequestID: x.requestID,
-		SourceIP: ip, UserAgent: x.r.UserAgent(),
+		SourceIP: ip, UserAgent: x.r.UserAgent(), TraceHeader: x.r.Header.Get("X-Amzn-Trace-Id"),
 	}, nil
 }
 

@@ -135,6 +135,16 @@ func TestMiddlewareSeesCallsAndRefusals(t *testing.T) {
 	}
 }
 
+func TestCallersCarryWhatTheRequestTells(t *testing.T) {
+	h, r := newHandler(verifying(awsapi.RoleAdmin))
+	q := putRule()
+	q.header["User-Agent"], q.header["X-Amzn-Trace-Id"] = "aws-cli/2", "Root=1-5759e988-bd862e3fe1be46a994272793"
+	do(t, h, q.sign(t))
+	if r.caller.UserAgent != "aws-cli/2" || r.caller.TraceHeader != "Root=1-5759e988-bd862e3fe1be46a994272793" || r.caller.SourceIP == "" {
+		t.Errorf("caller is %+v", r.caller)
+	}
+}
+
 func TestInvokeChecksLikeACallFromOutside(t *testing.T) {
 	h, r := newHandler(awsapi.Config{})
 	admin := awsapi.Caller{Account: "111122223333", Region: "eu-west-1", Role: awsapi.RoleAdmin}

@@ -287,12 +287,18 @@ func (s *service) PutEvents(ctx context.Context, in *events.PutEventsInput) (*ev
 	if err := refuseGiven(parameter{"EndpointId", in.EndpointId != nil}); err != nil {
 		return nil, err
 	}
+	// AWS: the request's own header is for the entries without one; it does not
+	// stand in for a malformed one.
+	trace := awsapi.CallerFrom(ctx).TraceHeader
 	entries := make([]Entry, len(in.Entries))
 	for i := range in.Entries {
 		e := &in.Entries[i]
 		entries[i] = Entry{
 			Source: str(e.Source), DetailType: str(e.DetailType), Detail: str(e.Detail), Resources: e.Resources,
-			Bus: str(e.EventBusName), Time: e.Time, TraceHeader: str(e.TraceHeader),
+			Bus: str(e.EventBusName), Time: e.Time, TraceHeader: trace,
+		}
+		if e.TraceHeader != nil {
+			entries[i].TraceHeader = *e.TraceHeader
 		}
 	}
 	results, err := s.buses.PutEvents(ctx, callerFrom(ctx), entries)

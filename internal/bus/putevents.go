@@ -198,10 +198,14 @@ func invalidArgument(parameter, reason string) *EntryResult {
 
 var traceRoot = regexp.MustCompile(`(^|;)\s*Root=1-[0-9a-fA-F]{8}-[0-9a-fA-F]{24}\s*(;|$)`)
 
+// maxTraceHeader is AWS's limit for an entry's trace header, in bytes. The
+// request's own comes unchecked.
+const maxTraceHeader = 500
+
 // traceHeader returns a well-formed trace header, empty for others. AWS discards
 // malformed ones.
 func traceHeader(h string) string {
-	if h == "" || !traceRoot.MatchString(h) {
+	if h == "" || len(h) > maxTraceHeader || !traceRoot.MatchString(h) {
 		return ""
 	}
 	return h

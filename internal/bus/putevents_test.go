@@ -55,6 +55,38 @@ func TestPutEventsWritesTheEnvelope(t *testing.T) {
 	}
 }
 
+func TestAnEntrysTraceHeaderCountsBeforeTheRequests(t *testing.T) {
+	const own, request = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1", "Root=1-67890abc-def0123456789abcdef01234"
+	x := open(t, storetest.SQLite(t))
+	putRule(t, x, defaultRef, "r", `{"source":["my.app"]}`, toQueue("t"))
+	tests := map[string]struct {
+		entry   *string
+		request string
+		want    string
+	}{
+		"none":                      {},
+		"the request's":             {request: request, want: request},
+		"the entry's":               {entry: new(own), request: request, want: own},
+		"the entry's, malformed":    {entry: new("Root=nonsense"), request: request},
+		"the request's, malformed":  {request: "Self=1"},
+		"the request's, much of it": {request: request + ";Data=" + strings.Repeat("x", 500)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			ctx := awsapi.WithCaller(t.Context(), awsapi.Caller{Account: testAccount, Region: testRegion, TraceHeader: tt.request})
+			in := &events.PutEventsInput{Entries: []events.PutEventsRequestEntry{
+				{Source: new("my.app"), DetailType: new("t"), Detail: new("{}"), TraceHeader: tt.entry},
+			}}
+			if _, err := x.AWS().PutEvents(ctx, in); err != nil {
+				t.Fatal(err)
+			}
+			if got := x.log.take()[0].Trace; got != tt.want {
+				t.Errorf("trace %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestPutEventsWritesOnlyWhatItAccepts(t *testing.T) {
 	x := open(t, storetest.SQLite(t))
 	results, err := x.PutEvents(t.Context(), testCaller, []Entry{
