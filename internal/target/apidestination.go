@@ -7,15 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/rialto-bus/rialto/internal/bus"
 	"github.com/rialto-bus/rialto/internal/event"
@@ -26,19 +22,16 @@ type HTTP interface {
 	Do(req *http.Request) (*http.Response, error)
 }
 
-// userAgent is AWS's.
+// userAgent is AWS's, which endpoints may know its calls by.
 const userAgent = "Amazon/EventBridge/ApiDestinations"
-
-// maxQuotedAnswer is how much of a target's answer a failure's message quotes,
-// in bytes.
-const maxQuotedAnswer = 512
 
 // callAPIDestination makes one call to an HTTP endpoint through its connection.
 func (t *Targets) callAPIDestination(ctx context.Context, a Attempt) error {
 	inv, err := t.buses.Invocation(ctx, a.Subscription.Target.ARN)
 	if err != nil {
-		return destinationFailure(err)
+		return t.destinationFailure(a.Subscription.Target.ARN, err)
 	}
+	t.limits.set(inv.ARN, inv.RateLimit)
 	req, err := apiDestinationRequest(ctx, inv, a)
 	if err != nil {
 		return &Failure{Code: CodeInvalidParameter, Message: err.Error()}
@@ -52,20 +45,21 @@ func (t *Targets) callAPIDestination(ctx context.Context, a Attempt) error {
 		return callFailure(err)
 	}
 	defer resp.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxQuotedAnswer)) // only quoted
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}
-	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusProxyAuthRequired {
+	if token != "" && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusProxyAuthRequired) {
 		t.tokens.forget(inv.Credentials.ConnectionARN, token)
 	}
+	answer, _ := readAnswer(resp, maxQuotedAnswer) // what was read of it is quoted
 	return answerFailure(resp, answer, time.Now())
 }
 
 // destinationFailure is for a destination that cannot be read. AWS: a missing
 // resource is final; a connection may be mended meanwhile.
-func destinationFailure(err error) error {
+func (t *Targets) destinationFailure(arn string, err error) error {
 	if errors.Is(err, bus.ErrNoDestination) {
+		t.limits.drop(arn)
 		return &Failure{Code: CodeNoResource, Message: err.Error()}
 	}
 	if errors.Is(err, bus.ErrNotAuthorized) {
@@ -80,7 +74,7 @@ func destinationFailure(err error) error {
 func answerFailure(resp *http.Response, answer []byte, now time.Time) *Failure {
 	f := &Failure{
 		Code: CodeErrorFromTarget, Status: resp.StatusCode,
-		Message: fmt.Sprintf("The API destination answered HTTP status code %d: %s", resp.StatusCode, strings.ToValidUTF8(string(answer), "�")),
+		Message: strings.TrimSuffix(fmt.Sprintf("The API destination answered HTTP status code %d: %s", resp.StatusCode, quote(answer)), ": "),
 	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusConflict, http.StatusTooManyRequests:
@@ -98,19 +92,25 @@ func answerFailure(resp *http.Response, answer []byte, now time.Time) *Failure {
 	return f
 }
 
+// maxRetryAfter is longer than any event lives.
+const maxRetryAfter = 7 * 24 * time.Hour
+
 // retryAfter reads seconds or an HTTP date. A date that has passed is no wait;
 // only a negative number of seconds is negative.
 func retryAfter(value string, now time.Time) (time.Duration, bool) {
-	if value == "" {
+	seconds, err := strconv.ParseInt(value, 10, 64)
+	switch {
+	case err == nil || errors.Is(err, strconv.ErrRange): // then it is the nearest
+		limit := int64(maxRetryAfter / time.Second)
+		return time.Duration(min(max(seconds, -1), limit)) * time.Second, true
+	case value == "":
 		return 0, false
 	}
-	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
-		return time.Duration(seconds) * time.Second, true
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0, false
 	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), 0), true
-	}
-	return 0, false
+	return min(max(at.Sub(now), 0), maxRetryAfter), true
 }
 
 // apiDestinationRequest builds the request without its authorization.
@@ -142,13 +142,11 @@ func apiDestinationRequest(ctx context.Context, inv *bus.Invocation, a Attempt) 
 // endpointURL fills the asterisks of the path from left to right and adds the
 // query parameters. AWS: the connection's win over the target's.
 func endpointURL(endpoint string, params *bus.HTTPParameters, extra *bus.ConnectionParameters) (string, error) {
-	if !strings.Contains(endpoint, "://") {
-		endpoint = "https://" + endpoint
+	filled, err := fillPath(withScheme(endpoint), params.Path)
+	if err != nil {
+		return "", err
 	}
-	for _, value := range params.Path {
-		endpoint = strings.Replace(endpoint, "*", url.PathEscape(value), 1)
-	}
-	u, err := url.Parse(endpoint)
+	u, err := url.Parse(filled)
 	if err != nil {
 		return "", fmt.Errorf("the API destination's endpoint %q is not a URL", endpoint)
 	}
@@ -166,12 +164,58 @@ func endpointURL(endpoint string, params *bus.HTTPParameters, extra *bus.Connect
 	return u.String(), nil
 }
 
+// withScheme returns the URL of an endpoint. AWS takes one without a scheme as
+// https.
+func withScheme(endpoint string) string {
+	if strings.Contains(endpoint, "://") {
+		return endpoint
+	}
+	return "https://" + endpoint
+}
+
+// fillPath puts the values in the place of the asterisks of the URL's path. More
+// values than asterisks do no harm; an asterisk without a value would call what
+// nobody meant.
+func fillPath(endpoint string, values []string) (string, error) {
+	scheme, rest, _ := strings.Cut(endpoint, "://")
+	end := len(rest)
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		end = i
+	}
+	start := end
+	if i := strings.IndexByte(rest[:end], '/'); i >= 0 {
+		start = i
+	}
+	parts := strings.Split(rest[start:end], "*")
+	if len(parts)-1 > len(values) {
+		return "", fmt.Errorf("the path of the API destination's endpoint has %d asterisks, and the target gives %d path parameter values for them",
+			len(parts)-1, len(values))
+	}
+	var path strings.Builder
+	for i, part := range parts {
+		path.WriteString(part)
+		if i < len(parts)-1 {
+			path.WriteString(escapeSegment(values[i]))
+		}
+	}
+	return scheme + "://" + rest[:start] + path.String() + rest[end:], nil
+}
+
+// escapeSegment escapes a path value, so that it stays within its segment: also
+// one that would go up from it.
+func escapeSegment(value string) string {
+	if value == "." || value == ".." {
+		return strings.ReplaceAll(value, ".", "%2E")
+	}
+	return url.PathEscape(value)
+}
+
 // mergeBody adds the connection's body parameters to a JSON object: one that the
 // object has takes its place, others follow. A body that is no object has no
 // place for them and stays as it is.
 func mergeBody(body []byte, extra []bus.Parameter) ([]byte, error) {
 	trimmed := bytes.TrimSpace(body)
-	if len(extra) == 0 || len(trimmed) < 2 || trimmed[0] != '{' {
+	if len(extra) == 0 || len(trimmed) == 0 || trimmed[0] != '{' {
 		return body, nil
 	}
 	keys, fields, err := objectMembers(trimmed)
@@ -219,12 +263,17 @@ func objectMembers(object []byte) ([]string, map[string]json.RawMessage, error) 
 		}
 		fields[key] = value
 	}
-	_, err := d.Token() // the closing brace
-	return keys, fields, err
+	if _, err := d.Token(); err != nil { // the closing brace
+		return nil, nil, err
+	}
+	if d.InputOffset() < int64(len(object)) {
+		return nil, nil, errors.New("more text follows the object")
+	}
+	return keys, fields, nil
 }
 
-// keptHeaders are the ones that AWS strips if a user supplies them.
-var keptHeaders = map[string]bool{
+// strippedHeaders are the ones that AWS strips if a user supplies them.
+var strippedHeaders = map[string]bool{
 	"A-Im": true, "Accept-Charset": true, "Accept-Datetime": true, "Accept-Encoding": true, "Cache-Control": true,
 	"Connection": true, "Content-Encoding": true, "Content-Length": true, "Content-Md5": true, "Date": true,
 	"Expect": true, "Forwarded": true, "From": true, "Host": true, "Http2-Settings": true, "If-Match": true,
@@ -250,7 +299,7 @@ func setHeaders(req *http.Request, params *bus.HTTPParameters, extra *bus.Connec
 }
 
 func setHeader(req *http.Request, key, value string) {
-	if !keptHeaders[http.CanonicalHeaderKey(key)] {
+	if !strippedHeaders[http.CanonicalHeaderKey(key)] {
 		req.Header.Set(key, value)
 	}
 }
@@ -273,41 +322,3 @@ func (t *Targets) authorize(ctx context.Context, req *http.Request, inv *bus.Inv
 	}
 	return token, nil
 }
-
-// Wait returns when the target's rate limit allows one more attempt. AWS:
-// invocations above the rate wait and are not counted as attempts.
-func (t *Targets) Wait(ctx context.Context, sub *bus.Subscription) error {
-	if sub.Target.Kind != bus.KindAPIDestination {
-		return ctx.Err()
-	}
-	inv, err := t.buses.Invocation(ctx, sub.Target.ARN)
-	if err != nil {
-		return ctx.Err() // the attempt says what is wrong with the destination
-	}
-	return t.limits.get(inv.ARN, inv.RateLimit).Wait(ctx)
-}
-
-// limits are the rate limiters of API destinations, shared by all rules that
-// send to one.
-type limits struct {
-	mu    sync.Mutex
-	byARN map[string]*rate.Limiter
-}
-
-func (l *limits) get(arn string, perSecond int) *rate.Limiter {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	limiter, ok := l.byARN[arn]
-	if !ok {
-		limiter = rate.NewLimiter(rate.Limit(perSecond), burst(perSecond))
-		l.byARN[arn] = limiter
-	}
-	if limiter.Limit() != rate.Limit(perSecond) {
-		limiter.SetLimit(rate.Limit(perSecond))
-		limiter.SetBurst(burst(perSecond))
-	}
-	return limiter
-}
-
-// burst is what may go at once: a tenth of a second's worth.
-func burst(perSecond int) int { return max(1, perSecond/10) }

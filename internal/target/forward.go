@@ -21,7 +21,12 @@ func (t *Targets) forward(ctx context.Context, a Attempt) error {
 	if refused, ok := errors.AsType[*bus.ForwardError](err); ok {
 		return &Failure{Code: refused.Code, Message: refused.Message}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, bus.ErrThrottled):
+		return &Failure{Code: CodeThrottling, Message: fmt.Sprintf("Event bus %s takes no events now.", to.ARN()), Retryable: true}
+	case errors.Is(err, bus.ErrTooLarge):
+		return &Failure{Code: CodeInvalidParameter, Message: fmt.Sprintf("The event is too large for event bus %s.", to.ARN())}
+	case err != nil:
 		return AsFailure(fmt.Errorf("put the event on %s: %w", to.ARN(), err))
 	}
 	return nil

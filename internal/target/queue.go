@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -39,7 +40,7 @@ func (t *Targets) DeadLetter(ctx context.Context, a Attempt, reason DeadLetterRe
 		"RULE_ARN":      a.Subscription.RuleARN,
 		"TARGET_ARN":    a.Subscription.Target.ARN,
 		"ERROR_CODE":    reason.Code,
-		"ERROR_MESSAGE": reason.Message,
+		"ERROR_MESSAGE": cut(printable(reason.Message), maxErrorMessage),
 	}
 	if reason.Exhausted != "" {
 		attributes["EXHAUSTED_RETRY_CONDITION"] = reason.Exhausted
@@ -53,6 +54,21 @@ func (t *Targets) DeadLetter(ctx context.Context, a Attempt, reason DeadLetterRe
 		in.MessageAttributes[name] = sqs.MessageAttributeValue{DataType: new("String"), StringValue: &value}
 	}
 	return t.send(ctx, a, a.Subscription.Target.DeadLetterARN, &in)
+}
+
+// maxErrorMessage bounds ERROR_MESSAGE, in bytes: attributes count against the
+// size of a message.
+const maxErrorMessage = 1024
+
+// cut returns the beginning of a text, in whole characters.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
 }
 
 // DeadLetterReason is why a delivery was given up.
@@ -101,15 +117,22 @@ func queueFailure(err error, requestID string) error {
 	if modelled := sqs.API.Errors[code]; modelled.QueryCode != "" {
 		code = modelled.QueryCode
 	}
-	f := &Failure{Status: e.Status, Message: fmt.Sprintf("%s (Service: AmazonSQS; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)", e.Message, e.Status, code, requestID)}
+	status := e.Status
+	if status == 0 {
+		status = http.StatusBadRequest
+		if e.Fault {
+			status = http.StatusInternalServerError
+		}
+	}
+	f := &Failure{Status: status, Message: fmt.Sprintf("%s (Service: AmazonSQS; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)", e.Message, status, code, requestID)}
 	switch {
 	case code == "AWS.SimpleQueueService.NonExistentQueue":
 		f.Code = CodeNoResource
 	case strings.Contains(code, "Throttl") || code == "OverLimit":
 		f.Code, f.Retryable = CodeThrottling, true
-	case code == "AccessDenied" || code == "AccessDeniedException" || e.Status == http.StatusForbidden:
+	case code == "AccessDenied" || code == "AccessDeniedException" || status == http.StatusForbidden:
 		f.Code = CodeNoPermissions
-	case e.Fault || e.Status >= http.StatusInternalServerError:
+	case e.Fault || status >= http.StatusInternalServerError:
 		f.Code, f.Retryable = CodeErrorFromTarget, true
 	default:
 		f.Code = CodeInvalidParameter

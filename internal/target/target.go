@@ -58,7 +58,7 @@ type Targets struct {
 // New returns the invoker of all kinds of targets. Queues is the box's queue
 // service; http is the guarded client.
 func New(queues sqs.Service, buses Buses, http HTTP, logger *slog.Logger) *Targets {
-	return &Targets{queues: queues, buses: buses, http: http, tokens: newTokens(http, buses), limits: limits{byARN: make(map[string]*rate.Limiter)}, logger: logger}
+	return &Targets{queues: queues, buses: buses, http: http, tokens: newTokens(http, buses, logger), limits: limits{byARN: make(map[string]*rate.Limiter)}, logger: logger}
 }
 
 // Invoke makes one attempt and returns nil when the target took the event. Any
