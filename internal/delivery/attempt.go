@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/bus"
@@ -80,7 +81,7 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 	}
 	p.attempted()
 	d.counters.attempts.Add(1)
-	err := d.Targets.Invoke(ctx, p.attempt())
+	err := d.invoke(ctx, p)
 	if err == nil {
 		l.succeeded()
 		d.counters.delivered.Add(1)
@@ -104,6 +105,18 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 	}
 	wait := max(work.Backoff(p.tries, backoffBase, backoffMax, nil), p.failure.RetryAfter)
 	return verdict{kind: verdictLater, wait: min(wait, d.timeLeft(p))}
+}
+
+// invoke makes the attempt. One that panics has failed: it must not take all other
+// deliveries with it.
+func (d *Delivery) invoke(ctx context.Context, p *pair) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			d.Logger.Error("an attempt panicked", "event", p.rec.ID, "target", p.sub.Target.ARN, "panic", v, "stack", string(debug.Stack()))
+			err = &target.Failure{Code: target.CodeInternalError, Message: "The attempt failed within Rialto.", Retryable: true}
+		}
+	}()
+	return d.Targets.Invoke(ctx, p.attempt())
 }
 
 // timeLeft is how long the event may still be attempted, expired that it is too

@@ -326,3 +326,17 @@ func TestAPauseThatTheTargetAsksForIsKept(t *testing.T) {
 		t.Errorf("tried again after %s, want 2s", pause)
 	}
 }
+
+func TestAnAttemptThatPanicsIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	n.rule("odd", nil)
+	n.endpoints.behaves(queueARN("odd"), func(_ context.Context, i int) error {
+		if i == 1 {
+			panic("odd")
+		}
+		return nil
+	})
+	n.put("odd", 1)
+	n.endpoints.until(t, "the second attempt", received(queueARN("odd"), 1))
+}
