@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -30,17 +31,19 @@ func (b *bench) puts(ctx context.Context) (err error) {
 	if err := s.queueRule("idle", "nothing has this type"); err != nil {
 		return err
 	}
-	var http, appended, raw, toAppend, toRaw []float64
+	var http, appended, raw, toAppend, toRaw, processor []float64
 	for range b.pairs {
 		rate, perBatch, err := b.appendRate(ctx)
 		if err != nil {
 			return err
 		}
 		appended = append(appended, rate)
+		used := s.cpuTime()
 		if rate, err = b.putRate(s); err != nil {
 			return err
 		}
 		http = append(http, rate)
+		processor = append(processor, (s.cpuTime()-used).Seconds()*1e6/(rate*b.length.Seconds()))
 		if rate, err = b.rawRate(perBatch); err != nil {
 			return err
 		}
@@ -51,7 +54,9 @@ func (b *bench) puts(ctx context.Context) (err error) {
 	what := fmt.Sprintf("durable PutEvents over HTTP, %d clients × %d entries of 1 KB", callers, entriesPerCall)
 	b.rows = append(b.rows,
 		row{what, thousands(median(http)) + " events/s", "event log alone, appended in process by the same callers: " + thousands(median(appended)) + " events/s", spread(toAppend), "≥ 0.6"},
-		row{what, thousands(median(http)) + " events/s", "write + fdatasync of batches as large as the log's: " + thousands(median(raw)) + " events/s", spread(toRaw), ""})
+		row{what, thousands(median(http)) + " events/s", "write + fdatasync of batches as large as the log's: " + thousands(median(raw)) + " events/s", spread(toRaw), ""},
+		row{"the server's processor time per event", fmt.Sprintf("%.1f µs", median(processor)),
+			fmt.Sprintf("all %d processors of the machine would do %s events/s", runtime.NumCPU(), thousands(float64(runtime.NumCPU())*1e6/median(processor))), "", ""})
 	return nil
 }
 

@@ -110,6 +110,22 @@ func (s *server) stop() error {
 	return errors.Join(s.cmd.Wait(), os.RemoveAll(s.dir))
 }
 
+// cpuTime is what the server's process has used so far; 0 where the system does
+// not tell it.
+func (s *server) cpuTime() time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, fields, _ := strings.Cut(string(stat), ") ") // behind the name, which may hold spaces
+	var user, system int64
+	if f := strings.Fields(fields); len(f) > 12 {
+		user, _ = strconv.ParseInt(f[11], 10, 64)
+		system, _ = strconv.ParseInt(f[12], 10, 64)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond // Linux counts in hundredths
+}
+
 // watched is what the hooks saw since the last report.
 type watched struct {
 	HandedOver, Delivered latencies
