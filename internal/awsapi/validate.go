@@ -26,7 +26,8 @@ const (
 )
 
 const (
-	notNull = "Member must not be null"
+	notNull  = "Member must not be null"
+	enumRule = "Member must satisfy enum value set: "
 	// maxViolations and maxShownValue bound the answer to a request that is
 	// wrong in many places or in a large one.
 	maxViolations = 100
@@ -72,6 +73,7 @@ type validator struct {
 }
 
 func (v *validator) message() string {
+	slices.SortStableFunc(v.found, func(a, b violation) int { return a.late() - b.late() })
 	parts := make([]string, len(v.found))
 	for i, f := range v.found {
 		value := "'" + f.value + "'"
@@ -85,6 +87,15 @@ func (v *validator) message() string {
 		noun = "error"
 	}
 	return fmt.Sprintf("%d validation %s detected: %s", v.total, noun, strings.Join(parts, "; "))
+}
+
+// late is 1 for an enum's violation: AWS names those after the others, also of
+// other members.
+func (f violation) late() int {
+	if strings.HasPrefix(f.rule, enumRule) {
+		return 1
+	}
+	return 0
 }
 
 // ec2 is the error in EC2's words.
@@ -291,7 +302,7 @@ func (s *Shape) patternRule() string {
 }
 
 func (s *Shape) enumRule() string {
-	return "Member must satisfy enum value set: [" + strings.Join(s.Enum, ", ") + "]"
+	return enumRule + "[" + strings.Join(s.Enum, ", ") + "]"
 }
 
 func (s *Shape) maxRule() string {

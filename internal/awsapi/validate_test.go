@@ -65,6 +65,13 @@ func TestValidationMessages(t *testing.T) {
 			"ValidationException: 2 validation errors detected: Value '' at 'name' failed to satisfy constraint: " + name + "; Value '' at 'name' failed to satisfy constraint: Member must have length greater than or equal to 1"},
 		{"enum", events.API, "PutRule", &events.PutRuleInput{Name: new("r"), State: new("ON")},
 			one + "Value 'ON' at 'state' failed to satisfy constraint: Member must satisfy enum value set: [ENABLED, DISABLED, ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS]"},
+		{"enum that AWS lists in another order than its model", events.API, "CreateApiDestination",
+			&events.CreateApiDestinationInput{Name: new("d"), ConnectionArn: new("arn:aws:events:us-east-1:111122223333:connection/c/1"), InvocationEndpoint: new("https://shop.example"), HttpMethod: new("post")},
+			one + "Value 'post' at 'httpMethod' failed to satisfy constraint: Member must satisfy enum value set: [HEAD, POST, PATCH, DELETE, PUT, GET, OPTIONS]"},
+		{"enums after the rest", events.API, "CreateConnection",
+			&events.CreateConnectionInput{Name: new(""), AuthorizationType: new("KEY"), AuthParameters: &events.CreateConnectionAuthRequestParameters{}},
+			"ValidationException: 3 validation errors detected: Value '' at 'name' failed to satisfy constraint: " + name + "; Value '' at 'name' failed to satisfy constraint: Member must have length greater than or equal to 1" +
+				"; Value 'KEY' at 'authorizationType' failed to satisfy constraint: Member must satisfy enum value set: [BASIC, OAUTH_CLIENT_CREDENTIALS, API_KEY]"},
 		{"number too small", events.API, "ListRules", &events.ListRulesInput{Limit: new(int32(0))}, one + "Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1"},
 		{"number too large", events.API, "ListRules", &events.ListRulesInput{Limit: new(int32(101))}, one + "Value '101' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100"},
 		{"member of a list's item", events.API, "PutTargets", target(func(x *events.Target) { x.Id = new("!@#") }), one + "Value '!@#' at 'targets.1.member.id' failed to satisfy constraint: " + name},

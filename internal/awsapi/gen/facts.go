@@ -13,7 +13,8 @@ type service struct {
 	validation  string // how violations are worded, if not as most services do
 	pathMember  string // member that the path of a request can set
 	toString    map[string][]string
-	errors      map[string]string // errors that it gives and does not model, with their query codes
+	enums       map[string][]string // the order in which errors list an enum's values, if not the model's
+	errors      map[string]string   // errors that it gives and does not model, with their query codes
 }
 
 // Request bodies: one MiB of payload grows when it is quoted inside JSON or a
@@ -25,6 +26,7 @@ var services = []service{
 		toString: map[string][]string{"PutEventsRequestEntry": {
 			"Time", "Source", "Resources", "DetailType", "Detail", "EventBusName", "TraceHeader", "KmsKeyIdentifier", "InternalMetadata",
 		}},
+		enums: map[string][]string{"ApiDestinationHttpMethod": {"HEAD", "POST", "PATCH", "DELETE", "PUT", "GET", "OPTIONS"}},
 	},
 	{
 		pkg: "sqs", queryModel: "sqs-query", signingName: "sqs", eventSource: "sqs.amazonaws.com",

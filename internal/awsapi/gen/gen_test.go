@@ -69,6 +69,27 @@ func TestModelsThatCannotBeGeneratedAreRefused(t *testing.T) {
 	}
 }
 
+func TestAnEnumsOrderHasTheModelsValues(t *testing.T) {
+	dir := t.TempDir()
+	model := `{"metadata":{"protocol":"json"},"operations":{"Get":{"input":{"shape":"A"}}},"shapes":{"A":{"type":"structure","members":{"Mode":{"shape":"Mode"}}},"Mode":{"type":"string","enum":["ON","OFF"]}}}`
+	if err := os.WriteFile(filepath.Join(dir, "odd.json"), []byte(model), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		order []string
+		want  string
+	}{
+		"another order":   {[]string{"OFF", "ON"}, ""},
+		"a value is gone": {[]string{"OFF"}, "shape Mode: its enum's values"},
+		"a value is new":  {[]string{"OFF", "ON", "AUTO"}, "shape Mode: its enum's values"},
+	} {
+		err := run([]service{{pkg: "odd", enums: map[string][]string{"Mode": tt.order}}}, dir, t.TempDir())
+		if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+		}
+	}
+}
+
 // What is committed is what the generator makes of the models.
 func TestCommittedPackagesAreWhatTheModelsGive(t *testing.T) {
 	models := os.Getenv("RIALTO_MODELS")

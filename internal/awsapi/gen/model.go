@@ -99,6 +99,13 @@ func load(dir string, s service) (*pkg, error) {
 		m.overlay(q)
 		p.protocols = append(p.protocols, "query")
 	}
+	for name, order := range s.enums {
+		enum := m.Shapes[name]
+		if enum == nil || !sameValues(enum.Enum, order) {
+			return nil, fmt.Errorf("shape %s: its enum's values are not those of facts.go", name)
+		}
+		enum.Enum = order
+	}
 	for name, code := range s.errors {
 		unmodelled := &shape{Type: "structure", Exception: true}
 		unmodelled.Error.Code = code
@@ -108,6 +115,10 @@ func load(dir string, s service) (*pkg, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+func sameValues(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // overlay takes wire names, wrappers and error codes from the query protocol's

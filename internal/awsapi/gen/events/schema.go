@@ -515,7 +515,7 @@ var shapeApiDestinationArn = &awsapi.Shape{Name: "ApiDestinationArn", Kind: awsa
 
 var shapeApiDestinationDescription = &awsapi.Shape{Name: "ApiDestinationDescription", Kind: awsapi.String, Max: 512, HasMax: true, Pattern: awsapi.NewPattern(`.*`)}
 
-var shapeApiDestinationHttpMethod = &awsapi.Shape{Name: "ApiDestinationHttpMethod", Kind: awsapi.String, Enum: []string{"POST", "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"}}
+var shapeApiDestinationHttpMethod = &awsapi.Shape{Name: "ApiDestinationHttpMethod", Kind: awsapi.String, Enum: []string{"HEAD", "POST", "PATCH", "DELETE", "PUT", "GET", "OPTIONS"}}
 
 var shapeApiDestinationInvocationRateLimitPerSecond = &awsapi.Shape{Name: "ApiDestinationInvocationRateLimitPerSecond", Kind: awsapi.Integer, Min: 1, HasMin: true}
 

@@ -1361,13 +1361,13 @@ type UpdateConnectionOAuthRequestParameters struct {
 
 // The values of ApiDestinationHttpMethod.
 const (
-	ApiDestinationHttpMethodPost    = "POST"
-	ApiDestinationHttpMethodGet     = "GET"
 	ApiDestinationHttpMethodHead    = "HEAD"
-	ApiDestinationHttpMethodOptions = "OPTIONS"
-	ApiDestinationHttpMethodPut     = "PUT"
+	ApiDestinationHttpMethodPost    = "POST"
 	ApiDestinationHttpMethodPatch   = "PATCH"
 	ApiDestinationHttpMethodDelete  = "DELETE"
+	ApiDestinationHttpMethodPut     = "PUT"
+	ApiDestinationHttpMethodGet     = "GET"
+	ApiDestinationHttpMethodOptions = "OPTIONS"
 )
 
 // The values of ApiDestinationState.
