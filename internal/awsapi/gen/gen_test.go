@@ -83,7 +83,7 @@ func TestAnEnumsOrderHasTheModelsValues(t *testing.T) {
 		"a value is gone": {[]string{"OFF"}, "shape Mode: its enum's values"},
 		"a value is new":  {[]string{"OFF", "ON", "AUTO"}, "shape Mode: its enum's values"},
 	} {
-		err := run([]service{{pkg: "odd", enums: map[string][]string{"Mode": tt.order}}}, dir, t.TempDir())
+		err := run([]service{{pkg: "odd", maxBody: "1", enums: map[string][]string{"Mode": tt.order}}}, dir, t.TempDir())
 		if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %q", name, err, tt.want)
 		}
