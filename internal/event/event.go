@@ -87,15 +87,21 @@ func (e *Event) AppendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// appendCompact appends JSON without the white space between its tokens,
-// leaving strings and the order of keys as they are. Runs without white space
-// are copied whole.
+// appendCompact appends JSON as AWS writes a detail that it has read: without the
+// white space between its tokens, strings escaped no more than they must be, the
+// order of keys as it is. Runs that stay as they are are copied whole.
 func appendCompact(dst, src []byte) []byte {
 	start := 0
 	for i := 0; i < len(src); i++ {
 		switch src[i] {
 		case '"':
-			i = endOfString(src, i)
+			begin := i
+			i = endOfString(src, begin)
+			if inside := src[begin:min(i, len(src))]; bytes.IndexByte(inside, '\\') >= 0 {
+				dst = append(dst, src[start:begin]...)
+				dst = appendUnescaped(dst, inside)
+				start = min(i, len(src))
+			}
 		case ' ', '\t', '\n', '\r':
 			dst = append(dst, src[start:i]...)
 			start = i + 1

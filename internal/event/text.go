@@ -1,7 +1,10 @@
 package event
 
 import (
+	"bytes"
 	"math/bits"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -75,4 +78,59 @@ func AppendText(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
+}
+
+// appendUnescaped appends the inside of a JSON string with no more escapes than
+// JSON asks for.
+func appendUnescaped(dst, text []byte) []byte {
+	for {
+		i := bytes.IndexByte(text, '\\')
+		if i < 0 {
+			return append(dst, text...)
+		}
+		dst = append(dst, text[:i]...)
+		var n int
+		dst, n = appendEscape(dst, text[i:])
+		text = text[i+n:]
+	}
+}
+
+// appendEscape appends what the escape at the start of text stands for, and
+// returns the escape's length.
+func appendEscape(dst, text []byte) ([]byte, int) {
+	r, n := escaped(text)
+	if utf16.IsSurrogate(r) {
+		second, m := escaped(text[n:])
+		whole := utf16.DecodeRune(r, second)
+		if whole == utf8.RuneError { // half a character: there is no other way to write it
+			return append(dst, text[:n]...), n
+		}
+		r, n = whole, n+m
+	}
+	switch {
+	case r == '"' || r == '\\':
+		return append(dst, '\\', byte(r)), n
+	case r < ' ':
+		return append(dst, text[:n]...), n
+	}
+	return utf8.AppendRune(dst, r), n
+}
+
+// escaped reads the escape that text begins with: the character, or -1 if it is
+// written by a letter or is none, and the length.
+func escaped(text []byte) (rune, int) {
+	if len(text) < 2 || text[0] != '\\' {
+		return -1, min(len(text), 1)
+	}
+	switch text[1] {
+	case '"', '\\', '/':
+		return rune(text[1]), 2
+	case 'u':
+		if len(text) >= 6 {
+			if code, err := strconv.ParseUint(string(text[2:6]), 16, 16); err == nil {
+				return rune(code), 6
+			}
+		}
+	}
+	return -1, 2
 }
