@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"log/slog"
 	"net"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
@@ -222,6 +225,53 @@ func TestRoles(t *testing.T) {
 				if allowed && a.Status >= 300 && a.Status != http.StatusConflict || !allowed && (a.Status != http.StatusForbidden || a.Code != "forbidden_error") {
 					t.Errorf("%s, allowed: %t: %s", call.name, allowed, a)
 				}
+			}
+		})
+	}
+}
+
+// signedForm posts a form of the query protocol as older clients do.
+func (s *testServer) signedForm(t *testing.T, k newKey, service, form string, at time.Time) answer {
+	t.Helper()
+	req := s.request(t, "POST", "/", form)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	sum := sha256.Sum256([]byte(form))
+	credential := aws.Credentials{AccessKeyID: k.ID, SecretAccessKey: k.Secret}
+	if err := v4.NewSigner().SignHTTP(t.Context(), credential, req, hex.EncodeToString(sum[:]), service, "us-east-1", at); err != nil {
+		t.Fatal(err)
+	}
+	return s.send(t, req)
+}
+
+// Keys and roles count in the query protocol, in its words.
+func TestKeysInTheQueryProtocol(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	admin := s.key(t, "", "000000000000", "admin")
+	reader := s.key(t, s.login(t, admin.ID, admin.Secret), "000000000000", "reader")
+	now := time.Now()
+	create, list := "Action=CreateQueue&QueueName=orders&Version=2012-11-05", "Action=ListQueues&Version=2012-11-05"
+	for _, tt := range []struct {
+		name, service, form string
+		key                 newKey
+		at                  time.Time
+		status              int
+		want                string
+	}{
+		{"an admin", "sqs", create, admin, now, 200, "/000000000000/orders</QueueUrl>"},
+		{"a reader who looks", "sqs", list, reader, now, 200, "/000000000000/orders</QueueUrl>"},
+		{"a reader who writes", "sqs", create, reader, now, 403, "<Code>AccessDenied</Code>"},
+		{"a reader who writes to EC2", "ec2", "Action=RunInstances&ImageId=ami-0abcdef1234567890&MinCount=1&MaxCount=1&Version=2016-11-15", reader, now, 403, "<Code>UnauthorizedOperation</Code>"},
+		{"a wrong secret", "sqs", list, newKey{admin.ID, "wrong"}, now, 403, "<Code>SignatureDoesNotMatch</Code>"},
+		{"an unknown key", "sqs", list, newKey{"RLTO0000000000000000", "x"}, now, 403, "<Code>InvalidClientTokenId</Code>"},
+		{"the signature of another service", "sts", list, admin, now, 400, "<Code>InvalidAction</Code>"},
+		{"a signature of yesterday", "sqs", list, admin, now.Add(-24 * time.Hour), 403, "Signature expired"},
+		{"a signature of tomorrow", "sqs", list, admin, now.Add(24 * time.Hour), 403, "Signature not yet current"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := s.signedForm(t, tt.key, tt.service, tt.form, tt.at)
+			if a.Status != tt.status || !strings.Contains(string(a.Body), tt.want) {
+				t.Errorf("answered %s\nwant %d …%s…", a, tt.status, tt.want)
 			}
 		})
 	}
