@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 )
@@ -41,12 +42,24 @@ type envelope struct {
 	Detail     json.RawMessage `json:"detail"`
 }
 
+// inWords tells a caller, who knows nothing of Go, of JSON of the wrong shape.
+func inWords(err error) string {
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case wrong.Field == "":
+		return "it is JSON of type " + wrong.Value + ", not an object"
+	}
+	return "its " + wrong.Field + " is of type " + wrong.Value
+}
+
 // parseNotification reads the body of a webhook call. The error is ErrInvalid with
 // what is wrong, or notOurs.
 func parseNotification(body []byte) (notification, error) {
 	var e envelope
 	if err := json.Unmarshal(body, &e); err != nil {
-		return notification{}, invalid("The body is not one EventBridge event: %s.", err)
+		return notification{}, invalid("The body is not one EventBridge event: %s.", inWords(err))
 	}
 	if e.Version != nil && *e.Version != "0" {
 		return notification{}, invalid("The event's version is %q; this webhook knows version \"0\".", *e.Version)
