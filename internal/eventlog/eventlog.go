@@ -186,7 +186,11 @@ func (l *Log) connect() error {
 		nats.MaxReconnects(-1),
 		nats.Timeout(requestTimeout),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			l.opts.Logger.Warn("event log connection", "error", err)
+			level := slog.LevelWarn
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				level = slog.LevelDebug // a reader that is held up for long: it notices what it missed and reads it again
+			}
+			l.opts.Logger.Log(context.Background(), level, "event log connection", "error", err)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {

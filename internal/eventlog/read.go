@@ -11,11 +11,12 @@ import (
 )
 
 const (
-	readAhead      = 8
-	readAheadBytes = embeddedPayload + payloadOverhead
-	readHeartbeat  = time.Second
-	readRetry      = 200 * time.Millisecond
-	readerIdle     = 30 * time.Second // the engine forgets a reader whose process is gone
+	// readAhead is in batches. Asked for a number of bytes, the engine answers one message more than the client has room
+	// for, and the client drops what is one too many.
+	readAhead     = 8
+	readHeartbeat = time.Second
+	readRetry     = 200 * time.Millisecond
+	readerIdle    = 30 * time.Second // the engine forgets a reader whose process is gone
 )
 
 // errReadAgain says that the engine's reader is gone or has missed something, and a new one must go on.
@@ -97,7 +98,7 @@ func (r *reader) some(ctx context.Context) error {
 		return nil
 	}
 	messages, err := consumer.Messages(
-		jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes),
+		jetstream.PullMaxMessages(readAhead),
 		jetstream.PullHeartbeat(readHeartbeat),
 	)
 	if err != nil {
