@@ -167,7 +167,7 @@ func TestWebhookAnswers(t *testing.T) {
 	for _, r := range h.Rejections {
 		counts[strings.TrimRight(r.Reason+" "+r.Subject, " ")] = r.Count
 	}
-	want := map[string]int64{"malformed": 10, "not_acted_on": 2, "foreign_account 210987654321": 1}
+	want := map[string]int64{"malformed": 11, "not_acted_on": 2, "foreign_account 210987654321": 1}
 	if d := cmp.Diff(want, counts); d != "" {
 		t.Errorf("rejections (-want +got):\n%s", d)
 	}
