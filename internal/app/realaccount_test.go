@@ -68,9 +68,9 @@ func TestAnAccountElsewhereIsFollowed(t *testing.T) {
 		}
 		return *out.Instances[0].InstanceId
 	}
-	first, second := launch(), ""
+	first := launch()
 	await("server.added", first)
-	second = launch()
+	second := launch()
 	await("server.added", second)
 
 	// The keys end: the account can no longer be read.
