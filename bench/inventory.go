@@ -39,26 +39,13 @@ func (b *bench) inventory(ctx context.Context) (err error) {
 		return err
 	}
 	cloud := ec2.New(ec2.Options{Region: region, BaseEndpoint: &s.url, Credentials: credentials.NewStaticCredentialsProvider(account, "bench", "")})
-	out, err := cloud.RunInstances(ctx, &ec2.RunInstancesInput{ImageId: aws.String("ami-0abcdef1234567890"), MinCount: aws.Int32(instances), MaxCount: aws.Int32(instances)})
-	if err != nil {
-		return err
-	}
-	for _, i := range out.Instances {
-		if _, err := w.await(ctx, "server.added", *i.InstanceId); err != nil {
-			return err
-		}
-	}
 	var gone latencies
-	for _, i := range out.Instances {
-		start := time.Now()
-		if _, err := cloud.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{*i.InstanceId}}); err != nil {
-			return err
-		}
-		at, err := w.await(ctx, "server.removed", *i.InstanceId)
+	for range instances {
+		took, err := w.terminateOne(ctx, cloud)
 		if err != nil {
 			return err
 		}
-		gone = append(gone, at.Sub(start))
+		gone = append(gone, took)
 	}
 	b.rows = append(b.rows, row{
 		fmt.Sprintf("TerminateInstances call → server gone from the inventory and its event seen, %d instances one by one", instances),
@@ -169,6 +156,25 @@ func (w *serverWatch) read(body io.ReadCloser) {
 		default:
 		}
 	}
+}
+
+// terminateOne launches an instance, waits until the inventory has it, and
+// returns how long it stays there once it is terminated.
+func (w *serverWatch) terminateOne(ctx context.Context, cloud *ec2.Client) (time.Duration, error) {
+	out, err := cloud.RunInstances(ctx, &ec2.RunInstancesInput{ImageId: aws.String("ami-0abcdef1234567890"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1)})
+	if err != nil {
+		return 0, err
+	}
+	id := *out.Instances[0].InstanceId
+	if _, err := w.await(ctx, "server.added", id); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if _, err := cloud.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}}); err != nil {
+		return 0, err
+	}
+	at, err := w.await(ctx, "server.removed", id)
+	return at.Sub(start), err
 }
 
 func (w *serverWatch) await(ctx context.Context, detailType, instance string) (time.Time, error) {
