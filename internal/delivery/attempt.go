@@ -159,6 +159,9 @@ func (d *Delivery) giveUp(ctx context.Context, p *pair, exhausted string) verdic
 		log.Error("an event was lost: its dead-letter queue could not be written", "queue", p.sub.Target.DeadLetterARN, "error", err)
 		return verdict{kind: verdictDone}
 	}
+	if p.deadLetterTries == 1 { // once for each event, not for each try
+		log.Warn("a dead-letter queue could not be written; it will be tried again", "queue", p.sub.Target.DeadLetterARN, "error", err)
+	}
 	return verdict{kind: verdictLater, wait: work.Backoff(p.deadLetterTries, backoffBase, backoffMax, nil)}
 }
 

@@ -1,10 +1,12 @@
 package delivery_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -347,7 +349,8 @@ func TestRetriesThatRunOutAreDeadLetteredWithTheirCount(t *testing.T) {
 
 func TestADeadLetterQueueThatFailsIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	n := newNode(t)
+	var log bytes.Buffer
+	n := newNode(t, func(_ *node, o *delivery.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	n.rule("gone", nil)
 	n.endpoints.behaves(queueARN("gone"), func(context.Context, int) error {
 		return &target.Failure{Code: target.CodeNoPermissions, Message: "denied"}
@@ -363,6 +366,10 @@ func TestADeadLetterQueueThatFailsIsTriedAgain(t *testing.T) {
 	n.endpoints.until(t, "the dead letter", func(e *endpoints) bool { return len(e.dead) == 1 })
 	if tried := n.endpoints.tried[queueARN("gone")]; tried != 1 {
 		t.Errorf("the target was tried %d times, want 1", tried)
+	}
+	n.stop()
+	if warnings := strings.Count(log.String(), "a dead-letter queue could not be written"); warnings != 1 {
+		t.Errorf("%d warnings, want one for the event:\n%s", warnings, &log)
 	}
 }
 
