@@ -92,7 +92,8 @@ type Options struct {
 	// It exists so that a durability test can be shown to fail; nothing else may set it.
 	UnsafeNoSync bool
 
-	ackWait time.Duration
+	ackWait   time.Duration
+	readAhead int
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -117,6 +118,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.InFlightBytes = orDefault(o.InFlightBytes, defaultInFlight)
 	o.ReserveBytes = orDefault(o.ReserveBytes, defaultReserve)
 	o.ackWait = orDefault(o.ackWait, defaultAckWait)
+	if o.readAhead == 0 {
+		o.readAhead = defaultReadAhead
+	}
 	if o.Keep < 0 || o.KeepBytes < 0 || o.InFlightBytes < 0 || o.ReserveBytes < 0 || o.Replicas < 0 {
 		return o, errors.New("event log: sizes, times and replicas cannot be negative")
 	}

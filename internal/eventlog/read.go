@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	// readAhead is in batches. Asked for a number of bytes, the engine answers one message more than the client has room
+	// defaultReadAhead is in batches. Asked for a number of bytes, the engine answers one message more than the client has room
 	// for, and the client drops what is one too many.
-	readAhead     = 8
-	readHeartbeat = time.Second
-	readRetry     = 200 * time.Millisecond
-	readerIdle    = 30 * time.Second // the engine forgets a reader whose process is gone
+	defaultReadAhead = 8
+	readHeartbeat    = time.Second
+	readRetry        = 200 * time.Millisecond
+	readerIdle       = 30 * time.Second // the engine forgets a reader whose process is gone
 )
 
 // errReadAgain says that the engine's reader is gone or has missed something, and a new one must go on.
@@ -98,7 +98,7 @@ func (r *reader) some(ctx context.Context) error {
 		return nil
 	}
 	messages, err := consumer.Messages(
-		jetstream.PullMaxMessages(readAhead),
+		jetstream.PullMaxMessages(r.log.opts.readAhead),
 		jetstream.PullHeartbeat(readHeartbeat),
 	)
 	if err != nil {
@@ -106,7 +106,7 @@ func (r *reader) some(ctx context.Context) error {
 	}
 	defer messages.Stop()
 	for delivered := uint64(1); ; delivered++ {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
+		msg, err := nextMessage(ctx, consumer, messages, delivered)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errReadAgain, err)
 		}
@@ -115,6 +115,26 @@ func (r *reader) some(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// nextMessage returns the message that the engine's reader delivers as number delivered. While handle holds the reader up, the
+// engine's heartbeats fill the client, which drops what comes then: that shows when another batch follows, and after the last
+// batch the engine is asked, once for each time that nothing comes.
+func nextMessage(ctx context.Context, consumer jetstream.Consumer, messages jetstream.MessagesContext, delivered uint64) (jetstream.Msg, error) {
+	soon, cancel := context.WithTimeout(ctx, readHeartbeat)
+	defer cancel()
+	msg, err := messages.Next(jetstream.NextContext(soon))
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return msg, err
+	}
+	info, err := consumer.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if info.Delivered.Consumer >= delivered {
+		return nil, errors.New("the client dropped the last batch")
+	}
+	return messages.Next(jetstream.NextContext(ctx))
 }
 
 // take handles the message that the engine's reader should have delivered as number delivered.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // lockedBuffer is written to by several goroutines.
@@ -51,5 +52,26 @@ func TestReaderSlowerThanTheLogGrowsMissesNothing(t *testing.T) {
 		if n := strings.Count(log.String(), trouble); n > 0 {
 			t.Errorf("the log says %q %d times", trouble, n)
 		}
+	}
+}
+
+func TestReaderThatWasHeldUpGetsTheLastBatch(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	o.readAhead = 3
+	l := mustOpen(t, o)
+	mustAppend(t, l, "first")
+	enough := errors.New("enough")
+	err := l.Read(t.Context(), 1, func(b *Batch) error {
+		if b.Seq == 2 {
+			return enough
+		}
+		<-time.After(4 * readHeartbeat) // heartbeats fill the client
+		mustAppend(t, l, "last")
+		<-time.After(readHeartbeat / 4)
+		return nil
+	})
+	if !errors.Is(err, enough) {
+		t.Fatal(err)
 	}
 }
