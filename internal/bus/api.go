@@ -113,13 +113,17 @@ func (s *service) busFor(ctx context.Context, nameOrARN *string, action, rule st
 	return ref, nil
 }
 
-// CreateEventBus creates a custom bus.
+// CreateEventBus creates a custom bus. There are no partners, so no event source
+// of one exists.
 func (s *service) CreateEventBus(ctx context.Context, in *events.CreateEventBusInput) (*events.CreateEventBusOutput, error) {
 	err := refuseGiven(
-		parameter{"EventSourceName", in.EventSourceName != nil}, parameter{"KmsKeyIdentifier", str(in.KmsKeyIdentifier) != ""},
+		parameter{"KmsKeyIdentifier", str(in.KmsKeyIdentifier) != ""},
 		parameter{"DeadLetterConfig", in.DeadLetterConfig != nil}, parameter{"LogConfig", in.LogConfig != nil})
 	if err != nil {
 		return nil, err
+	}
+	if in.EventSourceName != nil {
+		return nil, events.ErrResourceNotFoundException("Event source %s does not exist.", *in.EventSourceName)
 	}
 	caller := callerFrom(ctx)
 	ref := event.BusRef{Account: caller.Account, Region: caller.Region, Name: str(in.Name)}
