@@ -88,8 +88,9 @@ func (c *catchUp) form(version uint64) *bus.Subscription {
 	return c.forms[0]
 }
 
-// divert takes the subscription off the shared path, beginning at p. Callers
-// hold mu.
+// divert takes the subscription off the shared path, beginning at p or at what
+// waits in the lane: whatever is not being attempted is read again later, so that
+// a target that hangs costs one row and no job for each delivery. Callers hold mu.
 func (l *lane) divert(ctx, attempts context.Context, p *pair) {
 	l.d.counters.diverted.Add(1)
 	from := cursor{p.seq, p.index}
@@ -103,11 +104,39 @@ func (l *lane) divert(ctx, attempts context.Context, p *pair) {
 		}
 		return
 	}
+	behind := l.takeWaiting()
+	for _, q := range behind {
+		from = earlier(from, cursor{q.seq, q.index})
+	}
 	c := newCatchUp(nil, from)
+	for _, q := range behind {
+		c.learn(q.sub)
+	}
+	c.left = behind
 	c.leave(p)
 	l.catch = c
 	l.d.Logger.Info("a target is slow or failing; its events wait in the log", "rule", p.sub.RuleARN, "target", p.sub.Target.ARN)
 	l.d.wg.Go(func() { l.runCatchUp(ctx, attempts, c) })
+}
+
+func earlier(a, b cursor) cursor {
+	if b.Sequence < a.Sequence || b.Sequence == a.Sequence && b.Index < a.Index {
+		return b
+	}
+	return a
+}
+
+// takeWaiting empties the queue and returns what of it is not being attempted or
+// parked, marked as leaving. Callers hold mu.
+func (l *lane) takeWaiting() []*pair {
+	var taken []*pair
+	for _, p := range l.queue {
+		if p.leave() {
+			taken = append(taken, p)
+		}
+	}
+	l.queue = nil
+	return taken
 }
 
 // loadCatchUps makes the lanes that an earlier process left off the shared

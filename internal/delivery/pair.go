@@ -60,15 +60,18 @@ func (p *pair) giveBack() { p.become(attempting, waiting) }
 // stay undoes the leaving of a pair whose lane did not come to leave.
 func (p *pair) stay() { p.become(leaving, waiting) }
 
-// leave marks a pair that its lane leaves to the reader.
-func (p *pair) leave() { p.become(waiting, leaving) }
+// leave marks a pair that its lane leaves to the reader; false if somebody has it
+// or it is over.
+func (p *pair) leave() bool { return p.become(waiting, leaving) }
 
-func (p *pair) become(from, to pairState) {
+func (p *pair) become(from, to pairState) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state == from {
-		p.state = to
+	if p.state != from {
+		return false
 	}
+	p.state = to
+	return true
 }
 
 func (p *pair) is(state pairState) bool {
