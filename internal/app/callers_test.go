@@ -378,9 +378,38 @@ func (s *testServer) follow(t *testing.T, project, account string, regions ...st
 	t.Helper()
 	s.do(t, "POST", apiRoot+"/projects", map[string]string{"name": project}, nil)
 	s.do(t, "POST", apiRoot+"/projects/"+project+"/cloud_accounts", map[string]any{"account_id": account, "regions": regions}, nil)
+	awaitFirstSync(t, func(out any) {
+		s.do(t, "GET", apiRoot+"/projects/"+project+"/cloud_accounts/"+account+"/sync_runs", nil, out)
+	})
 	var m monitored
 	s.do(t, "POST", apiRoot+"/projects/"+project+"/cloud_accounts/"+account+"/monitor", nil, &m)
 	return m
+}
+
+// awaitFirstSync waits for the end of the sync that runs when an account is
+// connected, so that what follows is found by events and not by it. list reads
+// the account's sync runs.
+func awaitFirstSync(t *testing.T, list func(out any)) {
+	t.Helper()
+	eventually(t, "the first sync", func() bool {
+		var runs struct {
+			List []struct{ Status string }
+		}
+		list(&runs)
+		return len(runs.List) > 0 && runs.List[0].Status != "waiting" && runs.List[0].Status != "running"
+	})
+}
+
+// eventually asks until cond holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
 }
 
 // token gets an access token for a webhook, or the refusal.

@@ -102,6 +102,9 @@ func TestTheStoryOverTLS(t *testing.T) {
 	api.bearer = login.BearerToken
 	api.post(apiRoot+"/projects", map[string]string{"name": "web"}, nil)
 	api.post(apiRoot+"/projects/web/cloud_accounts", map[string]any{"account_id": "000000000000", "regions": []string{home}}, nil)
+	awaitFirstSync(t, func(out any) {
+		api.call("GET", apiRoot+"/projects/web/cloud_accounts/000000000000/sync_runs", nil, out)
+	})
 	var m monitored
 	api.post(apiRoot+"/projects/web/cloud_accounts/000000000000/monitor", nil, &m)
 
@@ -143,7 +146,12 @@ type restClient struct {
 
 func (c restClient) post(path string, in, out any) {
 	c.t.Helper()
-	req := newRequest(c.t, "POST", c.url+path, in)
+	c.call("POST", path, in, out)
+}
+
+func (c restClient) call(method, path string, in, out any) {
+	c.t.Helper()
+	req := newRequest(c.t, method, c.url+path, in)
 	if c.bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+c.bearer)
 	}
