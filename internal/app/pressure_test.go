@@ -104,7 +104,7 @@ func TestWhatWaitsIsDeadLetteredWhenItIsTooOld(t *testing.T) {
 	}
 }
 
-// While one target hangs and one takes 300 a second, a third gets everything.
+// While one target hangs and one takes 20 a second, a third gets everything.
 func TestHungAndSlowTargetsDoNotHoldUpAHealthyOne(t *testing.T) {
 	t.Parallel()
 	endpoint := newEndpoint(t)
@@ -113,7 +113,7 @@ func TestHungAndSlowTargetsDoNotHoldUpAHealthyOne(t *testing.T) {
 	c.createQueue(t, "healthy", 60)
 	c.createQueue(t, "dead", 60)
 	c.createRule(t, "hung", "order", c.createDestination(t, "hung", endpoint.URL+"/hung", 300), "dead")
-	c.createRule(t, "slow", "order", c.createDestination(t, "slow", endpoint.URL+"/slow", 300), "dead")
+	c.createRule(t, "slow", "order", c.createDestination(t, "slow", endpoint.URL+"/slow", 20), "dead")
 	c.createRule(t, "healthy", "order", queueARN("healthy"), "dead")
 	arrived := newArrivals()
 	defer arrived.watch(t, c, "healthy")()
