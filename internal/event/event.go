@@ -282,10 +282,9 @@ func (e *Event) setDetailType(value json.RawMessage) (unwrapped bool, err error)
 	if value[0] != '[' {
 		return false, setString(&e.DetailType, "detail-type", value, maxDetailType)
 	}
-	var list []string
+	var list []json.RawMessage
 	if err := json.Unmarshal(value, &list); err != nil || len(list) != 1 {
 		return false, errors.New("detail-type is not a string")
 	}
-	e.DetailType = list[0]
-	return true, nil
+	return true, setString(&e.DetailType, "detail-type", list[0], maxDetailType)
 }
