@@ -17,9 +17,10 @@ import (
 
 // client speaks to a server's HTTP API.
 type client struct {
-	server string
-	bearer string
-	http   http.Client
+	server    string
+	anonymous bool // never logs in
+	bearer    string
+	http      http.Client
 }
 
 // team is the one team that an installation has.
@@ -77,7 +78,7 @@ func isAWSKey(id string) bool {
 }
 
 func (c *client) login(ctx context.Context) error {
-	if c.bearer != "" {
+	if c.bearer != "" || c.anonymous {
 		return nil
 	}
 	id, secret := accessKey()
@@ -158,6 +159,9 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 	if err != nil {
 		if urlErr, ok := errors.AsType[*url.Error](err); ok {
 			err = urlErr.Err
+		}
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, fmt.Errorf("the server at %s did not answer %s %s in time; whether it was done is not known", c.server, method, path)
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("call %s: %w", target, ctx.Err())

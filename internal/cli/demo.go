@@ -65,7 +65,9 @@ func runDemo(ctx context.Context, s *streams) (err error) {
 		stop()
 		err = errors.Join(err, server.Wait(serving))
 	}()
-	d := &demo{s: s, url: server.LocalURL(), api: &client{server: server.LocalURL()}, start: time.Now(), seen: map[string]*sighting{}}
+	d := &demo{s: s, url: server.LocalURL(), start: time.Now(), seen: map[string]*sighting{}}
+	// The keys of the environment are for other servers, and may be of another account.
+	d.api = &client{server: d.url, anonymous: true}
 	d.stepf("A server on a temporary directory serves at %s", d.url)
 	return d.play(ctx)
 }
@@ -79,6 +81,7 @@ type demo struct {
 
 	mu   sync.Mutex
 	seen map[string]*sighting // by instance
+	lost error                // what ended the stream of events
 	news chan struct{}
 }
 
@@ -280,6 +283,11 @@ func (d *demo) await(ctx context.Context, ids []string, of func(*sighting) (from
 		}
 		select {
 		case <-ctx.Done():
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if d.lost != nil {
+				return 0, fmt.Errorf("follow events: %w", d.lost)
+			}
 			return 0, fmt.Errorf("waited %s", demoPatience)
 		case <-d.news:
 		}
@@ -306,7 +314,7 @@ func (d *demo) lag(ids []string, of func(*sighting) (from, to time.Time)) (longe
 // watch notes when the stream of events shows what happens to instances, and
 // when the inventory says that it followed.
 func (d *demo) watch(ctx context.Context) {
-	_ = d.api.stream(ctx, "/v1/events/stream", func(data []byte) error {
+	err := d.api.stream(ctx, "/v1/events/stream", func(data []byte) error {
 		var message struct {
 			Event struct {
 				DetailType string `json:"detail-type"`
@@ -343,6 +351,9 @@ func (d *demo) watch(ctx context.Context) {
 		}
 		return nil
 	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lost = err
 }
 
 // first keeps the time of the first sighting: a forwarded event is seen twice.

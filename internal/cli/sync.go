@@ -134,8 +134,10 @@ func newSyncConfirm(s *streams, c *client) *cobra.Command {
 	var projectName string
 	cmd := &cobra.Command{
 		Use:   "confirm ACCOUNT RUN",
-		Short: "Let a held run remove what it would",
-		Args:  cobra.ExactArgs(2),
+		Short: "Let a held run remove what it would, and wait for the result",
+		Long: `Let a held run remove what it would, and wait until it ends. Exits with 1 if the
+run failed.`,
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var run shown[syncRun]
 			path := teamPath("projects", projectName, "cloud_accounts", args[0], "sync_runs")
@@ -145,7 +147,10 @@ func newSyncConfirm(s *streams, c *client) *cobra.Command {
 			if err := awaitRun(cmd.Context(), s, c, path, &run); err != nil {
 				return err
 			}
-			return printRuns(s, run, run)
+			if err := printRuns(s, run, run); err != nil {
+				return err
+			}
+			return runFailure(&run.row)
 		},
 	}
 	return listing(remote(inProject(cmd, &projectName), c), s)
