@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/rialto-bus/rialto/internal/event"
 )
@@ -16,8 +17,13 @@ type rulesNotice struct {
 	Version uint64       `json:"version"`
 }
 
+// refreshTime is how often a node that shares its database looks for rules of
+// which no notice reached it.
+const refreshTime = 10 * time.Second
+
 // tellRules tells the other nodes that a bus changed. A node that misses it
-// finds out when an event comes that was accepted under newer rules.
+// finds out when an event comes that was accepted under newer rules, and at the
+// latest when it next looks.
 func (a *App) tellRules(ref event.BusRef, version uint64) {
 	if a.config.NATS == "" {
 		return
@@ -31,7 +37,8 @@ func (a *App) tellRules(ref event.BusRef, version uint64) {
 	}
 }
 
-// followRules reads the rules that other nodes tell of, until ctx ends.
+// followRules reads the rules that other nodes change, until ctx ends: at their
+// notice, and now and then, since a notice may be lost.
 func (a *App) followRules(ctx context.Context) error {
 	stop, err := a.log.Notices(rulesTopic, func(data []byte) {
 		var n rulesNotice
@@ -47,6 +54,20 @@ func (a *App) followRules(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	<-ctx.Done()
-	return ctx.Err()
+	if a.config.NATS == "" {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	tick := time.NewTicker(refreshTime)
+	defer tick.Stop()
+	for {
+		if err := a.buses.Refresh(ctx); err != nil && ctx.Err() == nil {
+			a.logger.Warn("rules that other nodes may have changed cannot be read", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }

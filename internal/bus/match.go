@@ -102,6 +102,21 @@ func (b *Buses) WaitVersion(ctx context.Context, ref event.BusRef, version uint6
 	return nil
 }
 
+// Refresh reads the rules of all buses that another node has changed since this
+// one read them.
+func (b *Buses) Refresh(ctx context.Context) error {
+	versions, err := selectVersions(ctx, b.db)
+	if err != nil {
+		return fmt.Errorf("read rule versions: %w", err)
+	}
+	for ref, version := range versions {
+		if err := b.WaitVersion(ctx, ref, uint64(version)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (b *Buses) catchUp(ctx context.Context, ref event.BusRef, version uint64) ([]int64, error) {
 	defer b.lock(ref)()
 	if b.RuleVersion(ref) >= version {

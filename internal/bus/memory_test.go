@@ -101,6 +101,32 @@ func (m *memoryModel) matched() []string {
 	return names
 }
 
+func TestRefreshReadsWhatAnotherNodeChanged(t *testing.T) {
+	onBoth(t, func(t *testing.T, x *fixture) {
+		other := openNode(t, x.db, x.auth)
+		orders := event.BusRef{Account: testAccount, Region: testRegion, Name: "orders"}
+		if err := x.CreateBus(t.Context(), orders, "", nil); err != nil {
+			t.Fatal(err)
+		}
+		putRule(t, x, orders, "r", `{"source":["my.app"]}`, toQueue("t"))
+		if err := other.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"r/t"}, matched(t, other, record(orders, "my.app"))); diff != "" {
+			t.Error(diff)
+		}
+		if err := x.RemoveTargets(t.Context(), orders, "r", []string{"t"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{}, matched(t, other, record(orders, "my.app"))); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestAChangeThatFailsLeavesTheRulesAlone(t *testing.T) {
 	db := storetest.SQLite(t)
 	x := open(t, db)
