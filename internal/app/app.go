@@ -257,7 +257,7 @@ func (a *App) start(ctx context.Context, name string, fn func(context.Context) e
 	wg.Go(func() {
 		err := fn(ctx)
 		if ctx.Err() == nil {
-			a.fail(fmt.Errorf("%s ended: %w", name, err))
+			a.fail(errors.Join(fmt.Errorf("%s ended by itself", name), err))
 		}
 	})
 	a.parts = append(a.parts, part{name, func() { cancel(); wg.Wait() }})

@@ -105,6 +105,9 @@ func (c *Config) ReadEnvironment() error {
 	return nil
 }
 
+// maxReplicas is the most that a JetStream stream can have.
+const maxReplicas = 5
+
 // Validate reports the first setting that cannot be served with.
 func (c *Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
@@ -130,6 +133,12 @@ func (c *Config) Validate() error {
 	}
 	if c.EventLogBytes < 16<<20 {
 		return fmt.Errorf("--event-log-bytes %d is less than the 16 MiB that the log needs", c.EventLogBytes)
+	}
+	if c.EventLogKeep < 0 {
+		return fmt.Errorf("--event-log-keep %s is negative", c.EventLogKeep)
+	}
+	if c.EventLogReplicas < 1 || c.EventLogReplicas > maxReplicas {
+		return fmt.Errorf("--event-log-replicas %d is not between 1 and %d", c.EventLogReplicas, maxReplicas)
 	}
 	if c.MaxPutEventsBytes < 1024 || c.MaxPutEventsBytes > 1<<20 {
 		return fmt.Errorf("--max-put-events-bytes %d is not between 1024 and %d", c.MaxPutEventsBytes, 1<<20)

@@ -34,7 +34,7 @@ func (a *App) makeServer(public *url.URL) error {
 	if err != nil {
 		return err
 	}
-	a.server = &http.Server{
+	server := &http.Server{
 		Handler:           httpapi.Requests(handler, a.logger),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
@@ -42,13 +42,15 @@ func (a *App) makeServer(public *url.URL) error {
 		ErrorLog: slog.NewLogLogger(a.logger.Handler(), slog.LevelDebug),
 	}
 	if a.config.TLSCert == "" {
+		a.server = server
 		return nil
 	}
 	cert, err := tls.LoadX509KeyPair(a.config.TLSCert, a.config.TLSKey)
 	if err != nil {
 		return fmt.Errorf("read --tls-cert and --tls-key: %w", err)
 	}
-	a.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	a.server = server
 	return nil
 }
 

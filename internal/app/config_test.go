@@ -1,0 +1,61 @@
+package app
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSettingsThatCannotBeServedWithAreNamed(t *testing.T) {
+	t.Parallel()
+	if c := NewConfig(); c.Validate() != nil {
+		t.Errorf("the defaults: %v", c.Validate())
+	}
+	for want, set := range map[string]func(*Config){
+		"--listen":               func(c *Config) { c.Listen = "7425" },
+		"--tls-cert":             func(c *Config) { c.TLSKey = "key.pem" },
+		"--public-url":           func(c *Config) { c.PublicURL = "rialto.example.com" },
+		"--nats needs":           func(c *Config) { c.NATS = "nats://127.0.0.1:4222" },
+		"--nats-system":          func(c *Config) { c.NATSSystem = "nats://127.0.0.1:4222" },
+		"--data-dir":             func(c *Config) { c.DataDir = "" },
+		"--event-log-bytes":      func(c *Config) { c.EventLogBytes = 1 << 20 },
+		"--event-log-keep":       func(c *Config) { c.EventLogKeep = -time.Hour },
+		"--event-log-replicas 0": func(c *Config) { c.EventLogReplicas = 0 },
+		"--event-log-replicas 6": func(c *Config) { c.EventLogReplicas = 6 },
+		"--max-put-events-bytes": func(c *Config) { c.MaxPutEventsBytes = 2 << 20 },
+		"--instance-transition":  func(c *Config) { c.InstanceTransition = -time.Second },
+		"--allow-outbound":       func(c *Config) { c.AllowOutbound = []string{"10.0.0.0/99"} },
+		"--log-level":            func(c *Config) { c.LogLevel = "loud" },
+		"--log-format":           func(c *Config) { c.LogFormat = "xml" },
+	} {
+		c := NewConfig()
+		set(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+// A start that fails at its last step gives back the port and the data directory.
+func TestAStartThatFailsHoldsNothing(t *testing.T) {
+	t.Parallel()
+	c := NewConfig()
+	c.Listen, c.DataDir, c.EventLogBytes = "127.0.0.1:0", t.TempDir(), 64<<20
+	good := c
+	c.TLSCert, c.TLSKey = filepath.Join(c.DataDir, "missing.pem"), filepath.Join(c.DataDir, "missing.key")
+	a := &App{config: c, logger: slog.New(slog.DiscardHandler), failed: make(chan error, 1), stopping: make(chan struct{})}
+	if err := a.open(t.Context(), hooks{now: time.Now}); err == nil || !strings.Contains(err.Error(), "--tls-cert") {
+		t.Fatalf("a start without the certificate: %v", err)
+	}
+	if err := a.close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.listener.(*net.TCPListener).SetDeadline(time.Now()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the port is still held: %v", err)
+	}
+	startServerAt(t, good, time.Now).stop()
+}
