@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// outboxChunk and outboxChunkBytes bound what is handed over at once.
+	// outboxChunk and outboxChunkBytes bound what is handed over at once; more bytes only where
+	// one event alone has them. The event log takes little more than 2 MiB in one call when an
+	// external NATS allows no larger messages, and a refused chunk would be refused forever.
 	outboxChunk      = 256
-	outboxChunkBytes = 4 << 20
+	outboxChunkBytes = 1 << 20
 	// outboxInsert is how many rows one INSERT carries.
 	outboxInsert = 50
 	// outboxSweep is how often the leased relay looks for rows of other nodes, and
@@ -192,10 +194,10 @@ func (db *DB) readOutbox(ctx context.Context, where string, args ...any) (ids []
 		if err != nil {
 			return nil, nil, false, fmt.Errorf("read event %d of the outbox: %w", id, err)
 		}
-		ids, recs = append(ids, id), append(recs, rec)
-		if size += len(b); size >= outboxChunkBytes {
+		if size += len(b); size > outboxChunkBytes && len(ids) > 0 {
 			return ids, recs, true, nil
 		}
+		ids, recs = append(ids, id), append(recs, rec)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, nil, false, fmt.Errorf("read the outbox: %w", err)

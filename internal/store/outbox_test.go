@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -119,6 +120,37 @@ func TestOutboxRelaysInOrderAndInChunks(t *testing.T) {
 		stop()
 		if !slices.Equal(got, want) {
 			t.Fatalf("relayed %v", got)
+		}
+	})
+}
+
+func TestOutboxHandsOverNoMoreBytesThanTheLogTakes(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		var recs []event.Record
+		for i, size := range []int{700_000, 700_000, 1_500_000, 100, 100} {
+			r := record(fmt.Sprint("id-", i))
+			r.JSON = fmt.Appendf(nil, "%q", strings.Repeat("x", size))
+			recs = append(recs, r)
+		}
+		publish(t, db, recs...)
+		var mu sync.Mutex
+		var calls [][]string
+		relay(t, db, func(_ context.Context, recs []event.Record) error {
+			var ids []string
+			for _, r := range recs {
+				ids = append(ids, r.ID)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			calls = append(calls, ids)
+			return nil
+		})
+		waitEmpty(t, db)
+		mu.Lock()
+		defer mu.Unlock()
+		want := [][]string{{"id-0"}, {"id-1"}, {"id-2"}, {"id-3", "id-4"}}
+		if diff := cmp.Diff(want, calls); diff != "" {
+			t.Error(diff)
 		}
 	})
 }
