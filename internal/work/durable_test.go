@@ -395,3 +395,76 @@ func TestBackoff(t *testing.T) {
 		t.Errorf("Backoff = %v", got)
 	}
 }
+
+func TestLeaseOfOurOwnThatWeDoNotKnowOfComesBack(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		r := work.New(db, "node", logger())
+		holder, ran := make(chan string, 1), make(chan work.Job, 1)
+		r.Handle("q", work.QueueOptions{}, func(ctx context.Context, j work.Job) work.Outcome {
+			if j.Key == "lost" {
+				ran <- j
+				return work.Done()
+			}
+			var h string
+			if err := db.QueryRow(ctx, `SELECT holder FROM job WHERE key = $1`, j.Key).Scan(&h); err != nil {
+				return work.Fail(err.Error())
+			}
+			holder <- h
+			return work.Done()
+		})
+		enqueue(t, db, r, work.NewJob{Queue: "q", Key: "first"})
+		run(t, r)
+		us := receive(t, holder)
+		// As a commit leaves it whose answer did not reach us.
+		enqueue(t, db, r, work.NewJob{Queue: "q", Key: "lost", RunAt: time.Now().Add(time.Hour)})
+		update(t, db, func(tx *store.Tx) error {
+			_, err := tx.Exec(t.Context(), `UPDATE job SET holder = $1, attempt = 1, run_at = $2 WHERE key = 'lost'`, us, time.Now().UnixMilli())
+			return err
+		})
+		enqueue(t, db, r, work.NewJob{Queue: "q", Key: "second"}) // has the lane look
+		receive(t, holder)
+		if j := receive(t, ran); j.Attempt != 2 {
+			t.Fatalf("ran %+v", j)
+		}
+		count(t, r, work.Count{Queue: "q"})
+	})
+}
+
+func TestJobThatIsReplacedWhileItRunsKeepsItsLeaseTheSecondTime(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		r := work.New(db, "node", logger())
+		const lease = 150 * time.Millisecond
+		started, release := make(chan struct{}, 2), make(chan struct{})
+		r.Handle("q", work.QueueOptions{LeaseFor: lease}, func(ctx context.Context, j work.Job) work.Outcome {
+			started <- struct{}{}
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return work.Done()
+		})
+		enqueue(t, db, r, work.NewJob{Queue: "q", Key: "k"})
+		run(t, r)
+		receive(t, started)
+		enqueue(t, db, r, work.NewJob{Queue: "q", Key: "k", Replace: true})
+		release <- struct{}{}
+		receive(t, started)
+		// Its lease is renewed: it ends ever later.
+		first := time.Now().Add(lease)
+		tick, timeout := time.NewTicker(5*time.Millisecond), time.After(10*time.Second)
+		defer tick.Stop()
+		for renewed := false; !renewed; {
+			select {
+			case <-tick.C:
+			case <-timeout:
+				t.Fatal("the lease was not renewed")
+			}
+			var at int64
+			if err := db.QueryRow(t.Context(), `SELECT run_at FROM job WHERE key = 'k'`).Scan(&at); err != nil {
+				t.Fatal(err)
+			}
+			renewed = time.UnixMilli(at).After(first.Add(lease))
+		}
+		release <- struct{}{}
+	})
+}

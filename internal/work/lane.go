@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,8 +18,9 @@ const (
 	// pollOthers bounds how late a node notices what another one enqueued, paused
 	// or left behind.
 	pollOthers = time.Second
-	// idleMax bounds how long a lane sleeps when nothing is to come.
-	idleMax = time.Hour
+	// idleMax bounds how long a lane sleeps: timers do not see that the clock was set, or that the
+	// machine slept, and the times of jobs go by the clock.
+	idleMax = time.Minute
 	// contended is the pause when due jobs are all in other nodes' hands.
 	contended = 50 * time.Millisecond
 	// dbPause is the pause after the database has failed.
@@ -191,12 +193,18 @@ func (l *lane) databaseFailed(ctx context.Context, doing string, err error) (nex
 	return time.Now().Add(dbPause)
 }
 
-// lease takes due jobs.
+// lease takes due jobs: those that no one holds, and those whose lease has ended. A lease of our
+// own that has ended is taken over too unless the job runs here: it comes of a commit whose
+// answer was lost.
 func (l *lane) lease(ctx context.Context, n int, now time.Time) (jobs []Job, err error) {
-	err = l.r.db.UpdateReadCommitted(ctx, func(tx *store.Tx) (err error) {
-		if jobs, err = selectDue(ctx, tx, l.queue, l.r.holder, now, n); err != nil {
+	running := l.runningIDs()
+	err = l.r.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
+		due, err := selectDue(ctx, tx, l.queue, now, n+len(running))
+		if err != nil {
 			return err
 		}
+		due = slices.DeleteFunc(due, func(j Job) bool { return running[j.ID] })
+		jobs = due[:min(n, len(due))]
 		return leaseJobs(ctx, tx, jobs, l.r.holder, now.Add(l.opts.LeaseFor))
 	})
 	if err == nil && l.limiter != nil && len(jobs) > 0 {
@@ -218,8 +226,9 @@ func (l *lane) exhausted(j Job, now time.Time) (cause Cause, over bool) {
 
 func (l *lane) start(ctx context.Context, wg *sync.WaitGroup, j Job, now time.Time) {
 	jobCtx, cancel := context.WithCancelCause(ctx)
+	h := &heldJob{job: j, cancel: cancel}
 	l.mu.Lock()
-	l.held[j.ID] = &heldJob{job: j, cancel: cancel}
+	l.held[j.ID] = h
 	l.mu.Unlock()
 	wg.Go(func() {
 		defer cancel(nil)
@@ -237,7 +246,9 @@ func (l *lane) start(ctx context.Context, wg *sync.WaitGroup, j Job, now time.Ti
 		stopped := jobCtx.Err() != nil
 		l.finish(ctx, j, out, stopped)
 		l.mu.Lock()
-		delete(l.held, j.ID)
+		if l.held[j.ID] == h { // or else it was put back and leased anew meanwhile
+			delete(l.held, j.ID)
+		}
 		l.mu.Unlock()
 		l.due(time.Time{}) // there is room for another
 	})
@@ -364,6 +375,16 @@ func (l *lane) renewLeases(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func (l *lane) runningIDs() map[int64]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ids := make(map[int64]bool, len(l.held))
+	for id := range l.held {
+		ids[id] = true
+	}
+	return ids
 }
 
 func (l *lane) heldIDs() []int64 {

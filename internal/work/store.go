@@ -80,14 +80,14 @@ func insertChunk(ctx context.Context, tx *store.Tx, jobs []NewJob) error {
 	return err
 }
 
-// queueState returns whether the queue is paused and when the next job is due
-// that is not running here.
+// queueState returns whether the queue is paused and when the next job is due,
+// or the next lease ends.
 func (r *Runner) queueState(ctx context.Context, queue string) (paused bool, dueAt time.Time, found bool, err error) {
 	var p sql.NullBool
 	var at sql.NullInt64
 	err = r.db.QueryRow(ctx, `SELECT (SELECT paused FROM work_queue WHERE name = $1),
-		(SELECT run_at FROM job WHERE queue = $1 AND failed_at IS NULL AND (holder IS NULL OR holder <> $2) ORDER BY run_at, id LIMIT 1)`,
-		queue, r.holder).Scan(&p, &at)
+		(SELECT run_at FROM job WHERE queue = $1 AND failed_at IS NULL ORDER BY run_at, id LIMIT 1)`,
+		queue).Scan(&p, &at)
 	return p.Bool, time.UnixMilli(at.Int64), at.Valid, err
 }
 
@@ -95,12 +95,11 @@ func (r *Runner) queueState(ctx context.Context, queue string) (paused bool, due
 // that then died.
 const attempts = `CASE WHEN again_at IS NULL THEN attempt ELSE 0 END`
 
-// selectDue returns due jobs that no one holds, or whose holder let the lease
-// end. Our own are never among them: those run here, however late their renewal.
-func selectDue(ctx context.Context, tx *store.Tx, queue, holder string, now time.Time, n int) ([]Job, error) {
+// selectDue returns due jobs that no one holds, or whose holder let the lease end.
+func selectDue(ctx context.Context, tx *store.Tx, queue string, now time.Time, n int) ([]Job, error) {
 	rows, err := tx.Query(ctx, `SELECT id, key, payload, `+attempts+`, created_at, run_at, reason FROM job
-		WHERE queue = $1 AND failed_at IS NULL AND run_at <= $2 AND (holder IS NULL OR holder <> $3)
-		ORDER BY run_at, id LIMIT $4`+tx.Dialect().SkipLocked(), queue, now.UnixMilli(), holder, n)
+		WHERE queue = $1 AND failed_at IS NULL AND run_at <= $2
+		ORDER BY run_at, id LIMIT $3`+tx.Dialect().SkipLocked(), queue, now.UnixMilli(), n)
 	if err != nil {
 		return nil, err
 	}
