@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/rialto-bus/rialto/eventpattern"
 	"github.com/rialto-bus/rialto/internal/auth"
@@ -26,18 +27,33 @@ type streamedEvent struct {
 	Event json.RawMessage `json:"event"`
 }
 
+// Each stream holds a reader of the log, and while its caller is slow up to
+// streamBuffer events.
+const (
+	maxStreams   = 100
+	streamBuffer = 8
+)
+
 // StreamHandler answers GET /v1/events/stream with the events of the caller's
 // account as they arrive, as server-sent events: data is {"bus", "event"}. The
 // query may name a bus (name or ARN) and an event pattern. A caller that reads
 // more slowly than events arrive gets them late, not fewer, as long as the log
-// keeps them.
+// keeps them. No more than maxStreams are open at once.
 //
 // All streams end when stopping is closed.
 func StreamHandler(log LogReader, stopping <-chan struct{}) http.HandlerFunc {
+	slots := make(chan struct{}, maxStreams)
 	return func(w http.ResponseWriter, r *http.Request) {
 		filter, err := newStreamFilter(r)
 		if err != nil {
 			httpapi.WriteError(w, r, err)
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		default:
+			httpapi.WriteError(w, r, httpapi.Unavailable(10*time.Second, "%d callers follow events already; end one of them or try again.", maxStreams))
 			return
 		}
 		last, err := log.LastSeq(r.Context())
@@ -46,7 +62,7 @@ func StreamHandler(log LogReader, stopping <-chan struct{}) http.HandlerFunc {
 			return
 		}
 		ctx, cancel := context.WithCancel(r.Context())
-		messages := make(chan httpapi.Message, 64)
+		messages := make(chan httpapi.Message, streamBuffer)
 		done := make(chan struct{})
 		go func() {
 			select {
