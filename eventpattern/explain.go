@@ -62,16 +62,20 @@ func (p *Pattern) Explain(event []byte) Report {
 	for _, branch := range p.branches {
 		if r.matchesBranch(p, p.numbers, branch, verdicts) {
 			report.Matched = true
-			report.Branches = []BranchReport{r.reportBranch(p, branch, true)}
+			report.Branches = []BranchReport{r.reportBranch(p, branch, true, nil)}
 			report.Omitted = len(p.branches) - 1
 			return report
 		}
+	}
+	var decoded any
+	if err := json.Unmarshal(event, &decoded); err != nil {
+		decoded = nil // reasons are less precise then
 	}
 	closest := r.closestBranches(p)
 	kept := min(len(closest), maxReportBranches)
 	report.Omitted = len(closest) - kept
 	for _, branch := range closest[:kept] {
-		report.Branches = append(report.Branches, r.reportBranch(p, branch, false))
+		report.Branches = append(report.Branches, r.reportBranch(p, branch, false, decoded))
 	}
 	return report
 }
@@ -96,10 +100,11 @@ func (r *reading) closestBranches(p *Pattern) [][]int32 {
 	return closest
 }
 
-func (r *reading) reportBranch(p *Pattern, branch []int32, matched bool) BranchReport {
+// reportBranch is given the decoded event if the branch does not match.
+func (r *reading) reportBranch(p *Pattern, branch []int32, matched bool, decoded any) BranchReport {
 	report := BranchReport{Matched: matched, DifferentElements: !matched}
 	for _, i := range branch {
-		condition := r.reportCondition(&p.leaves[i])
+		condition := r.reportCondition(&p.leaves[i], decoded)
 		if !condition.Matched {
 			report.DifferentElements = false
 		}
@@ -108,7 +113,7 @@ func (r *reading) reportBranch(p *Pattern, branch []int32, matched bool) BranchR
 	return report
 }
 
-func (r *reading) reportCondition(l *leaf) ConditionReport {
+func (r *reading) reportCondition(l *leaf, decoded any) ConditionReport {
 	report := ConditionReport{
 		Path:     l.name,
 		Expected: json.RawMessage(l.text),
@@ -121,16 +126,16 @@ func (r *reading) reportCondition(l *leaf) ConditionReport {
 		}
 		report.Found = append(report.Found, r.values[at].json())
 	}
-	report.Reason = report.reason(r.data)
+	report.Reason = report.reason(decoded)
 	return report
 }
 
-func (c *ConditionReport) reason(event []byte) string {
+func (c *ConditionReport) reason(decoded any) string {
 	switch {
 	case len(c.Found) == 0 && c.Matched:
 		return "the event has no such field"
 	case len(c.Found) == 0:
-		return whyMissing(event, c.Path)
+		return whyMissing(decoded, c.Path)
 	case c.Matched:
 		return ""
 	case len(c.Found) == 1:
@@ -165,11 +170,7 @@ func (v *value) json() json.RawMessage {
 }
 
 // whyMissing says what an event has at a path where it has no value.
-func whyMissing(event []byte, path string) string {
-	var decoded any
-	if err := json.Unmarshal(event, &decoded); err != nil {
-		return "the event has no such field"
-	}
+func whyMissing(decoded any, path string) string {
 	switch found := lookUp(decoded, path).(type) {
 	case map[string]any:
 		if len(found) > 0 {
