@@ -158,7 +158,8 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	}
 	a.client = client
 	a.buses, err = bus.Open(ctx, bus.Options{
-		DB: a.db, Log: a.log, Secrets: a.auth.Sealer(), Jobs: a.work, CheckEndpoint: client.CheckURL, Changed: a.tellRules, Logger: a.logger, Now: h.now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
+		DB: a.db, Log: a.log, Secrets: a.auth.Sealer(), Jobs: a.work, CheckEndpoint: client.CheckURL, Changed: a.tellRules, OrgID: a.config.Organization,
+		Logger: a.logger, Now: h.now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
 	})
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -58,6 +59,9 @@ type Config struct {
 	// AllowOutbound are CIDRs and host:port pairs that rules may call though they
 	// are private.
 	AllowOutbound []string `yaml:"allow-outbound" env:"RIALTO_ALLOW_OUTBOUND"`
+	// Organization is the AWS organization that all accounts here belong to, such
+	// as o-a1b2c3d4e5, for event bus policies with aws:PrincipalOrgID; empty: none.
+	Organization string `yaml:"organization" env:"RIALTO_ORGANIZATION"`
 	// InstanceTransition is how long an instance of the box stays pending,
 	// stopping or shutting down.
 	InstanceTransition time.Duration `yaml:"instance-transition" env:"RIALTO_INSTANCE_TRANSITION"`
@@ -105,6 +109,9 @@ func (c *Config) ReadEnvironment() error {
 	return nil
 }
 
+// organizationForm is AWS's for the ids of organizations.
+var organizationForm = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
+
 // maxReplicas is the most that a JetStream stream can have.
 const maxReplicas = 5
 
@@ -142,6 +149,9 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxPutEventsBytes < 1024 || c.MaxPutEventsBytes > 1<<20 {
 		return fmt.Errorf("--max-put-events-bytes %d is not between 1024 and %d", c.MaxPutEventsBytes, 1<<20)
+	}
+	if c.Organization != "" && !organizationForm.MatchString(c.Organization) {
+		return fmt.Errorf("--organization %q is not an organization such as o-a1b2c3d4e5", c.Organization)
 	}
 	if c.InstanceTransition < 0 || c.InstanceTransition > time.Hour {
 		return fmt.Errorf("--instance-transition %s is not between 0 and 1h", c.InstanceTransition)

@@ -29,6 +29,7 @@ func TestSettingsThatCannotBeServedWithAreNamed(t *testing.T) {
 		"--max-put-events-bytes": func(c *Config) { c.MaxPutEventsBytes = 2 << 20 },
 		"--instance-transition":  func(c *Config) { c.InstanceTransition = -time.Second },
 		"--allow-outbound":       func(c *Config) { c.AllowOutbound = []string{"10.0.0.0/99"} },
+		"--organization":         func(c *Config) { c.Organization = "acme" },
 		"--log-level":            func(c *Config) { c.LogLevel = "loud" },
 		"--log-format":           func(c *Config) { c.LogFormat = "xml" },
 	} {

@@ -372,3 +372,26 @@ func TestTheRateOfAnAPIDestinationIsKept(t *testing.T) {
 		t.Errorf("%d calls came within %s, although %d a second are allowed, which takes %s", events, took, rate, least)
 	}
 }
+
+// A policy may open a bus to all accounts of the organization that the server
+// was told of, and of no other.
+func TestABusIsOpenToItsOrganization(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, func(c *Config) { c.Organization = "o-a1b2c3d4e5" })
+	home, guest := s.caller("444455556666", "us-east-1"), s.caller("111122223333", "us-east-1")
+	for organization, open := range map[string]bool{"o-a1b2c3d4e5": true, "o-zzzzzzzzzz": false} {
+		_, err := home.events().PutPermission(t.Context(), &eventbridge.PutPermissionInput{
+			Action: aws.String("events:PutEvents"), Principal: aws.String("*"), StatementId: aws.String("organization"),
+			Condition: &ebtypes.Condition{Type: aws.String("StringEquals"), Key: aws.String("aws:PrincipalOrgID"), Value: &organization},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = guest.events().PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []ebtypes.PutEventsRequestEntry{{
+			EventBusName: aws.String(home.busARN("default")), Source: aws.String("shop"), DetailType: aws.String("order"), Detail: aws.String("{}"),
+		}}})
+		if (err == nil) != open {
+			t.Errorf("a bus that is open to %s, from %s: %v", organization, "o-a1b2c3d4e5", err)
+		}
+	}
+}

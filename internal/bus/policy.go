@@ -227,23 +227,10 @@ func (b *Buses) lookup(ctx context.Context, ref event.BusRef) (*snapshot, error)
 // emptyDefault is a default bus of which nothing was ever set.
 var emptyDefault = &snapshot{exists: true}
 
-// Allowed says whether the bus's policy lets r.Principal or r.Service do
-// r.Action. Without a policy, or where it says nothing, the bus's own account
-// may and others may not. A bus that does not exist has no policy.
-func (b *Buses) Allowed(ctx context.Context, ref event.BusRef, r auth.PolicyRequest) (bool, error) {
-	s, err := b.lookup(ctx, ref)
-	if err != nil {
-		return false, err
-	}
-	return b.permits(s, ref, r), nil
-}
-
-func (b *Buses) permits(s *snapshot, ref event.BusRef, r auth.PolicyRequest) bool {
-	return b.denial(s, ref, r) == ""
-}
-
-// denial says why the bus does not let r.Principal do r.Action, in AWS's words;
-// empty if it does. A nil snapshot is a bus that does not exist.
+// denial says why the bus's policy does not let r.Principal do r.Action, in AWS's
+// words; empty if it does. Without a policy, or where it says nothing, the bus's
+// own account may and others may not. A nil snapshot is a bus that does not
+// exist, which has no policy.
 func (b *Buses) denial(s *snapshot, ref event.BusRef, r auth.PolicyRequest) string {
 	r.Resource, r.OrgID = ref.ARN(), b.orgID
 	var policy *auth.Policy

@@ -56,7 +56,7 @@ func readRules(ctx context.Context, q store.Querier, where string, args ...any) 
 	return store.All(rows, err, scanRule)
 }
 
-// selectRuleNamesByTarget returns up to limit+1 names of a bus's rules that have the target.
+// selectRuleNamesByTarget returns up to limit names of a bus's rules that have the target.
 func selectRuleNamesByTarget(ctx context.Context, q store.Querier, ref event.BusRef, targetARN, after string, limit int) ([]string, error) {
 	rows, err := q.Query(ctx, `
 		SELECT DISTINCT r.name FROM targets t JOIN rules r ON r.id = t.rule_id

@@ -36,7 +36,7 @@ environment over the file.`,
 	f.StringVar(&flags.Listen, "listen", defaults.Listen, "address to serve on; port 0 picks a free one")
 	f.StringVar(&flags.DataDir, "data-dir", defaults.DataDir, "directory of the event log, the database and the key file")
 	f.StringVar(&flags.PublicURL, "public-url", "", "URL where others reach this server")
-	f.StringSliceVar(&flags.Hosts, "host", nil, "further host names to answer to")
+	f.StringSliceVar(&flags.Hosts, "host", nil, "further host names to answer to (hosts in the file, RIALTO_HOSTS)")
 	f.StringVar(&flags.TLSCert, "tls-cert", "", "certificate to serve HTTPS with (PEM)")
 	f.StringVar(&flags.TLSKey, "tls-key", "", "key of the certificate (PEM)")
 	f.StringVar(&flags.NATS, "nats", "", "URL of an external NATS cluster instead of the embedded one")
@@ -47,6 +47,7 @@ environment over the file.`,
 	f.IntVar(&flags.EventLogReplicas, "event-log-replicas", defaults.EventLogReplicas, "NATS nodes that hold each event (with --nats)")
 	f.IntVar(&flags.MaxPutEventsBytes, "max-put-events-bytes", defaults.MaxPutEventsBytes, "most bytes in the entries of one PutEvents call")
 	f.StringSliceVar(&flags.AllowOutbound, "allow-outbound", nil, "private CIDR or host:port that rules may call; may be repeated")
+	f.StringVar(&flags.Organization, "organization", "", "AWS organization of all accounts here, for bus policies with aws:PrincipalOrgID")
 	f.DurationVar(&flags.InstanceTransition, "instance-transition", defaults.InstanceTransition, "how long instances of the box stay pending, stopping or shutting down")
 	f.StringVar(&flags.LogLevel, "log-level", defaults.LogLevel, "debug, info, warn or error")
 	f.StringVar(&flags.LogFormat, "log-format", defaults.LogFormat, "text or json")
@@ -79,6 +80,7 @@ func serveConfig(cmd *cobra.Command, flags app.Config, file string) (app.Config,
 		"event-log-replicas":   func() { c.EventLogReplicas = flags.EventLogReplicas },
 		"max-put-events-bytes": func() { c.MaxPutEventsBytes = flags.MaxPutEventsBytes },
 		"allow-outbound":       func() { c.AllowOutbound = flags.AllowOutbound },
+		"organization":         func() { c.Organization = flags.Organization },
 		"instance-transition":  func() { c.InstanceTransition = flags.InstanceTransition },
 		"log-level":            func() { c.LogLevel = flags.LogLevel },
 		"log-format":           func() { c.LogFormat = flags.LogFormat },
