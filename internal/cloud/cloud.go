@@ -101,6 +101,32 @@ func (a *Accounts) EC2(ctx context.Context, account, region string) (*ec2.Client
 	return ec2.NewFromConfig(cfg), nil
 }
 
+// Regions returns the regions of an account: those that its settings name, or
+// else all that DescribeRegions says are enabled.
+func (a *Accounts) Regions(ctx context.Context, account string) ([]string, error) {
+	s, _, err := loadSettings(ctx, a.db, account)
+	if err != nil {
+		return nil, fmt.Errorf("read the settings of account %s: %w", account, err)
+	}
+	if len(s.Regions) > 0 {
+		return s.Regions, nil
+	}
+	client, err := a.EC2(ctx, account, s.homeRegion())
+	if err != nil {
+		return nil, err
+	}
+	out, err := client.DescribeRegions(ctx, &ec2.DescribeRegionsInput{})
+	if err != nil {
+		return nil, fmt.Errorf("list the regions of account %s: %w", account, err)
+	}
+	var names []string
+	for _, r := range out.Regions {
+		names = append(names, aws.ToString(r.RegionName))
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // Config returns the SDK configuration for the account in a region: AWS's own
 // where the account is configured as real, and that of the box where not.
 // Errors are those of EC2.
