@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,7 +24,8 @@ type CloudAccount struct {
 	// AccountID is 12 digits.
 	AccountID   string
 	Description string
-	// Regions are those that a full sync lists; at least one.
+	// Regions are those that a full sync lists; with none, it lists all regions of
+	// the account.
 	Regions []string
 	Options AccountOptions
 	// ConnectedAt fixes the time of day of the syncs.
@@ -83,8 +85,8 @@ func (a *CloudAccount) validate() error {
 	if err := checkDescription(a.Description); err != nil {
 		return err
 	}
-	if len(a.Regions) == 0 || len(a.Regions) > maxRegions {
-		return invalid("regions must name 1 to %d regions that hold servers, such as us-east-1.", maxRegions)
+	if len(a.Regions) > maxRegions {
+		return invalid("regions names %d regions, more than the %d allowed; with none, all are listed.", len(a.Regions), maxRegions)
 	}
 	for i, r := range a.Regions {
 		if !regionForm.MatchString(r) {
@@ -242,6 +244,20 @@ func (v *Inventory) DisconnectAccount(ctx context.Context, project, id string) e
 		}
 		return v.announce(ctx, tx, a, "cloud_account.removed", nil)
 	})
+}
+
+// errDisconnected: the cloud account is no longer of its project.
+var errDisconnected = errors.New("the cloud account was disconnected")
+
+// connected returns the cloud account as it is now, or errDisconnected. What was
+// read of the cloud is applied in the transaction that asks: reads take long, and
+// those of an account that was disconnected meanwhile add no servers.
+func connected(ctx context.Context, tx *store.Tx, id string) (CloudAccount, error) {
+	a, found, err := loadAccount(ctx, tx, id)
+	if err == nil && (!found || !a.DeletedAt.IsZero()) {
+		err = errDisconnected
+	}
+	return a, err
 }
 
 // scheduleSync sees to it that the account's job runs at its next time, or at

@@ -33,7 +33,7 @@ type accountJSON struct {
 
 func (v *Inventory) toAccountJSON(a *CloudAccount) accountJSON {
 	j := accountJSON{
-		ID: a.ID, Provider: "aws", AccountID: a.AccountID, Description: a.Description, Regions: a.Regions,
+		ID: a.ID, Provider: "aws", AccountID: a.AccountID, Description: a.Description, Regions: append([]string{}, a.Regions...),
 		AddressPreference: a.Options.AddressPreference, CanonicalNameFrom: a.Options.CanonicalNameFrom,
 		TagInclude: a.Options.TagInclude, TagExclude: a.Options.TagExclude, SyncInterval: durationJSON(a.Options.SyncInterval),
 		RemovalThreshold: a.Options.RemovalThreshold, TrustEvents: a.Options.TrustEvents, RouteSiblings: a.Options.RouteSiblings,

@@ -1,8 +1,11 @@
 package inventory
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/auth"
@@ -39,6 +42,9 @@ func (v *Inventory) serveServers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := checkQuery(r); err != nil {
+		return err
+	}
 	f, err := v.serverFilter(r)
 	if err != nil {
 		return err
@@ -59,6 +65,28 @@ func (v *Inventory) serveServers(w http.ResponseWriter, r *http.Request) error {
 	httpapi.SetLinks(w, r, next, prev)
 	now := v.now()
 	writeList(w, list, func(s *Server) serverJSON { return toServerJSON(s, now) })
+	return nil
+}
+
+// serverQuery are the parameters that a list of servers takes, those of its pages
+// included.
+var serverQuery = []string{
+	"account_id", "alt_names_contains", "bastion", "canonical_name", "cloud_provider", "count", "descending", "hostname", "instance_id",
+	"offset", "prev", "project_name", "region", "selector", "state", "unprotected",
+}
+
+// checkQuery refuses a parameter that no filter reads: a misspelt one would list
+// all servers.
+func checkQuery(r *http.Request) error {
+	q := r.URL.Query()
+	if project, name := r.PathValue("project"), q.Get("project_name"); project != "" && name != "" && name != project {
+		return httpapi.Invalid("Query parameter project_name is %q, but the path names project %q.", name, project)
+	}
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		if !slices.Contains(serverQuery, name) {
+			return httpapi.Invalid("Query parameter %q is not one of this list's; it knows %s.", name, strings.Join(serverQuery, ", "))
+		}
+	}
 	return nil
 }
 

@@ -95,7 +95,13 @@ func TestRESTFromProjectToServer(t *testing.T) {
 			{reader, "GET", "/projects/none", "", 404, nil},
 			{reader, "GET", "/v1/teams/other/projects", "", 404, nil},
 			{admin, "POST", "/projects/web/cloud_accounts", `{"account_id":"12","regions":["eu-west-1"]}`, 400, nil},
-			{admin, "POST", "/projects/web/cloud_accounts", `{"account_id":"123456789012","regions":[]}`, 400, nil},
+			{admin, "POST", "/projects/web/cloud_accounts", `{"account_id":"123456789012","regions":["everywhere"]}`, 400, nil},
+			{admin, "POST", "/projects/web/cloud_accounts", `{"account_id":"999999999999","provider":"aws"}`, 200, func(out map[string]any) {
+				if regions, ok := out["regions"].([]any); !ok || len(regions) != 0 {
+					t.Errorf("an account connected as ASA's clients do: %v", out)
+				}
+			}},
+			{admin, "DELETE", "/projects/web/cloud_accounts/999999999999", "", 204, nil},
 			{admin, "POST", "/projects/web/cloud_accounts", `{"account_id":"123456789012","regions":["eu-west-1"],"sync_interval":"1m"}`, 400, nil},
 			{admin, "POST", "/projects/web/cloud_accounts", `{"provider":"aws","account_id":"123456789012","regions":["eu-west-1"],"address_preference":"public","canonical_name_from":"tag:Name"}`, 200,
 				func(out map[string]any) {
@@ -162,6 +168,9 @@ func TestRESTFromProjectToServer(t *testing.T) {
 				}
 			}},
 			{reader, "GET", "/servers?selector=(", "", 400, nil},
+			{reader, "GET", "/servers?host_name=x", "", 400, nil},
+			{reader, "GET", "/projects/web/servers?project_name=web", "", 200, nil},
+			{reader, "GET", "/projects/web/servers?project_name=other", "", 400, nil},
 			{reader, "GET", "/servers?state=ACTIVE", "", 200, func(out map[string]any) {
 				if len(out["list"].([]any)) != 0 {
 					t.Errorf("active: %v", out)

@@ -38,7 +38,7 @@ func (v *Inventory) applyJob(ctx context.Context, j work.Job) work.Outcome {
 	}
 	s := situation{events: all, fresh: fresh, attempt: j.Attempt}
 	if !a.DeletedAt.IsZero() {
-		return v.discard(ctx, j, a, fresh, "the cloud account was disconnected")
+		return v.discard(ctx, j, a, fresh, errDisconnected.Error())
 	}
 	s.read = v.readInstance(ctx, a, region, instanceID)
 	if ctx.Err() != nil {
@@ -47,6 +47,10 @@ func (v *Inventory) applyJob(ctx context.Context, j work.Job) work.Outcome {
 	k := InstanceKey{ProjectID: a.ProjectID, AccountID: a.AccountID, Region: region, InstanceID: instanceID}
 	out := work.Completed()
 	err = v.db.Update(ctx, func(tx *store.Tx) error {
+		a, err := connected(ctx, tx, accountID)
+		if err != nil {
+			return err
+		}
 		d, err := v.apply(ctx, tx, a, k, s, eventCause(all, fresh, webhooks))
 		if err != nil {
 			return err
@@ -58,10 +62,12 @@ func (v *Inventory) applyJob(ctx context.Context, j work.Job) work.Outcome {
 		out = work.Completed()
 		return v.finishApply(ctx, tx, j, a, s, d)
 	})
-	if errors.Is(err, work.ErrLost) {
+	switch {
+	case errors.Is(err, work.ErrLost):
 		return work.Completed()
-	}
-	if err != nil {
+	case errors.Is(err, errDisconnected):
+		return v.discard(ctx, j, a, fresh, err.Error())
+	case err != nil:
 		return work.Retry(err.Error())
 	}
 	return out

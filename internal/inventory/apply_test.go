@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,7 +150,7 @@ func TestOldEventsAndTombstonesAreForgotten(t *testing.T) {
 			left int
 		}{{29 * 24 * time.Hour, 2}, {61 * 24 * time.Hour, 0}} {
 			err := db.Update(t.Context(), func(tx *store.Tx) error {
-				_, err := deleteOld(t.Context(), tx, time.Now().Add(tt.age).Add(-keepTombstones), purgeChunk)
+				_, err := deleteOld(t.Context(), tx, time.Now().Add(tt.age).Add(-keepTombstones), time.Now().Add(-keepHistory), purgeChunk)
 				return err
 			})
 			if err != nil {
@@ -158,6 +159,140 @@ func TestOldEventsAndTombstonesAreForgotten(t *testing.T) {
 			if n := count(); n != tt.left {
 				t.Errorf("after %s: %d rows, want %d", tt.age, n, tt.left)
 			}
+		}
+	})
+}
+
+func TestOldChangesAndRemovedServersAreForgotten(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		w.project(testProject)
+		kept, err := w.v.CreateServer(t.Context(), testProject, ManualFacts{Hostname: "kept"}, "key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone, err := w.v.CreateServer(t.Context(), testProject, ManualFacts{Hostname: "gone"}, "key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.v.DeleteServer(t.Context(), testProject, gone.ID, false, "key"); err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			age              time.Duration
+			servers, changes int
+		}{{keepHistory - time.Hour, 2, 3}, {keepHistory + time.Hour, 1, 0}} {
+			later := time.Now().Add(tt.age)
+			err := db.Update(t.Context(), func(tx *store.Tx) error {
+				_, err := deleteOld(t.Context(), tx, later, later.Add(-keepHistory), purgeChunk)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var servers, changes int
+			if err := db.QueryRow(t.Context(), `SELECT (SELECT COUNT(*) FROM inventory_servers), (SELECT COUNT(*) FROM inventory_history)`).Scan(&servers, &changes); err != nil {
+				t.Fatal(err)
+			}
+			if servers != tt.servers || changes != tt.changes {
+				t.Errorf("after %s: %d servers and %d changes, want %d and %d", tt.age, servers, changes, tt.servers, tt.changes)
+			}
+		}
+		if list := w.servers(testProject); len(list) != 1 || list[0].ID != kept.ID {
+			t.Errorf("left: %+v", list)
+		}
+	})
+}
+
+func TestAStateThatIsReachedTwiceInASecondIsReadTwice(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		_, m, token := w.monitored(nil)
+		w.run()
+		at := time.Now()
+		send := func(id, ip string, want int) {
+			t.Helper()
+			w.ec2.put(testRegion, Instance{ID: testInstance, State: stateRunning, PublicIP: ip})
+			if status, answer, _ := w.post(m.WebhookURL, token, eventBody(id, testAccount, testRegion, testInstance, stateRunning, at)); status != want {
+				t.Fatalf("%s: %d %s", id, status, answer)
+			}
+			w.settled()
+		}
+		ip := func() string {
+			s, _ := w.server(testProject, testInstance)
+			return s.Facts.EC2.PublicIP
+		}
+		send("first", "203.0.113.1", 202)
+		send("second", "203.0.113.2", 200)
+		w.eventually("the second event's read", func() bool { return ip() == "203.0.113.2" })
+	})
+}
+
+func TestOnlyAnEventWithANewIDSchedulesARead(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db) // no job runs
+		_, m, token := w.monitored(nil)
+		at := time.Now()
+		for _, tt := range []struct {
+			id           string
+			status, jobs int
+		}{{"first", 202, 1}, {"first", 200, 0}, {"second", 200, 1}} {
+			if status, answer, _ := w.post(m.WebhookURL, token, eventBody(tt.id, testAccount, testRegion, testInstance, stateRunning, at)); status != tt.status {
+				t.Errorf("%s: %d %s", tt.id, status, answer)
+			}
+			var jobs int64
+			err := db.Update(t.Context(), func(tx *store.Tx) error {
+				res, err := tx.Exec(t.Context(), `DELETE FROM job WHERE queue = $1`, queueApply)
+				if err == nil {
+					jobs, err = res.RowsAffected()
+				}
+				return err
+			})
+			if err != nil || jobs != int64(tt.jobs) {
+				t.Errorf("%s: %d reads scheduled, want %d; %v", tt.id, jobs, tt.jobs, err)
+			}
+		}
+	})
+}
+
+func TestCallersCannotFillTheCountsOfRegionsAndRejections(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		count := func(table string) (n int) {
+			if err := db.QueryRow(t.Context(), `SELECT COUNT(*) FROM `+table).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		now := time.Now()
+		err := db.Update(t.Context(), func(tx *store.Tx) error {
+			for i := range maxCountedRegions + 10 {
+				if err := countEvent(t.Context(), tx, "a", fmt.Sprint("r-", i), now, now); err != nil {
+					return err
+				}
+			}
+			for i := range maxCountedSubjects + 10 {
+				if err := countRejection(t.Context(), tx, "a", "foreign_account", fmt.Sprintf("%012d", i), "no", now); err != nil {
+					return err
+				}
+			}
+			return countEvent(t.Context(), tx, "a", "r-0", now, now)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := count("inventory_regions"); n != maxCountedRegions {
+			t.Errorf("%d regions are counted", n)
+		}
+		if n := count("inventory_rejections"); n != maxCountedSubjects+1 {
+			t.Errorf("%d subjects are counted", n)
+		}
+		list, err := listRejections(t.Context(), db, "a")
+		if i := slices.IndexFunc(list, func(r Rejection) bool { return r.Subject == otherSubjects }); err != nil || i < 0 || list[i].Count != 10 {
+			t.Errorf("others: %+v, %v", list, err)
+		}
+		regions, err := listRegions(t.Context(), db, "a")
+		if err != nil || regions[0].Events != 2 {
+			t.Errorf("the first region: %+v, %v", regions[0], err)
 		}
 	})
 }

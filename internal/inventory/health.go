@@ -77,7 +77,7 @@ func (v *Inventory) Health(ctx context.Context, project, id string) (AccountHeal
 	slices.SortFunc(h.Regions, func(a, b RegionHealth) int { return strings.Compare(a.Region, b.Region) })
 	for i := range h.Regions {
 		r := &h.Regions[i]
-		r.InScope = slices.Contains(a.Regions, r.Region)
+		r.InScope = slices.Contains(a.Regions, r.Region) || len(a.Regions) == 0 && !r.LastSyncAt.IsZero()
 		r.Status = regionStatus(a, *r)
 	}
 	return h, nil
@@ -99,18 +99,22 @@ const (
 	// keepTombstones is how long events and tombstones are kept. An event that
 	// comes later still has to be confirmed by a read.
 	keepTombstones = 60 * 24 * time.Hour
-	purgeChunk     = 200
-	purgeEvery     = 6 * time.Hour
+	// keepHistory is how long changes are kept, and servers that were removed: for
+	// a yearly audit and a month more.
+	keepHistory = 400 * 24 * time.Hour
+	purgeChunk  = 200
+	purgeEvery  = 6 * time.Hour
 )
 
-// purgeJob deletes old events and tombstones, a few at a time, and runs again
+// purgeJob deletes what is old, a little at a time, and runs again
 // after purgeEvery. It is there since the first account was connected.
 func (v *Inventory) purgeJob(ctx context.Context, j work.Job) work.Outcome {
 	for {
 		var more bool
-		err := v.db.Update(ctx, func(tx *store.Tx) error {
+		err := v.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
 			var err error
-			more, err = deleteOld(ctx, tx, v.now().Add(-keepTombstones), purgeChunk)
+			now := v.now()
+			more, err = deleteOld(ctx, tx, now.Add(-keepTombstones), now.Add(-keepHistory), purgeChunk)
 			return err
 		})
 		if err != nil {

@@ -107,18 +107,32 @@ func (v *Inventory) store(ctx context.Context, a CloudAccount, webhookID string,
 	now := v.now()
 	err = v.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
 		var err error
-		stored, err = insertEvent(ctx, tx, a.ID, webhookID, n, now)
-		if err != nil || !stored {
+		if stored, err = insertEvent(ctx, tx, a.ID, webhookID, n, now); err != nil {
 			return err
+		}
+		if !stored {
+			known, err := hasEvent(ctx, tx, a.ID, n.ID)
+			if err != nil || known {
+				return err
+			}
+			// Another event of the same meaning: an instance may have come to a state
+			// twice within the second that is an event's resolution, and been read
+			// between. It is a duplicate, but worth another read.
+			return v.scheduleRead(ctx, tx, a, n)
 		}
 		if err := countEvent(ctx, tx, a.ID, n.Region, n.Time, now); err != nil {
 			return err
 		}
-		// Replace: a read that waits or runs is followed by one that starts after
-		// this event, and one is enough for all that wait.
-		return v.o.Work.Enqueue(ctx, tx, work.NewJob{Queue: queueApply, Key: applyKey(a.ID, n.Region, n.InstanceID), Replace: true})
+		return v.scheduleRead(ctx, tx, a, n)
 	})
 	return stored, err
+}
+
+// scheduleRead has the event's instance read after the event.
+func (v *Inventory) scheduleRead(ctx context.Context, tx *store.Tx, a CloudAccount, n notification) error {
+	// Replace: a read that waits or runs is followed by one that starts after
+	// this event, and one is enough for all that wait.
+	return v.o.Work.Enqueue(ctx, tx, work.NewJob{Queue: queueApply, Key: applyKey(a.ID, n.Region, n.InstanceID), Replace: true})
 }
 
 func applyKey(accountID, region, instanceID string) string {

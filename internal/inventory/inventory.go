@@ -24,6 +24,8 @@ import (
 type Cloud interface {
 	// EC2 returns a client for a 12-digit account in a region.
 	EC2(ctx context.Context, account, region string) (*ec2.Client, error)
+	// Regions returns the regions of an account that may be read.
+	Regions(ctx context.Context, account string) ([]string, error)
 	// Real reports whether the account is a real one, not served by the box.
 	Real(ctx context.Context, account string) (bool, error)
 }

@@ -156,7 +156,7 @@ func listAccounts(ctx context.Context, q store.Querier, projectID string) ([]Clo
 // adoptServers hands the servers that an earlier connection of the same account
 // left behind to a new one.
 func adoptServers(ctx context.Context, tx *store.Tx, a CloudAccount) error {
-	_, err := tx.Exec(ctx, `UPDATE inventory_servers SET cloud_account_id = $1 WHERE project_id = $2 AND account_id = $3 AND deleted_at = 0`,
+	_, err := tx.Exec(ctx, `UPDATE inventory_servers SET cloud_account_id = $1 WHERE project_id = $2 AND account_id = $3 AND deleted_at = 0 AND instance_id <> ''`,
 		a.ID, a.ProjectID, a.AccountID)
 	return err
 }

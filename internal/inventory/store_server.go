@@ -93,7 +93,7 @@ func serversInRegion(ctx context.Context, q store.Querier, a CloudAccount, regio
 }
 
 func countServers(ctx context.Context, q store.Querier, a CloudAccount) (n int, err error) {
-	err = q.QueryRow(ctx, `SELECT COUNT(*) FROM inventory_servers WHERE project_id = $1 AND account_id = $2 AND deleted_at = 0`,
+	err = q.QueryRow(ctx, `SELECT COUNT(*) FROM inventory_servers WHERE project_id = $1 AND account_id = $2 AND deleted_at = 0 AND instance_id <> ''`,
 		a.ProjectID, a.AccountID).Scan(&n)
 	return n, err
 }
@@ -170,7 +170,7 @@ func listServers(ctx context.Context, q store.Querier, f ServerFilter, from serv
 	}
 	if from.id != "" {
 		at, id := arg(from.registered), arg(from.id)
-		where.WriteString(fmt.Sprintf(" AND (s.registered_at %s %s OR (s.registered_at = %s AND s.id %s %s))", cmp, at, at, cmp, id))
+		where.WriteString(fmt.Sprintf(" AND (s.registered_at, s.id) %s (%s, %s)", cmp, at, id))
 	}
 	rows, err := q.Query(ctx, selectServer+where.String()+
 		fmt.Sprintf(" ORDER BY s.registered_at %s, s.id %s LIMIT %d", order, order, limit), args...)

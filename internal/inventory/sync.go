@@ -60,7 +60,7 @@ type missing struct {
 func (v *Inventory) runSync(ctx context.Context, a CloudAccount, run *SyncRun) {
 	v.counters.syncRuns.Add(1)
 	run.Status, run.StartedAt, run.Error = SyncRunning, v.now(), ""
-	run.Regions = make([]RegionResult, len(a.Regions))
+	run.Regions = nil
 	s := &syncing{v: v, a: a, run: run}
 	err := v.db.Update(ctx, func(tx *store.Tx) error { return saveRun(ctx, tx, *run) })
 	if err == nil {
@@ -73,9 +73,17 @@ func (v *Inventory) runSync(ctx context.Context, a CloudAccount, run *SyncRun) {
 }
 
 func (s *syncing) regions(ctx context.Context) error {
+	regions := s.a.Regions
+	if len(regions) == 0 {
+		var err error
+		if regions, err = s.v.o.Cloud.Regions(ctx, s.a.AccountID); err != nil {
+			return err
+		}
+	}
+	s.run.Regions = make([]RegionResult, len(regions))
 	var g errgroup.Group
 	g.SetLimit(syncRegionsAtOnce)
-	for i, region := range s.a.Regions {
+	for i, region := range regions {
 		r := &s.run.Regions[i]
 		r.Region = region
 		g.Go(func() error {
@@ -219,6 +227,9 @@ func (s *syncing) applyReads(ctx context.Context, r *RegionResult, reads []readi
 	var all []done
 	err := s.v.db.Update(ctx, func(tx *store.Tx) error {
 		all = all[:0]
+		if _, err := connected(ctx, tx, s.a.ID); err != nil {
+			return err
+		}
 		for _, read := range reads {
 			k := InstanceKey{ProjectID: s.a.ProjectID, AccountID: s.a.AccountID, Region: r.Region, InstanceID: read.instance.ID}
 			told, fresh, _, err := instanceEvents(ctx, tx, s.a.ID, r.Region, k.InstanceID)
@@ -292,9 +303,16 @@ func (s *syncing) settleMissing(ctx context.Context) error {
 	if len(s.missing) == 0 {
 		return nil
 	}
-	lost, err := s.look(ctx, s.missing)
-	if err != nil || len(lost) == 0 {
+	lost, unread, err := s.look(ctx, s.missing)
+	if err != nil {
 		return err
+	}
+	if err := s.markAbsent(ctx, unread); err != nil {
+		return err
+	}
+	overdue := s.overdue(unread)
+	if len(lost)+len(overdue) == 0 {
+		return nil
 	}
 	for _, m := range lost {
 		m.result.Missing++
@@ -303,8 +321,11 @@ func (s *syncing) settleMissing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !s.run.Confirmed && len(lost)*100 > total*s.a.Options.RemovalThreshold {
-		return s.hold(ctx, lost, total)
+	if !s.run.Confirmed && (len(lost)+len(overdue))*100 > total*s.a.Options.RemovalThreshold {
+		return s.hold(ctx, append(lost, overdue...), total)
+	}
+	if err := s.expireAbsent(ctx, overdue); err != nil || len(lost) == 0 {
+		return err
 	}
 	pause := time.NewTimer(s.v.recheck)
 	defer pause.Stop()
@@ -313,8 +334,7 @@ func (s *syncing) settleMissing(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	lost, err = s.look(ctx, lost)
-	if err != nil {
+	if lost, _, err = s.look(ctx, lost); err != nil {
 		return err
 	}
 	return s.removeLost(ctx, lost)
@@ -332,9 +352,9 @@ func (s *syncing) hold(ctx context.Context, lost []missing, total int) error {
 }
 
 // look reads missing servers by id. Those that are found, alive or terminated,
-// are applied; it returns those that are not. Where a region cannot be read, the
-// absence alone counts, after absentFor.
-func (s *syncing) look(ctx context.Context, list []missing) (lost []missing, err error) {
+// are applied; it returns those that are not found, and those that could not be
+// read, of which the absence alone counts, after absentFor.
+func (s *syncing) look(ctx context.Context, list []missing) (lost, unread []missing, err error) {
 	byRegion := map[*RegionResult][]missing{}
 	for _, m := range list {
 		byRegion[m.result] = append(byRegion[m.result], m)
@@ -342,18 +362,21 @@ func (s *syncing) look(ctx context.Context, list []missing) (lost []missing, err
 	for r, in := range byRegion {
 		for len(in) > 0 {
 			n := min(describeIDs, len(in))
-			some, err := s.lookIn(ctx, r, in[:n])
+			some, readable, err := s.lookIn(ctx, r, in[:n])
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			lost = append(lost, some...)
+			if !readable {
+				unread = append(unread, in[:n]...)
+			}
 			in = in[n:]
 		}
 	}
-	return lost, nil
+	return lost, unread, nil
 }
 
-func (s *syncing) lookIn(ctx context.Context, r *RegionResult, list []missing) ([]missing, error) {
+func (s *syncing) lookIn(ctx context.Context, r *RegionResult, list []missing) (lost []missing, readable bool, err error) {
 	ids := make([]string, len(list))
 	for i, m := range list {
 		ids[i] = m.server.InstanceID
@@ -361,31 +384,30 @@ func (s *syncing) lookIn(ctx context.Context, r *RegionResult, list []missing) (
 	started := s.v.now()
 	client, err := s.v.o.Cloud.EC2(ctx, s.a.AccountID, r.Region)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	found, err := describeAll(ctx, client, []types.Filter{{Name: aws.String("instance-id"), Values: ids}})
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return nil, false, ctx.Err()
 	}
 	if err != nil {
 		r.Error = "look for missing instances by id: " + err.Error()
-		return nil, s.expireAbsent(ctx, list)
+		return nil, false, nil
 	}
 	there := map[string]bool{}
 	for _, i := range found {
 		there[i.ID] = true
 		if err := s.applyReads(ctx, r, []reading{{started: started, outcome: readFound, instance: i}}, false); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	var lost []missing
 	for _, m := range list {
 		if !there[m.server.InstanceID] {
 			m.started = started
 			lost = append(lost, m)
 		}
 	}
-	return lost, nil
+	return lost, true, nil
 }
 
 func (s *syncing) removeLost(ctx context.Context, lost []missing) error {
@@ -398,12 +420,22 @@ func (s *syncing) removeLost(ctx context.Context, lost []missing) error {
 	return s.markAbsent(ctx, lost)
 }
 
+// overdue picks what has been absent for long enough to be removed.
+func (s *syncing) overdue(list []missing) (over []missing) {
+	for _, m := range list {
+		if !m.server.AbsentSince.IsZero() && s.v.now().Sub(m.server.AbsentSince) >= absentFor {
+			over = append(over, m)
+		}
+	}
+	return over
+}
+
 // expireAbsent removes what has been absent for long enough.
 func (s *syncing) expireAbsent(ctx context.Context, list []missing) error {
+	if s.run.DryRun {
+		return nil
+	}
 	for _, m := range list {
-		if m.server.AbsentSince.IsZero() || s.v.now().Sub(m.server.AbsentSince) < absentFor || s.run.DryRun {
-			continue
-		}
 		err := s.v.db.Update(ctx, func(tx *store.Tx) error {
 			row, found, err := loadServer(ctx, tx, m.server.ID)
 			if err != nil || !found || !row.DeletedAt.IsZero() || row.AbsentSince.IsZero() || s.v.now().Sub(row.LastSeen) < agentAlive {
@@ -417,7 +449,7 @@ func (s *syncing) expireAbsent(ctx context.Context, list []missing) error {
 		}
 		m.result.note(m.server.InstanceID, changeRemoved, "absent for 96 hours", false)
 	}
-	return s.markAbsent(ctx, list)
+	return nil
 }
 
 func (s *syncing) markAbsent(ctx context.Context, list []missing) error {

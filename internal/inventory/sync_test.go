@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -100,6 +101,31 @@ func (w *world) aged() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+func TestAnAccountWithoutRegionsIsListedInAllOfThem(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		w.project(testProject)
+		a := w.connect(testProject, testAccount, func(a *CloudAccount) { a.Regions = nil })
+		w.instances(testRegion, 1)
+		w.ec2.put("ap-south-1", Instance{ID: instanceID(7), State: stateRunning})
+		w.run()
+		if n := len(w.servers(testProject)); n != 2 {
+			t.Errorf("%d servers, want one of each region", n)
+		}
+		h, err := w.v.Health(t.Context(), testProject, a.ID)
+		if err != nil || len(h.Regions) != 2 || !h.Regions[0].InScope || !h.Regions[1].InScope {
+			t.Errorf("health %+v, %v", h, err)
+		}
+		w.ec2.failWith("InternalError")
+		if run := w.sync(testProject, a.ID, false); run.Status != SyncFailed || !strings.Contains(run.Error, "list the regions") {
+			t.Errorf("with no answer about the regions: %+v", run)
+		}
+		if n := len(w.servers(testProject)); n != 2 {
+			t.Errorf("%d servers after a failed run, want 2", n)
+		}
+	})
 }
 
 func TestSyncNeverTakesAFailureForAbsence(t *testing.T) {
@@ -332,7 +358,7 @@ func TestWhatListingsLackIsRemovedAfterFourDaysWhereNothingBetterIsKnown(t *test
 	w := newWorld(t, storetest.SQLite(t))
 	w.project(testProject)
 	a := w.connect(testProject, testAccount, nil)
-	w.instances(testRegion, 3)
+	w.instances(testRegion, 4)
 	w.run()
 	w.aged()
 	w.ec2.remove(testRegion, instanceID(0))
@@ -359,9 +385,40 @@ func TestWhatListingsLackIsRemovedAfterFourDaysWhereNothingBetterIsKnown(t *test
 			t.Errorf("%d hours later: %+v", step.hours, run)
 		}
 	}
-	if n := len(w.states(testProject)); n != 2 {
-		t.Errorf("%d servers are left, want 2", n)
+	if n := len(w.states(testProject)); n != 3 {
+		t.Errorf("%d servers are left, want 3", n)
 	}
+	// Absence for long is no way around the guard: the role may be wrong since days.
+	for i := 1; i < 4; i++ {
+		w.ec2.remove(testRegion, instanceID(i))
+	}
+	w.sync(testProject, a.ID, false)
+	pass(97)
+	if run := w.sync(testProject, a.ID, false); run.Status != SyncHeld || run.Held != 3 || run.Removed != 0 {
+		t.Errorf("with all that is left absent for long: %+v", run)
+	}
+	if n := len(w.states(testProject)); n != 3 {
+		t.Errorf("%d servers are left, want 3", n)
+	}
+}
+
+func TestReadsOfAnAccountThatWasDisconnectedMeanwhileAddNothing(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		w.project(testProject)
+		a := w.connect(testProject, testAccount, nil)
+		if err := w.v.DisconnectAccount(t.Context(), testProject, a.ID); err != nil {
+			t.Fatal(err)
+		}
+		s := &syncing{v: w.v, a: a, run: &SyncRun{ID: "run"}}
+		read := reading{started: w.v.now(), outcome: readFound, instance: Instance{ID: testInstance, State: stateRunning}}
+		if err := s.applyReads(t.Context(), &RegionResult{Region: testRegion}, []reading{read}, false); !errors.Is(err, errDisconnected) {
+			t.Errorf("applied with error %v", err)
+		}
+		if n := len(w.servers(testProject)); n != 0 {
+			t.Errorf("%d servers were added", n)
+		}
+	})
 }
 
 func TestARunThatACrashCutShortIsRunAgain(t *testing.T) {

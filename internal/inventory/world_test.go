@@ -327,6 +327,14 @@ func (f *fakeEC2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeEC2Error(w, f.fail)
 		return
 	}
+	if r.Form.Get("Action") == "DescribeRegions" {
+		io.WriteString(w, `<DescribeRegionsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><regionInfo>`)
+		for _, name := range []string{testRegion, "ap-south-1"} {
+			fmt.Fprintf(w, `<item><regionName>%s</regionName></item>`, name)
+		}
+		io.WriteString(w, `</regionInfo></DescribeRegionsResponse>`)
+		return
+	}
 	ids := formList(r.Form, "InstanceId.%d")
 	var states []string
 	byID := len(ids) > 0
