@@ -41,6 +41,8 @@ const (
 	maxMoveRate = 500
 	// moveChunk is how many messages are moved in one transaction.
 	moveChunk = 50
+	// keepMoves is how many tasks of a source are remembered. AWS: the ten most recent are listed.
+	keepMoves = 10
 )
 
 // StartMove starts moving what source holds, and returns the task's handle. AWS:
@@ -195,6 +197,10 @@ func (q *Queues) advance(ctx context.Context, tx *store.Tx, m *Move) error {
 	if err != nil {
 		return err
 	}
+	found := len(list)
+	if list, err = dropExpired(ctx, tx, from, list, now); err != nil {
+		return err
+	}
 	for i := range list {
 		err := q.moveOne(ctx, tx, from, &list[i], m.Destination, now)
 		if stuck, ok := errors.AsType[*moveError](err); ok {
@@ -206,10 +212,33 @@ func (q *Queues) advance(ctx context.Context, tx *store.Tx, m *Move) error {
 		}
 		m.Moved++
 	}
-	if len(list) < limit {
+	if found < limit {
 		m.Status = moveCompleted
 	}
 	return saveMove(ctx, tx, m, now+pause)
+}
+
+// dropExpired deletes what is past the queue's retention and has not been swept yet,
+// and returns the rest: a move would give it a new life.
+func dropExpired(ctx context.Context, tx *store.Tx, from *Queue, list []message, now int64) ([]message, error) {
+	cutoff := now - from.Retention.Milliseconds()
+	var keep, expired []message
+	for _, m := range list {
+		if m.sentAt <= cutoff {
+			expired = append(expired, m)
+		} else {
+			keep = append(keep, m)
+		}
+	}
+	if err := deleteMessages(ctx, tx, expired); err != nil || !from.FIFO {
+		return keep, err
+	}
+	for _, m := range expired {
+		if err := settleGroup(ctx, tx, from.contents, m.groupID, now); err != nil {
+			return nil, err
+		}
+	}
+	return keep, nil
 }
 
 // moveError is why a message cannot be moved, as ListMessageMoveTasks tells it.

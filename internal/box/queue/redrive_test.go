@@ -296,3 +296,46 @@ func TestDeadLetterComesBehindItsGroupInFlight(t *testing.T) {
 		q.wantBodies(q.receive(dead), "older")
 	})
 }
+
+func TestMoveTaskGivesNoNewLifeToWhatIsPastItsRetention(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *fixture) {
+		for _, suffix := range []string{"", ".fifo"} {
+			orders, dead := q.deadLetters(suffix)
+			// Received late, so that it stays past its time until someone meets it.
+			q.clock.advance(4*24*time.Hour - 10*time.Second)
+			q.wantBodies(q.receive(dead), "a", "b", "c")
+			q.clock.advance(time.Minute)
+			source := Ref{account, region, "dead" + suffix}.ARN()
+			if _, err := q.StartMessageMoveTask(q.ctx, &sqs.StartMessageMoveTaskInput{SourceArn: &source}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := q.moveDue(q.ctx); err != nil {
+				t.Fatal(err)
+			}
+			if m := q.listMoves(source)[0]; *m.Status != "COMPLETED" || *m.ApproximateNumberOfMessagesMoved != 0 {
+				t.Errorf("task %s moved %d", *m.Status, *m.ApproximateNumberOfMessagesMoved)
+			}
+			q.wantBodies(q.receive(orders))
+		}
+	})
+}
+
+func TestOldMoveTasksAreForgotten(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *fixture) {
+		q.deadLetters("")
+		source := Ref{account, region, "dead"}
+		for range keepMoves + 5 {
+			q.clock.advance(time.Second)
+			if _, err := q.StartMove(q.ctx, source, "", 0); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := q.moveDue(q.ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all, err := q.Moves(q.ctx, source, 100)
+		if err != nil || len(all) != keepMoves {
+			t.Errorf("%d tasks are kept, want %d; %v", len(all), keepMoves, err)
+		}
+	})
+}

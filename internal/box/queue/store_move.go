@@ -37,6 +37,12 @@ func insertMove(ctx context.Context, tx *store.Tx, m *Move) error {
 	if err != nil {
 		return fmt.Errorf("insert message move task: %w", err)
 	}
+	_, err = tx.Exec(ctx, `DELETE FROM queue_move WHERE account = $1 AND region = $2 AND source = $3 AND status <> 'RUNNING' AND id NOT IN (
+		SELECT id FROM queue_move WHERE account = $1 AND region = $2 AND source = $3 ORDER BY started_at DESC, id DESC LIMIT $4)`,
+		m.Source.Account, m.Source.Region, m.Source.Name, keepMoves)
+	if err != nil {
+		return fmt.Errorf("forget old message move tasks: %w", err)
+	}
 	return nil
 }
 
