@@ -92,6 +92,7 @@ type Delivery struct {
 
 	holds       holdList
 	interrupted []unrouted     // belongs to whoever routes
+	routing     atomic.Bool    // this node has the router's lease
 	stopping    atomic.Bool    // no worker begins another attempt
 	wg          sync.WaitGroup // lanes' workers and catch-up readers
 	cleanup     removals
@@ -128,7 +129,7 @@ func New(o Options) *Delivery {
 		cleanup: removals{wake: make(chan struct{}, 1)},
 	}
 	d.holds.wake = make(chan struct{}, 1)
-	o.Work.Handle(jobQueue, work.QueueOptions{Concurrency: 64, LeaseFor: time.Minute}, d.runJob)
+	o.Work.Handle(jobQueue, work.QueueOptions{Concurrency: 64, LeaseFor: time.Minute, When: d.routing.Load}, d.runJob)
 	return d
 }
 
@@ -168,7 +169,12 @@ func (d *Delivery) run(ctx context.Context) error {
 	defer stopAttempts()
 	var watch sync.WaitGroup
 	watch.Go(func() { d.watchHolds(attempts) })
+	// Parked deliveries are attempted where the others are: the rates of targets
+	// hold for all nodes together then.
+	d.routing.Store(true)
+	d.Work.Wake(jobQueue)
 	err := d.consume(ctx, attempts)
+	d.routing.Store(false)
 	d.windDown()
 	stopAttempts()
 	watch.Wait()

@@ -169,6 +169,9 @@ func (l *lane) startDue(ctx context.Context, wg *sync.WaitGroup) (started bool, 
 
 // room returns how many jobs may be started now; if none, when to look again at the latest.
 func (l *lane) room(now time.Time) (n int, next time.Time) {
+	if l.opts.When != nil && !l.opts.When() {
+		return 0, now.Add(idleMax) // Wake wakes us
+	}
 	l.mu.Lock()
 	n = l.opts.Concurrency - len(l.held)
 	l.mu.Unlock()

@@ -117,6 +117,9 @@ type QueueOptions struct {
 	// no limit.
 	Rate  rate.Limit
 	Burst int
+	// When, if set, is asked before jobs are started: while it returns false this
+	// process leaves the queue to others. Call Wake when it comes to return true.
+	When func() bool
 	// OnGiveUp is called in the transaction that deletes a job which is given up. Without
 	// it, the job stays as failed (Runner.Failed) for KeepFailed. While it
 	// returns an error, it is called again.
@@ -237,6 +240,13 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	wg.Wait()
 	return ctx.Err()
+}
+
+// Wake has this process look at the queue now.
+func (r *Runner) Wake(queue string) {
+	if l := r.lane(queue); l != nil {
+		l.due(time.Time{})
+	}
 }
 
 func (r *Runner) lane(queue string) *lane {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -341,5 +342,34 @@ func TestStopPutsRunningJobsBack(t *testing.T) {
 		receive(t, started)
 		stop()
 		count(t, r, work.Count{Queue: "q", Due: 1})
+	})
+}
+
+func TestAProcessLeavesAQueueToOthersWhileItsWhenIsFalse(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		var mine atomic.Bool
+		ran := make(chan string, 2)
+		r := work.New(db, "a", slog.New(slog.DiscardHandler))
+		r.Handle("q", work.QueueOptions{When: mine.Load}, func(_ context.Context, j work.Job) work.Outcome {
+			ran <- j.Key
+			return work.Done()
+		})
+		r.Handle("other", work.QueueOptions{}, func(_ context.Context, j work.Job) work.Outcome {
+			ran <- j.Key
+			return work.Done()
+		})
+		run(t, r)
+		update(t, db, func(tx *store.Tx) error { return r.Enqueue(t.Context(), tx, work.NewJob{Queue: "q", Key: "left"}) })
+		update(t, db, func(tx *store.Tx) error {
+			return r.Enqueue(t.Context(), tx, work.NewJob{Queue: "other", Key: "taken"})
+		})
+		if got := <-ran; got != "taken" {
+			t.Fatalf("ran %s", got)
+		}
+		mine.Store(true)
+		r.Wake("q")
+		if got := <-ran; got != "left" {
+			t.Fatalf("ran %s", got)
+		}
 	})
 }
