@@ -51,7 +51,7 @@ func stopUnderLoad(t *testing.T, c Config) {
 		client.createQueue(t, queue, 60)
 	}
 	client.createRule(t, "orders", "order", queueARN("orders"), "dead")
-	client.createRule(t, "calls", "order", client.createDestination(t, "endpoint", endpoint.URL, 300), "dead")
+	client.createRule(t, "calls", "order", client.createDestination(t, "endpoint", endpoint.URL, 2000), "dead")
 	for range rounds {
 		enough := make(chan struct{}, 100)
 		var load sync.WaitGroup
