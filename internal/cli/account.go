@@ -72,7 +72,7 @@ type accountFlags struct {
 
 func (f *accountFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringSliceVar(&f.Regions, "region", nil, "region to follow; may be repeated")
+	fl.StringSliceVar(&f.Regions, "region", nil, "region to follow; may be repeated (default: those of the account)")
 	fl.StringVar(&f.description, "description", "", "what the account is")
 	fl.StringVar(&f.address, "address-preference", "", "access address of servers: public or private")
 	fl.StringVar(&f.canonical, "canonical-name-from", "", "tag that names servers, as tag:Name")

@@ -392,7 +392,7 @@ func (s *syncing) lookIn(ctx context.Context, r *RegionResult, list []missing) (
 	}
 	if err != nil {
 		r.Error = "look for missing instances by id: " + err.Error()
-		return nil, false, nil
+		return nil, false, nil //nolint:nilerr // the region's result tells it, and nothing is removed
 	}
 	there := map[string]bool{}
 	for _, i := range found {
