@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/rialto-bus/rialto/internal/store"
 )
 
 // Config is what a Handler needs from outside.
@@ -190,6 +192,12 @@ func (x *exchange) told(err error) *Error {
 		level = slog.LevelInfo // the caller went away
 	}
 	x.h.cfg.Logger.Log(x.r.Context(), level, "AWS call failed", attrs...)
+	if store.IsFull(err) {
+		return &Error{
+			Code: "ThrottlingException", Status: http.StatusServiceUnavailable,
+			Message: "The server's disk is full: nothing of the request was stored. Try again once there is space.",
+		}
+	}
 	return &Error{
 		Code: code, Status: http.StatusInternalServerError, Fault: true,
 		Message: "The request processing has failed because of an unknown error, exception or failure.",

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/rialto-bus/rialto/internal/store"
 )
 
 // The codes of errors that a caller of the REST API is told of.
@@ -136,6 +138,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	})
 }
 
+// diskPause is how long callers are told to wait for space.
+const diskPause = 10 * time.Second
+
 // public is what the caller may know of err; what they may not is logged here.
 func public(r *http.Request, err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
@@ -153,6 +158,9 @@ func public(r *http.Request, err error) *Error {
 	if r.Context().Err() == nil {
 		loggerFrom(r.Context()).ErrorContext(r.Context(), "request failed",
 			"method", r.Method, "path", r.URL.Path, "request_id", RequestIDFrom(r.Context()), "error", err)
+	}
+	if store.IsFull(err) {
+		return Unavailable(diskPause, "The server's disk is full: nothing of the request was stored. Try again once there is space.")
 	}
 	return &Error{
 		Status: http.StatusInternalServerError, Code: CodeUnknown,

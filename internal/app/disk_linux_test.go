@@ -1,0 +1,87 @@
+package app
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"golang.org/x/sys/unix"
+)
+
+func TestAFullDiskThrottlesAndWorksAgainOnceThereIsSpace(t *testing.T) {
+	disk := t.TempDir()
+	if err := unix.Mount("none", disk, "tmpfs", 0, "size=160m"); err != nil {
+		t.Skipf("needs the right to mount a small tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(disk, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	s := startServer(t, func(c *Config) { c.DataDir, c.EventLogBytes = filepath.Join(disk, "data"), 16<<20 })
+	in := s.caller("000000000000", "us-east-1")
+	ctx := t.Context()
+	queue, err := in.queues().CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("orders")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := func() map[string]error {
+		out := map[string]error{}
+		_, out["PutEvents"] = in.events().PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []ebtypes.PutEventsRequestEntry{
+			{Source: aws.String("shop"), DetailType: aws.String("order"), Detail: aws.String(`{}`)},
+		}})
+		_, out["PutRule"] = in.events().PutRule(ctx, &eventbridge.PutRuleInput{Name: aws.String("r"), EventPattern: aws.String(`{"source":["shop"]}`)})
+		_, out["SendMessage"] = in.queues().SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: queue.QueueUrl, MessageBody: aws.String("x")})
+		_, out["RunInstances"] = in.ec2().RunInstances(ctx, &ec2.RunInstancesInput{
+			ImageId: aws.String("ami-0abcdef1234567890"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
+		})
+		return out
+	}
+
+	filler := filepath.Join(disk, "filler")
+	if err := fill(filler); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	for name, err := range calls() {
+		code := map[string]string{"SendMessage": "Throttling", "RunInstances": "RequestLimitExceeded"}[name]
+		if code == "" {
+			code = "ThrottlingException"
+		}
+		refusedAs(t, err, code, "")
+	}
+	if a := s.rest(t, "POST", apiRoot+"/projects", "", map[string]string{"name": "web"}); a.Status != 503 || a.Code != "service_offline" {
+		t.Errorf("a project on a full disk: %s", a)
+	}
+
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the event log to take events again", func() bool { return calls()["PutEvents"] == nil })
+	for name, err := range calls() {
+		if err != nil {
+			t.Errorf("%s once there is space: %v", name, err)
+		}
+	}
+	s.do(t, "POST", apiRoot+"/projects", map[string]string{"name": "web"}, nil)
+}
+
+// fill writes a file until the disk takes no more, and returns why.
+func fill(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; size /= 2 {
+		for err = nil; err == nil; {
+			_, err = f.Write(make([]byte, size))
+		}
+	}
+	return err
+}
