@@ -26,6 +26,13 @@ func lockDir(dir string) (*os.File, error) {
 	return nil, fmt.Errorf("event log: lock %s: %w", dir, err)
 }
 
+// unlockDir lets go of the lock before it closes the file: a process that is being forked right now has the file open too,
+// until it runs its program.
+func unlockDir(f *os.File) {
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // closing is what lets go otherwise
+	f.Close()
+}
+
 // freeSpace is what the disk of dir has left for this process, in bytes.
 func freeSpace(dir string) (int64, error) {
 	var st unix.Statfs_t

@@ -45,7 +45,7 @@ func startEngine(o Options) (*engine, error) {
 	e := &engine{opts: o, lock: lock}
 	e.ns, err = e.start()
 	if err != nil {
-		lock.Close()
+		unlockDir(lock)
 		return nil, err
 	}
 	return e, nil
@@ -135,7 +135,7 @@ func (e *engine) stop() {
 	e.stopped = true
 	e.ns.Shutdown()
 	e.ns.WaitForShutdown()
-	e.lock.Close()
+	unlockDir(e.lock)
 }
 
 // engineLogger passes the server's messages on. Its notices are details to everyone else.

@@ -33,8 +33,15 @@ func lockDataDir(dir string) (io.Closer, error) {
 	if err := writeHolder(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock data directory %s: %w", dir, err), f.Close())
 	}
-	return f, nil
+	return &dirLock{f}, nil
 }
+
+// dirLock is the lock of a data directory.
+type dirLock struct{ file *os.File }
+
+// Close lets go of the lock before it closes the file: a process that is being
+// forked right now has the file open too, until it runs its program.
+func (l *dirLock) Close() error { return errors.Join(unlock(l.file), l.file.Close()) }
 
 func lockHolder(f *os.File) string {
 	b := make([]byte, 20)
