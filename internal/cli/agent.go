@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -89,6 +90,11 @@ func (f *agentFlags) readToken() (string, error) {
 	b, err := os.ReadFile(f.tokenFile)
 	if err != nil {
 		return "", fmt.Errorf("read the enrollment token: %w", err)
+	}
+	// What 'token create -o json' prints will do as it is.
+	var created enrollmentToken
+	if json.Unmarshal(b, &created) == nil && created.Token != nil {
+		return *created.Token, nil
 	}
 	return strings.TrimSpace(string(b)), nil
 }

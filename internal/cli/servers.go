@@ -92,8 +92,8 @@ func count(n int64) string { return strconv.FormatInt(n, 10) }
 
 func newServerShow(s *streams, c *client) *cobra.Command {
 	return listing(remote(&cobra.Command{
-		Use:   "show ID",
-		Short: "Show all that is known of a server",
+		Use:   "show SERVER",
+		Short: "Show all that is known of a server, named by its id or instance id",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var v map[string]any
@@ -150,8 +150,8 @@ type change struct {
 
 func newServerHistory(s *streams, c *client) *cobra.Command {
 	return listing(remote(&cobra.Command{
-		Use:   "history ID",
-		Short: "Show what changed a server: which event, sync run, agent or caller",
+		Use:   "history SERVER",
+		Short: "Show what changed a server, named by its id or instance id: which event, sync run, agent or caller",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			list, err := listAll[shown[change]](cmd.Context(), c, teamPath("servers", args[0], "history"))
@@ -167,11 +167,20 @@ func newServerHistory(s *streams, c *client) *cobra.Command {
 					fields = append(fields, name)
 				}
 				slices.Sort(fields)
-				rows = append(rows, []string{when(x.At), x.Change, x.Cause.Kind, or(by), or(x.Cause.Why), or(strings.Join(fields, ","))})
+				rows = append(rows, []string{when(x.At), x.Change, x.Cause.Kind, or(by), or(x.Cause.Why), or(summary(fields))})
 			}
 			return s.print(list, []string{"AT", "CHANGE", "CAUSE", "BY", "WHY", "FIELDS"}, rows)
 		},
 	}, c), s)
+}
+
+// summary names the first fields of a change; -o json has them all.
+func summary(fields []string) string {
+	const shown = 4
+	if len(fields) <= shown {
+		return strings.Join(fields, ",")
+	}
+	return strings.Join(fields[:shown], ",") + fmt.Sprintf(" and %d more", len(fields)-shown)
 }
 
 func newServerLabel(c *client) *cobra.Command {

@@ -134,7 +134,11 @@ func (v *Inventory) serverFilter(r *http.Request) (ServerFilter, error) {
 }
 
 func (v *Inventory) serveServer(w http.ResponseWriter, r *http.Request) error {
-	s, err := v.Server(r.Context(), r.PathValue("project"), r.PathValue("id"))
+	id, err := v.ServerID(r.Context(), r.PathValue("project"), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	s, err := v.Server(r.Context(), r.PathValue("project"), id)
 	if err != nil {
 		return err
 	}
@@ -207,7 +211,11 @@ func (v *Inventory) serveHistory(w http.ResponseWriter, r *http.Request) error {
 			return httpapi.Invalid("offset %q is not from a Link header of this list.", page.Offset)
 		}
 	}
-	list, err := v.History(r.Context(), r.PathValue("id"), before, page.Count+1)
+	id, err := v.ServerID(r.Context(), r.PathValue("project"), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	list, err := v.History(r.Context(), id, before, page.Count+1)
 	if err != nil {
 		return err
 	}

@@ -182,6 +182,12 @@ func TestRESTFromProjectToServer(t *testing.T) {
 					t.Errorf("history %v", out)
 				}
 			}},
+			{reader, "GET", "/projects/web/servers/" + testInstance, "", 200, func(out map[string]any) {
+				if get(out, "id") != server {
+					t.Errorf("by instance id: %v", out)
+				}
+			}},
+			{reader, "GET", "/projects/web/servers/i-0123456789abcdef9", "", 404, nil},
 			{admin, "POST", "/projects/web/servers", `{"hostname":"bastion-1","access_address":"198.51.100.7"}`, 200, func(out map[string]any) {
 				if get(out, "state") != "ACTIVE" || out["managed"] != false || out["instance_details"] != nil {
 					t.Errorf("unmanaged server %v", out)
@@ -221,6 +227,12 @@ func TestRESTFromProjectToServer(t *testing.T) {
 			{admin, "DELETE", "/projects/web/servers/SERVER?ignore=true", "", 204, nil},
 			{admin, "DELETE", "/projects/web/servers/SERVER", "", 404, nil},
 			{reader, "GET", "/servers/SERVER/history", "", 200, nil},
+			{reader, "GET", "/servers/" + testInstance + "/history", "", 200, func(out map[string]any) {
+				if list := out["list"].([]any); get(list[0].(map[string]any), "server_id") != server || get(list[0].(map[string]any), "change") != "removed" {
+					t.Errorf("history of a removed server by instance id: %v", out)
+				}
+			}},
+			{reader, "GET", "/servers/" + testInstance, "", 404, nil},
 			{admin, "DELETE", "/projects/web/cloud_accounts/ACCOUNT", "", 204, nil},
 			{reader, "GET", "/projects/web/cloud_accounts/ACCOUNT", "", 404, nil},
 		}

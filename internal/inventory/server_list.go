@@ -96,6 +96,23 @@ func parseCursor(s string) (serverCursor, error) {
 	return serverCursor{ms, id}, nil
 }
 
+// ServerID returns the id of the server that a caller names, by that id or by its
+// EC2 instance id, of a project or of any for an empty one. A removed server
+// keeps its id as long as its history.
+func (v *Inventory) ServerID(ctx context.Context, project, name string) (string, error) {
+	if !strings.HasPrefix(name, "i-") {
+		return name, nil
+	}
+	id, found, err := serverIDOf(ctx, v.db, project, name)
+	if err != nil {
+		return "", fmt.Errorf("look for the server of instance %s: %w", name, err)
+	}
+	if !found {
+		return "", notFound("There is no server of instance %s.", name)
+	}
+	return id, nil
+}
+
 // Server returns a server of a project, or of any project for an empty one. A
 // removed one is ErrNotFound.
 func (v *Inventory) Server(ctx context.Context, project, id string) (Server, error) {

@@ -2,7 +2,9 @@ package inventory
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -70,6 +72,18 @@ func saveServer(ctx context.Context, tx *store.Tx, s *Server) error {
 // loadServer finds a server, removed ones included.
 func loadServer(ctx context.Context, q store.Querier, id string) (Server, bool, error) {
 	return store.One(q.QueryRow(ctx, selectServer+` WHERE s.id = $1`, id), scanServer)
+}
+
+// serverIDOf finds the server of an instance, in one project or in all for an
+// empty name: one that is there before one that was removed, the newest of each.
+func serverIDOf(ctx context.Context, q store.Querier, project, instanceID string) (id string, found bool, err error) {
+	err = q.QueryRow(ctx, `SELECT s.id FROM inventory_servers s JOIN inventory_projects p ON p.id = s.project_id
+		WHERE s.instance_id = $1 AND ($2 = '' OR p.name = $2)
+		ORDER BY CASE WHEN s.deleted_at = 0 THEN 0 ELSE 1 END, s.registered_at DESC LIMIT 1`, instanceID, project).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return id, err == nil, err
 }
 
 func serverOf(ctx context.Context, q store.Querier, k InstanceKey) (Server, bool, error) {

@@ -92,7 +92,7 @@ CREATE UNIQUE INDEX inventory_servers_instance ON inventory_servers (project_id,
 CREATE INDEX inventory_servers_listed ON inventory_servers (registered_at, id) WHERE deleted_at = 0;
 CREATE INDEX inventory_servers_project ON inventory_servers (project_id, registered_at, id) WHERE deleted_at = 0;
 CREATE INDEX inventory_servers_hostname ON inventory_servers (hostname, project_id, registered_at, id) WHERE deleted_at = 0;
-CREATE INDEX inventory_servers_instance_id ON inventory_servers (instance_id, project_id, registered_at, id) WHERE deleted_at = 0;
+CREATE INDEX inventory_servers_instance_id ON inventory_servers (instance_id, project_id, registered_at, id);
 CREATE INDEX inventory_servers_removed ON inventory_servers (deleted_at) WHERE deleted_at > 0;
 CREATE INDEX inventory_servers_address ON inventory_servers (project_id, access_address) WHERE deleted_at = 0 AND access_address <> '';
 
