@@ -109,6 +109,13 @@ func (y *tally) arrive(id, delivery string, dead bool) {
 	}
 }
 
+// count is how many were acknowledged.
+func (y *tally) count() int {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.acked
+}
+
 func (y *tally) open() int {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -201,10 +208,14 @@ func (c *crash) restart(t *testing.T) {
 	close(c.up)
 }
 
-// killUnderLoad kills the server at a random moment and starts it again; now
-// and then it is also killed while it starts.
+// killUnderLoad kills the server at a random moment once there was load, and
+// starts it again; now and then it is also killed while it starts.
 func (c *crash) killUnderLoad(t *testing.T) {
+	events, messages := c.events.count(), c.messages.count()
 	<-time.After(100*time.Millisecond + rand.N(700*time.Millisecond))
+	eventually(t, "load on the server", func() bool {
+		return c.events.count() >= events+50 && c.messages.count() >= messages+10
+	})
 	c.mu.Lock()
 	c.server.kill()
 	c.server, c.up = nil, make(chan struct{})
@@ -332,7 +343,7 @@ func (c *crash) report(t *testing.T, rounds int) {
 	if n := c.revived.Load(); n > 0 {
 		t.Errorf("%d messages came back after their deletion was acknowledged", n)
 	}
-	if c.events.acked < 10*rounds || c.calls.acked == 0 || c.messages.acked < rounds || c.cut.Load() == 0 {
+	if c.events.acked < 50*rounds || c.calls.acked == 0 || c.messages.acked < 10*rounds || c.cut.Load() == 0 {
 		t.Errorf("there was too little load to show anything")
 	}
 }
