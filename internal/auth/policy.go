@@ -46,16 +46,6 @@ type PolicyRequest struct {
 	Context map[string][]string
 }
 
-// EvaluatePolicy says what the policy decides about r, as IAM does for a
-// resource-based policy. The error is that of ParsePolicy.
-func EvaluatePolicy(policyJSON string, r PolicyRequest) (Decision, error) {
-	p, err := ParsePolicy(policyJSON)
-	if err != nil {
-		return Deny, err
-	}
-	return p.Evaluate(r), nil
-}
-
 // ValidatePolicy returns why the text is not a resource policy that is honoured
 // whole; nil if it is.
 func ValidatePolicy(policyJSON string) error {

@@ -37,7 +37,7 @@ func TestEvaluatePolicyCorpus(t *testing.T) {
 		}
 		for _, ask := range c.Asks {
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".json")+"/"+ask.Name, func(t *testing.T) {
-				got, err := EvaluatePolicy(string(c.Policy), ask.Request)
+				got, err := evaluate(string(c.Policy), ask.Request)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -111,7 +111,7 @@ func TestConditions(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			policy := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":` + tt.condition + `}}`
-			got, err := EvaluatePolicy(policy, PolicyRequest{
+			got, err := evaluate(policy, PolicyRequest{
 				Service: "events.amazonaws.com", Action: "sqs:SendMessage", Resource: "arn:aws:sqs:eu-west-1:111111111111:q",
 				SourceARN: "arn:aws:events:eu-west-1:111111111111:rule/bus/r", SourceAccount: "111111111111", OrgID: "*",
 				Context: tt.context,
@@ -130,7 +130,7 @@ func TestVariablesAreLiteralInTheLanguageOf2008(t *testing.T) {
 	policy := `{"Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*",
 		"Condition":{"StringEquals":{"events:source":"${aws:SourceAccount}"}}}}`
 	for value, want := range map[string]Decision{"${aws:SourceAccount}": Allow, "111111111111": NoMatch} {
-		got, err := EvaluatePolicy(policy, PolicyRequest{SourceAccount: "111111111111", Context: map[string][]string{"events:source": {value}}})
+		got, err := evaluate(policy, PolicyRequest{SourceAccount: "111111111111", Context: map[string][]string{"events:source": {value}}})
 		if err != nil || got != want {
 			t.Errorf("%s: %v, %v; want %v", value, got, err, want)
 		}
@@ -272,4 +272,13 @@ func FuzzGlob(f *testing.F) {
 			t.Errorf("pattern %q without wildcards against %q", pattern, s)
 		}
 	})
+}
+
+// evaluate parses a policy and says what it decides.
+func evaluate(policyJSON string, r PolicyRequest) (Decision, error) {
+	p, err := ParsePolicy(policyJSON)
+	if err != nil {
+		return Deny, err
+	}
+	return p.Evaluate(r), nil
 }

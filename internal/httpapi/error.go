@@ -15,12 +15,10 @@ import (
 const (
 	CodeInvalidRequest         = "invalid_request"
 	CodeAuthenticationError    = "authentication_error"
-	CodeAuthorizationError     = "authorization_error"
 	CodeServerRevoked          = "server_authorization_revoked"
 	CodeForbidden              = "forbidden_error"
 	CodeQuotaExceeded          = "quota_exceeded"
 	CodeNotFound               = "resource_does_not_exist"
-	CodeDeprecated             = "resource_deprecated"
 	CodeAlreadyExists          = "resource_already_exists"
 	CodeUnsupportedContentType = "unsupported_content_type"
 	CodeTooManyRequests        = "too_many_requests"
@@ -61,12 +59,6 @@ func Forbidden(format string, args ...any) *Error {
 // NotFound is the error of a thing that is not there: 404 resource_does_not_exist.
 func NotFound(format string, args ...any) *Error {
 	return &Error{Status: http.StatusNotFound, Code: CodeNotFound, Message: fmt.Sprintf(format, args...)}
-}
-
-// AlreadyExists is the error of a thing that is there already: 409
-// resource_already_exists.
-func AlreadyExists(format string, args ...any) *Error {
-	return &Error{Status: http.StatusConflict, Code: CodeAlreadyExists, Message: fmt.Sprintf(format, args...)}
 }
 
 // Unavailable is the error of a server that cannot answer now: 503

@@ -24,12 +24,6 @@ func IsUnique(err error) bool {
 	return postgresCode(err) == "23505"
 }
 
-// IsForeignKey says whether a statement failed because a row that it refers to
-// does not exist, or because others refer to the one it deletes.
-func IsForeignKey(err error) bool {
-	return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY || postgresCode(err) == "23503"
-}
-
 // IsFull says whether the database has no disk space left.
 func IsFull(err error) bool {
 	return sqliteCode(err)&0xff == sqlite3.SQLITE_FULL || postgresCode(err) == "53100"
