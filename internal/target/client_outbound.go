@@ -60,10 +60,13 @@ func ParseAllow(texts []string) ([]OutboundRule, error) {
 	return rules, nil
 }
 
-// plainHost accepts addresses and names of letters, digits, '-', '_' and '.'.
+// plainHost accepts addresses and names whose labels are letters, digits, '-' and '_'.
 func plainHost(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.Zone() == ""
+	}
+	if strings.HasPrefix(host, ".") || strings.HasSuffix(host, ".") || strings.Contains(host, "..") {
+		return false
 	}
 	for _, c := range []byte(host) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {

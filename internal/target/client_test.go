@@ -95,7 +95,7 @@ func TestParseOutboundRule(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", "host", "host:", "host:0", "host:65536", "host:http", "host:080", ":80", "*.internal:80", "http://host:80", "10.0.0.0/33", "10.0.0/8",
-		"::ffff:10.0.0.0/104", "目录.example:443", "a b:80", "user@host:80", "[fe80::1%eth0]:80", strings.Repeat("x", 300) + ":80",
+		"::ffff:10.0.0.0/104", "目录.example:443", "a b:80", "user@host:80", "....:1", ".host:1", "a..b:1", "[fe80::1%eth0]:80", strings.Repeat("x", 300) + ":80",
 	} {
 		if rule, err := ParseOutboundRule(in); err == nil || !strings.Contains(err.Error(), "CIDR") {
 			t.Errorf("ParseOutboundRule(%q) = %v, %v; want an error that says how", in, rule, err)
