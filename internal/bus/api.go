@@ -23,7 +23,7 @@ type service struct {
 
 func callerFrom(ctx context.Context) Caller {
 	c := awsapi.CallerFrom(ctx)
-	return Caller{Account: c.Account, Region: c.Region}
+	return Caller{Account: c.Account, Region: c.Region, AccessKeyID: c.AccessKeyID}
 }
 
 // str returns what p points to, empty for nil.

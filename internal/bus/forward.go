@@ -70,7 +70,7 @@ func (b *Buses) Forward(ctx context.Context, rec *event.Record, from *Subscripti
 func hop(rec *event.Record, ev *event.Event, from *Subscription, to event.BusRef) (event.Record, error) {
 	next := event.Record{
 		Bus: to, ID: rec.ID, Trace: rec.Trace, JSON: rec.JSON,
-		AccountHops: rec.AccountHops, RegionHops: rec.RegionHops,
+		AccountHops: rec.AccountHops, RegionHops: rec.RegionHops, Origin: event.OriginRule + " " + from.RuleARN,
 	}
 	if from.Bus.Region == to.Region {
 		if rec.AccountHops > 0 {

@@ -24,6 +24,8 @@ type Caller struct {
 	// Account is 12 digits.
 	Account string
 	Region  string
+	// AccessKeyID is the access key of the call, for the traces of its events.
+	AccessKeyID string
 }
 
 // Permission is one statement of a bus's policy, in the short form of AWS's

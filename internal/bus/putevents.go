@@ -113,7 +113,7 @@ func (b *Buses) putEntry(ctx context.Context, caller Caller, e *Entry, out *batc
 	if e.Time != nil {
 		at = *e.Time
 	}
-	rec := event.Record{Bus: ref, ID: id, Accepted: now, RuleVersion: bus.version, Trace: traceHeader(e.TraceHeader)}
+	rec := event.Record{Bus: ref, ID: id, Accepted: now, RuleVersion: bus.version, Trace: traceHeader(e.TraceHeader), Origin: event.OriginPutEvents + " " + caller.AccessKeyID}
 	ev := event.Event{
 		ID: id, DetailType: e.DetailType, Source: e.Source, Account: caller.Account, Time: at.Truncate(time.Second),
 		Region: caller.Region, Resources: e.Resources, Detail: []byte(e.Detail),

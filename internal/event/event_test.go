@@ -104,7 +104,7 @@ func TestRecordsAreReadBack(t *testing.T) {
 	r := Record{
 		Bus: BusRef{Account: "111122223333", Region: "us-east-1", Name: "orders"}, ID: "id-1",
 		Accepted: time.UnixMilli(1_700_000_000_123).UTC(), RuleVersion: 7, Trace: "Root=1", AccountHops: 1, RegionHops: 1,
-		ReplayRules: []string{"arn:1", "arn:2"}, JSON: []byte(whole),
+		ReplayRules: []string{"arn:1", "arn:2"}, Origin: OriginPutEvents + " 111122223333", JSON: []byte(whole),
 	}
 	encoded := r.Append(nil)
 	got, err := DecodeRecord(encoded)
@@ -118,6 +118,20 @@ func TestRecordsAreReadBack(t *testing.T) {
 		if _, err := DecodeRecord(encoded[:n]); err == nil {
 			t.Errorf("a record cut short at %d was read", n)
 		}
+	}
+}
+
+func TestARecordOfVersion1IsReadWithoutAnOrigin(t *testing.T) {
+	r := Record{Bus: BusRef{Account: "111122223333", Region: "us-east-1", Name: "orders"}, ID: "id-1", Accepted: time.UnixMilli(1).UTC(), JSON: []byte(whole)}
+	encoded := r.Append(nil)
+	origin := len(encoded) - len(whole) - 1 // its length, 0
+	old := append([]byte{1}, encoded[1:origin]...)
+	got, err := DecodeRecord(append(old, whole...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

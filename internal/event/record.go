@@ -53,6 +53,9 @@ type Record struct {
 	// AccountHops and RegionHops count the bus-to-bus forwardings behind this
 	// event, within a region and between regions.
 	AccountHops, RegionHops uint8
+	// Origin says how the event came onto the bus, for its trace: one of the Origin
+	// words, and after a space what it names. At most 256 bytes.
+	Origin string
 	// ReplayRules are the ARNs of the only rules a replayed event may match;
 	// empty for all.
 	ReplayRules []string
@@ -60,7 +63,28 @@ type Record struct {
 	JSON []byte
 }
 
-const recordVersion = 1
+// The ways in which an event comes onto a bus: the first word of Record.Origin.
+const (
+	// OriginPutEvents is a PutEvents call; names its access key.
+	OriginPutEvents = "PutEvents"
+	// OriginInjected was handed in whole by a person or a test; names the key.
+	OriginInjected = "injected"
+	// OriginService is an event about what happened within this installation; names
+	// the part that published it.
+	OriginService = "service"
+	// OriginSchedule is a rule's schedule; names the rule's ARN.
+	OriginSchedule = "schedule"
+	// OriginRule is a rule of another bus that has this one as its target; names the
+	// rule's ARN.
+	OriginRule = "rule"
+	// OriginReplay is the replay of an archive; names the replay's ARN.
+	OriginReplay = "replay"
+	// OriginSource is a source of events from real AWS; names the source.
+	OriginSource = "source"
+)
+
+// Records of version 1 have no origin.
+const recordVersion = 2
 
 // Append appends the record's binary form to dst.
 func (r *Record) Append(dst []byte) []byte {
@@ -76,6 +100,7 @@ func (r *Record) Append(dst []byte) []byte {
 	for _, s := range r.ReplayRules {
 		dst = appendLenString(dst, s)
 	}
+	dst = appendLenString(dst, r.Origin)
 	return append(dst, r.JSON...)
 }
 
@@ -92,8 +117,9 @@ func DecodeRecord(b []byte) (Record, error) {
 	if len(b) == 0 {
 		return r, errTruncated
 	}
-	if b[0] != recordVersion {
-		return r, fmt.Errorf("record has version %d, this program reads %d", b[0], recordVersion)
+	version := b[0]
+	if version == 0 || version > recordVersion {
+		return r, fmt.Errorf("record has version %d, this program reads up to %d", version, recordVersion)
 	}
 	d := decoder{b: b[1:]}
 	r.Bus = BusRef{Account: d.string(), Region: d.string(), Name: d.string()}
@@ -108,6 +134,9 @@ func DecodeRecord(b []byte) (Record, error) {
 		for range n {
 			r.ReplayRules = append(r.ReplayRules, d.string())
 		}
+	}
+	if version > 1 {
+		r.Origin = d.string()
 	}
 	r.JSON = d.b
 	return r, d.err

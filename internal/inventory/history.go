@@ -179,7 +179,7 @@ func (v *Inventory) changeEvent(s *Server, c Change) (event.Record, error) {
 	}
 	return event.Record{
 		Bus: event.BusRef{Account: account, Region: region, Name: event.DefaultBus},
-		ID:  e.ID, JSON: e.AppendJSON(nil),
+		ID:  e.ID, Origin: event.OriginService + " inventory", JSON: e.AppendJSON(nil),
 	}, nil
 }
 
@@ -202,7 +202,7 @@ func (v *Inventory) announce(ctx context.Context, tx *store.Tx, a CloudAccount, 
 	}
 	return tx.Publish(ctx, event.Record{
 		Bus: event.BusRef{Account: a.AccountID, Region: region, Name: event.DefaultBus},
-		ID:  e.ID, JSON: e.AppendJSON(nil),
+		ID:  e.ID, Origin: event.OriginService + " inventory", JSON: e.AppendJSON(nil),
 	})
 }
 

@@ -38,6 +38,8 @@ var services = []service{
 		},
 	},
 	{pkg: "ec2", signingName: "ec2", eventSource: "ec2.amazonaws.com", maxBody: "1 << 20", validation: "awsapi.ValidationEC2"},
+	{pkg: "sns", signingName: "sns", eventSource: "sns.amazonaws.com", maxBody: "2 << 20"},
+	{pkg: "logs", signingName: "logs", eventSource: "logs.amazonaws.com", maxBody: "2 << 20"},
 	{pkg: "sts", signingName: "sts", eventSource: "sts.amazonaws.com", maxBody: "256 << 10"},
 }
 
@@ -46,12 +48,12 @@ func access(operation string) string {
 	switch operation {
 	case "GetCallerIdentity":
 		return "awsapi.Identity"
-	case "PutEvents", "PutPartnerEvents", "SendMessage", "SendMessageBatch":
+	case "PutEvents", "PutPartnerEvents", "SendMessage", "SendMessageBatch", "Publish", "PublishBatch", "PutLogEvents":
 		return "awsapi.Publish"
 	case "ReceiveMessage":
 		return "awsapi.Receive"
 	}
-	for _, prefix := range []string{"Describe", "List", "Get", "Test"} {
+	for _, prefix := range []string{"Describe", "List", "Get", "Test", "Filter"} {
 		if strings.HasPrefix(operation, prefix) {
 			return "awsapi.Read"
 		}

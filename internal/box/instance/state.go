@@ -113,7 +113,7 @@ func (s *Instances) record(i *Instance, source, detailType string, detail []byte
 	}
 	return event.Record{
 		Bus: event.BusRef{Account: i.Account, Region: i.Region, Name: event.DefaultBus},
-		ID:  e.ID, JSON: e.AppendJSON(nil),
+		ID:  e.ID, Origin: event.OriginService + " instance", JSON: e.AppendJSON(nil),
 	}
 }
 
