@@ -209,7 +209,7 @@ func TestAnotherNodeCatchesUp(t *testing.T) {
 			}
 		}
 		// So is a bus that a node has not heard of.
-		results, err := openNode(t, x.db, x.auth).PutEvents(ctx, Caller{testAccount, testRegion},
+		results, err := openNode(t, x.db, x.auth).PutEvents(ctx, Caller{Account: testAccount, Region: testRegion},
 			[]Entry{{Source: "my.app", DetailType: "t", Detail: "{}", Bus: "orders"}})
 		if err != nil || results[0].EventID == "" {
 			t.Error(results, err)
