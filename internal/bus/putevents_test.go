@@ -18,7 +18,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
-var testCaller = Caller{Account: testAccount, Region: testRegion}
+var testCaller = Caller{Account: testAccount, Region: testRegion, AccessKeyID: "AKIAEXAMPLE"}
 
 func TestPutEventsWritesTheEnvelope(t *testing.T) {
 	x := open(t, storetest.SQLite(t))
@@ -45,7 +45,7 @@ func TestPutEventsWritesTheEnvelope(t *testing.T) {
 			t.Error(diff)
 		}
 		rec.JSON = nil
-		expected := event.Record{Bus: defaultRef, ID: results[i].EventID, Accepted: testNow, RuleVersion: x.RuleVersion(defaultRef)}
+		expected := event.Record{Bus: defaultRef, ID: results[i].EventID, Accepted: testNow, RuleVersion: x.RuleVersion(defaultRef), Origin: "PutEvents AKIAEXAMPLE"}
 		if i == 0 {
 			expected.Trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
 		}
