@@ -34,7 +34,7 @@ func parseRate(text string) (*Schedule, error) {
 	default:
 		return nil, ErrInvalid
 	}
-	if n > int64(math.MaxInt64/each) {
+	if n > int64(math.MaxInt64/2/each) { // times are added to it
 		return nil, ErrInvalid
 	}
 	return &Schedule{every: time.Duration(n) * each}, nil
