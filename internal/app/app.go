@@ -172,7 +172,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.inventory = inventory.New(inventory.Options{
 		DB: a.db, Cloud: a.accounts, Auth: a.auth, Work: a.work, PublicURL: a.URL, Now: h.now, Logger: a.logger,
 	})
-	targets := target.New(a.queues, a.buses, client, a.logger)
+	targets := target.New(target.Options{Queues: a.queues, Buses: a.buses, HTTP: client, Logger: a.logger})
 	a.buses.HandleAuthorization(targets)
 	a.delivery = delivery.New(delivery.Options{
 		DB: a.db, Log: a.log, Buses: a.buses, Targets: targets, Work: a.work, Node: a.node, Logger: a.logger, Now: h.now,

@@ -81,8 +81,18 @@ func (c *connections) Forward(_ context.Context, rec *event.Record, _ *bus.Subsc
 	return c.forward(rec, to)
 }
 
+// noCalls is the client of targets that must not call anybody.
+type noCalls struct{}
+
+func (noCalls) Do(req *http.Request) (*http.Response, error) {
+	return nil, fmt.Errorf("%s must not be called", req.URL)
+}
+
 func newTargets(buses Buses, client HTTP) *Targets {
-	return New(nil, buses, client, slog.New(slog.DiscardHandler))
+	if client == nil {
+		client = noCalls{}
+	}
+	return New(Options{Buses: buses, HTTP: client, Logger: slog.New(slog.DiscardHandler)})
 }
 
 func attemptAt(arn string, kind bus.TargetKind, params *bus.HTTPParameters) Attempt {

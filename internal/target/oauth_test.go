@@ -75,7 +75,7 @@ func TestTokenAnswersTellRejectionFromTrouble(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := &notedConnection{}
-			targets := New(nil, c, &tokenEndpoint{status: tt.status, body: tt.body}, nil)
+			targets := New(Options{Buses: c, HTTP: &tokenEndpoint{status: tt.status, body: tt.body}})
 			err := targets.Authorize(t.Context(), oauthCredentials())
 			if c.rejected != tt.rejected || c.authorized != (tt.code == "") {
 				t.Errorf("rejected %v, authorized %v (%s), want %v, %v", c.rejected, c.authorized, c.reason, tt.rejected, tt.code == "")
@@ -127,7 +127,7 @@ func TestTokenRequests(t *testing.T) {
 			endpoint := &tokenEndpoint{status: 200, body: `{"access_token":"t"}`}
 			c := oauthCredentials()
 			c.OAuth.Method, c.OAuth.Parameters = tt.method, tt.parameters
-			if err := New(nil, &notedConnection{}, endpoint, nil).Authorize(t.Context(), c); err != nil {
+			if err := New(Options{Buses: &notedConnection{}, HTTP: endpoint}).Authorize(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 			if got := endpoint.got.URL.String(); endpoint.got.Method != tt.method || got != tt.url {

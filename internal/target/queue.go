@@ -13,6 +13,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/auth"
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
+	"github.com/rialto-bus/rialto/internal/bus"
 )
 
 // servicePrincipal is the principal under which rules reach their targets.
@@ -85,6 +86,9 @@ type DeadLetterReason struct {
 
 // send sends to the queue with the ARN as the rule: its policy decides.
 func (t *Targets) send(ctx context.Context, a Attempt, queueARN string, in *sqs.SendMessageInput) error {
+	if t.queues == nil {
+		return notServed(bus.KindQueue, queueARN)
+	}
 	parts := strings.Split(queueARN, ":") // arn:aws:sqs:REGION:ACCOUNT:NAME
 	if len(parts) != 6 {
 		return &Failure{Code: CodeInvalidParameter, Message: fmt.Sprintf("%q is not the ARN of a queue.", queueARN)}

@@ -36,7 +36,7 @@ func (q *queues) SendMessage(ctx context.Context, in *sqs.SendMessageInput) (*sq
 }
 
 func withQueues(q *queues) *Targets {
-	return New(q, &connections{}, nil, slog.New(slog.DiscardHandler))
+	return New(Options{Queues: q, Buses: &connections{}, Logger: slog.New(slog.DiscardHandler)})
 }
 
 func TestAQueueGetsTheBodyAsTheRule(t *testing.T) {
@@ -205,5 +205,19 @@ func TestWhatIsNoTargetIsFinal(t *testing.T) {
 		if f == nil || f.Retryable || f.Code != CodeInvalidParameter {
 			t.Errorf("%s: got %+v", a.Subscription.Target.ARN, f)
 		}
+	}
+}
+
+func TestAKindWhoseServiceIsAbsentIsFinal(t *testing.T) {
+	for _, kind := range []bus.TargetKind{bus.KindQueue, bus.KindAPIDestination, bus.KindBus} {
+		f := failureOf(t, New(Options{}).Invoke(t.Context(), attemptAt(queueARN, kind, nil)))
+		if f == nil || f.Retryable || f.Code != CodeInvalidParameter || !strings.Contains(f.Message, kind.String()) {
+			t.Errorf("kind %v: got %+v", kind, f)
+		}
+	}
+	a := attemptAt(queueARN, bus.KindQueue, nil)
+	a.Subscription.Target.DeadLetterARN = queueARN
+	if f := failureOf(t, New(Options{}).DeadLetter(t.Context(), a, DeadLetterReason{})); f == nil || f.Retryable {
+		t.Errorf("dead letter: got %+v", f)
 	}
 }

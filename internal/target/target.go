@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/logs"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/sns"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/bus"
 	"github.com/rialto-bus/rialto/internal/event"
@@ -45,20 +47,51 @@ type Buses interface {
 	Forward(ctx context.Context, rec *event.Record, from *bus.Subscription, to event.BusRef) error
 }
 
-// Targets invokes targets of every kind. Use New.
-type Targets struct {
-	queues sqs.Service
-	buses  Buses
-	http   HTTP
-	tokens *tokens
-	limits limits
-	logger *slog.Logger
+// Archives keep events.
+type Archives interface {
+	// Archive puts the event into the archive that the subscription's managed
+	// rule belongs to.
+	Archive(ctx context.Context, rec *event.Record, sub *bus.Subscription) error
 }
 
-// New returns the invoker of all kinds of targets. Queues is the box's queue
-// service; http is the guarded client.
-func New(queues sqs.Service, buses Buses, http HTTP, logger *slog.Logger) *Targets {
-	return &Targets{queues: queues, buses: buses, http: http, tokens: newTokens(http, buses, logger), limits: limits{byARN: make(map[string]*rate.Limiter)}, logger: logger}
+// Options are the services that New's targets are invoked through. A target of a
+// kind whose service is nil fails for good, and its failure says so.
+type Options struct {
+	// Queues, Topics and LogGroups are the box's services.
+	Queues    sqs.Service
+	Topics    sns.Service
+	LogGroups logs.Service
+	Buses     Buses
+	Archives  Archives
+	// HTTP is the guarded client.
+	HTTP   HTTP
+	Logger *slog.Logger
+}
+
+// Targets invokes targets of every kind. Use New.
+type Targets struct {
+	queues    sqs.Service
+	topics    sns.Service
+	logGroups logs.Service
+	buses     Buses
+	archives  Archives
+	http      HTTP
+	tokens    *tokens
+	limits    limits
+	logger    *slog.Logger
+}
+
+// New returns the invoker of all kinds of targets.
+func New(o Options) *Targets {
+	return &Targets{
+		queues: o.Queues, topics: o.Topics, logGroups: o.LogGroups, buses: o.Buses, archives: o.Archives, http: o.HTTP, logger: o.Logger,
+		tokens: newTokens(o.HTTP, o.Buses, o.Logger), limits: limits{byARN: make(map[string]*rate.Limiter)},
+	}
+}
+
+// notServed is the failure of a target whose kind this server does not serve.
+func notServed(kind bus.TargetKind, arn string) *Failure {
+	return &Failure{Code: CodeInvalidParameter, Message: fmt.Sprintf("Target %s cannot be invoked: this server does not serve targets of kind %v.", arn, kind)}
 }
 
 // Invoke makes one attempt and returns nil when the target took the event. Any
@@ -66,15 +99,16 @@ func New(queues sqs.Service, buses Buses, http HTTP, logger *slog.Logger) *Targe
 func (t *Targets) Invoke(ctx context.Context, a Attempt) error {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	switch a.Subscription.Target.Kind {
-	case bus.KindQueue:
+	kind := a.Subscription.Target.Kind
+	switch {
+	case kind == bus.KindQueue && t.queues != nil:
 		return t.sendToQueue(ctx, a)
-	case bus.KindAPIDestination:
+	case kind == bus.KindAPIDestination && t.buses != nil && t.http != nil:
 		return t.callAPIDestination(ctx, a)
-	case bus.KindBus:
+	case kind == bus.KindBus && t.buses != nil:
 		return t.forward(ctx, a)
 	}
-	return &Failure{Code: CodeInvalidParameter, Message: fmt.Sprintf("Targets of kind %v are not served.", a.Subscription.Target.Kind)}
+	return notServed(kind, a.Subscription.Target.ARN)
 }
 
 // Failure says why an attempt failed and whether another may help.
