@@ -81,8 +81,10 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 	}
 	p.attempted()
 	d.counters.attempts.Add(1)
+	began := d.Now()
 	err := d.invoke(ctx, p)
 	if err == nil {
+		d.traceAttempt(p, began, nil)
 		l.succeeded()
 		d.counters.delivered.Add(1)
 		if d.ObserveDelivered != nil {
@@ -96,6 +98,7 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 	}
 	d.counters.failed.Add(1)
 	p.failed(target.AsFailure(err))
+	d.traceAttempt(p, began, p.failure)
 	if !p.failure.Retryable {
 		return d.giveUp(ctx, p, "")
 	}
@@ -140,12 +143,14 @@ func (d *Delivery) giveUp(ctx context.Context, p *pair, exhausted string) verdic
 	reason := p.reason(exhausted)
 	log := d.Logger.With("event", p.rec.ID, "rule", p.sub.RuleARN, "target", p.sub.Target.ARN, "code", reason.Code, "message", reason.Message)
 	if p.sub.Target.DeadLetterARN == "" {
+		d.traceEnd(p, StepDropped, "", reason)
 		d.counters.dropped.Add(1)
 		log.Warn("an event was given up; the target has no dead-letter queue")
 		return verdict{kind: verdictDone}
 	}
 	err := d.Targets.DeadLetter(ctx, p.attempt(), reason)
 	if err == nil {
+		d.traceEnd(p, StepDeadLettered, p.sub.Target.DeadLetterARN, reason)
 		d.counters.deadLettered.Add(1)
 		return verdict{kind: verdictDone}
 	}
@@ -154,7 +159,9 @@ func (d *Delivery) giveUp(ctx context.Context, p *pair, exhausted string) verdic
 	}
 	d.counters.deadLetterFailed.Add(1)
 	p.deadLetterFailed()
+	d.traceDeadLetterFailed(p, err)
 	if d.Now().Sub(p.rec.Accepted) > p.sub.Target.RetryPolicy.MaximumEventAge+bus.DefaultMaximumEventAge {
+		d.traceEnd(p, StepDropped, "", reason)
 		d.counters.dropped.Add(1)
 		log.Error("an event was lost: its dead-letter queue could not be written", "queue", p.sub.Target.DeadLetterARN, "error", err)
 		return verdict{kind: verdictDone}

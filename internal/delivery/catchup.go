@@ -97,6 +97,7 @@ func (l *lane) divert(ctx, attempts context.Context, p *pair) {
 	if c := l.catch; c != nil { // its reader still has deliveries under way
 		c.diverting, c.stored = true, false
 		c.progress.seek(from)
+		l.d.trace(p, Step{Kind: StepLeft})
 		c.leave(p)
 		select {
 		case c.again <- struct{}{}:
@@ -106,6 +107,7 @@ func (l *lane) divert(ctx, attempts context.Context, p *pair) {
 	}
 	behind := l.takeWaiting()
 	for _, q := range behind {
+		l.d.trace(q, Step{Kind: StepLeft})
 		from = earlier(from, cursor{q.seq, q.index})
 	}
 	c := newCatchUp(nil, from)
@@ -113,6 +115,7 @@ func (l *lane) divert(ctx, attempts context.Context, p *pair) {
 		c.learn(q.sub)
 	}
 	c.left = behind
+	l.d.trace(p, Step{Kind: StepLeft})
 	c.leave(p)
 	l.catch = c
 	l.d.Logger.Info("a target is slow or failing; its events wait in the log", "rule", p.sub.RuleARN, "target", p.sub.Target.ARN)

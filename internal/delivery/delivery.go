@@ -61,7 +61,8 @@ type Targets interface {
 	Wait(ctx context.Context, sub *bus.Subscription) error
 }
 
-// Options are what a Delivery is made of. All but the two that observe are required.
+// Options are what a Delivery is made of. All but Trace and the two that observe are
+// required.
 type Options struct {
 	DB      *store.DB
 	Log     Log
@@ -73,6 +74,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock that ages are measured by.
 	Now func() time.Time
+	// Trace, if set, is told what becomes of each event.
+	Trace Tracer
 	// Observe, if set, is told once of each event that a lane took on the shared
 	// path, however many did, when it was handed to the last: the end of the way
 	// from PutEvents that performance is measured on.

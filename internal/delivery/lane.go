@@ -73,6 +73,7 @@ func (l *lane) offer(ctx, attempts context.Context, p *pair) (taken bool) {
 		p.end(done)
 		return false
 	case l.catch != nil && l.catch.diverting:
+		l.d.trace(p, Step{Kind: StepLeft})
 		l.catch.leave(p)
 		l.mu.Unlock()
 		return false
@@ -249,5 +250,6 @@ func (l *lane) cancel(p *pair) {
 		return
 	}
 	l.d.counters.cancelled.Add(1)
+	l.d.trace(p, Step{Kind: StepCancelled})
 	p.end(done)
 }

@@ -91,6 +91,7 @@ func (d *Delivery) park(ctx context.Context, p *pair, wait time.Duration) {
 		err := d.storeJob(ctx, p, wait)
 		if err == nil {
 			d.counters.parked.Add(1)
+			d.traceParked(p, wait)
 			p.end(parked)
 			return
 		}
@@ -173,6 +174,7 @@ func (d *Delivery) parkChunk(ctx context.Context, pairs []*pair) error {
 func (d *Delivery) noteJobs(ctx context.Context, claims []claim) {
 	for _, c := range claims {
 		if c.mine {
+			d.traceParked(c.pair, 0)
 			c.pair.end(parked)
 		} else if c.pair.noteJob() {
 			d.dropJob(ctx, c.pair)
@@ -211,6 +213,7 @@ func (d *Delivery) runJob(ctx context.Context, job work.Job) work.Outcome {
 	current, err := d.Buses.Subscription(ctx, id)
 	if errors.Is(err, bus.ErrNoSubscription) {
 		d.counters.cancelled.Add(1)
+		d.traceCancelledJob(job)
 		return work.Done()
 	}
 	if err != nil {
@@ -273,6 +276,7 @@ func (d *Delivery) parkAgain(ctx context.Context, job work.Job, p *pair, wait ti
 	if err != nil {
 		return work.Retry(err.Error())
 	}
+	d.traceParked(p, wait)
 	return work.Completed()
 }
 

@@ -51,6 +51,9 @@ func (d *Delivery) routeFrom(ctx, attempts context.Context, u unrouted) {
 			d.Logger.Error("an event cannot be matched and is passed over", "event", rec.ID, "error", err)
 			continue
 		}
+		if d.Trace != nil {
+			d.Trace.Routed(u.batch.Seq, i, &rec, subs)
+		}
 		taken := false
 		for _, sub := range subs {
 			d.counters.matched.Add(1)
