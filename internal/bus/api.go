@@ -42,6 +42,19 @@ func given(s string) *string {
 	return &s
 }
 
+// blank says that p was given, as an empty text.
+func blank(p *string) bool { return p != nil && *p == "" }
+
+// givenOr is given, but shows an empty text that was given.
+func givenOr(s string, blank bool) *string {
+	if blank {
+		return &s
+	}
+	return given(s)
+}
+
+func isTrue(p *bool) bool { return p != nil && *p }
+
 func pageOf(limit *int32, token *string) Page {
 	p := Page{Token: str(token)}
 	if limit != nil {
@@ -246,7 +259,7 @@ func (s *service) RemovePermission(ctx context.Context, in *events.RemovePermiss
 	if err != nil {
 		return nil, err
 	}
-	if in.RemoveAllPermissions != nil && *in.RemoveAllPermissions {
+	if isTrue(in.RemoveAllPermissions) {
 		return &events.RemovePermissionOutput{}, s.buses.RemovePolicy(ctx, ref)
 	}
 	if in.StatementId == nil {

@@ -3,9 +3,9 @@ package bus
 import (
 	"context"
 
+	"github.com/rialto-bus/rialto/inputtransform"
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
-	"github.com/rialto-bus/rialto/internal/event"
 )
 
 // PutRule creates or replaces a rule.
@@ -14,15 +14,10 @@ func (s *service) PutRule(ctx context.Context, in *events.PutRuleInput) (*events
 	if err != nil {
 		return nil, err
 	}
-	if in.ScheduleExpression != nil && ref.Name != event.DefaultBus {
-		return nil, awsapi.ValidationException("ScheduleExpression is supported only on the default event bus.")
-	}
-	if err := refuseGiven(parameter{"ScheduleExpression", str(in.ScheduleExpression) != ""}); err != nil {
-		return nil, err
-	}
 	r := Rule{
-		Bus: ref, Name: str(in.Name), Pattern: str(in.EventPattern), Description: in.Description,
+		Bus: ref, Name: str(in.Name), Pattern: str(in.EventPattern), Schedule: str(in.ScheduleExpression), Description: in.Description,
 		RoleARN: str(in.RoleArn), State: RuleState(str(in.State)), CreatedBy: callerFrom(ctx).Account,
+		blankPattern: blank(in.EventPattern), blankSchedule: blank(in.ScheduleExpression),
 	}
 	arn, err := s.buses.PutRule(ctx, r, tagsIn(in.Tags))
 	if err != nil {
@@ -42,8 +37,9 @@ func (s *service) DescribeRule(ctx context.Context, in *events.DescribeRuleInput
 		return nil, err
 	}
 	return &events.DescribeRuleOutput{
-		Name: &r.Name, Arn: new(r.ARN()), EventPattern: given(r.Pattern), State: new(string(r.State)), Description: r.Description,
-		RoleArn: given(r.RoleARN), EventBusName: &r.Bus.Name, CreatedBy: &r.CreatedBy,
+		Name: &r.Name, Arn: new(r.ARN()), EventPattern: givenOr(r.Pattern, r.blankPattern), ScheduleExpression: givenOr(r.Schedule, r.blankSchedule),
+		State: new(string(r.State)), Description: r.Description, RoleArn: given(r.RoleARN), ManagedBy: given(r.ManagedBy),
+		EventBusName: &r.Bus.Name, CreatedBy: &r.CreatedBy,
 	}, nil
 }
 
@@ -60,8 +56,9 @@ func (s *service) ListRules(ctx context.Context, in *events.ListRulesInput) (*ev
 	out := &events.ListRulesOutput{Rules: make([]events.Rule, len(found)), NextToken: given(next)}
 	for i, r := range found {
 		out.Rules[i] = events.Rule{
-			Name: &r.Name, Arn: new(r.ARN()), EventPattern: given(r.Pattern), State: new(string(r.State)), Description: r.Description,
-			RoleArn: given(r.RoleARN), EventBusName: &r.Bus.Name,
+			Name: &r.Name, Arn: new(r.ARN()), EventPattern: givenOr(r.Pattern, r.blankPattern), ScheduleExpression: givenOr(r.Schedule, r.blankSchedule),
+			State: new(string(r.State)), Description: r.Description, RoleArn: given(r.RoleARN), ManagedBy: given(r.ManagedBy),
+			EventBusName: &r.Bus.Name,
 		}
 	}
 	return out, nil
@@ -98,14 +95,13 @@ func (s *service) DisableRule(ctx context.Context, in *events.DisableRuleInput) 
 	return &events.DisableRuleOutput{}, s.buses.SetRuleState(ctx, ref, str(in.Name), RuleDisabled)
 }
 
-// DeleteRule deletes a rule without targets. Force is for rules that AWS
-// services manage, of which there are none here.
+// DeleteRule deletes a rule without targets.
 func (s *service) DeleteRule(ctx context.Context, in *events.DeleteRuleInput) (*events.DeleteRuleOutput, error) {
 	ref, err := s.busFor(ctx, in.EventBusName, "DeleteRule", str(in.Name))
 	if err != nil {
 		return nil, err
 	}
-	return &events.DeleteRuleOutput{}, s.buses.DeleteRule(ctx, ref, str(in.Name))
+	return &events.DeleteRuleOutput{}, s.buses.DeleteRule(ctx, ref, str(in.Name), isTrue(in.Force))
 }
 
 // PutTargets adds or replaces targets of a rule.
@@ -116,9 +112,7 @@ func (s *service) PutTargets(ctx context.Context, in *events.PutTargetsInput) (*
 	}
 	targets := make([]RuleTarget, len(in.Targets))
 	for i := range in.Targets {
-		if targets[i], err = targetIn(&in.Targets[i]); err != nil {
-			return nil, err
-		}
+		targets[i] = targetIn(&in.Targets[i])
 	}
 	if err := s.buses.PutTargets(ctx, ref, str(in.Rule), targets); err != nil {
 		return nil, err
@@ -126,11 +120,8 @@ func (s *service) PutTargets(ctx context.Context, in *events.PutTargetsInput) (*
 	return &events.PutTargetsOutput{FailedEntryCount: new(int32), FailedEntries: []events.PutTargetsResultEntry{}}, nil
 }
 
-func targetIn(t *events.Target) (RuleTarget, error) {
-	if err := refuseInput(t); err != nil {
-		return RuleTarget{}, err
-	}
-	out := RuleTarget{ID: str(t.Id), ARN: str(t.Arn), RoleARN: str(t.RoleArn)}
+func targetIn(t *events.Target) RuleTarget {
+	out := RuleTarget{ID: str(t.Id), ARN: str(t.Arn), RoleARN: str(t.RoleArn), Input: inputIn(t), foreign: foreignParameter(t)}
 	if p := t.HttpParameters; p != nil {
 		out.HTTPParameters = &HTTPParameters{Path: p.PathParameterValues, Headers: p.HeaderParameters, Query: p.QueryStringParameters}
 	}
@@ -143,32 +134,31 @@ func targetIn(t *events.Target) (RuleTarget, error) {
 	if t.DeadLetterConfig != nil {
 		out.DeadLetterARN = str(t.DeadLetterConfig.Arn)
 	}
-	return out, nil
+	return out
 }
 
-// refuseInput refuses the members of a target that are not honoured.
-func refuseInput(t *events.Target) error {
-	modes := 0
-	for _, has := range []bool{t.Input != nil, t.InputPath != nil, t.InputTransformer != nil} {
-		if has {
-			modes++
-		}
+func inputIn(t *events.Target) inputtransform.Input {
+	in := inputtransform.Input{Text: t.Input, Path: t.InputPath}
+	if p := t.InputTransformer; p != nil {
+		in.Template = &inputtransform.Template{Paths: p.InputPathsMap, Text: str(p.InputTemplate)}
 	}
-	if modes > 1 {
-		return awsapi.ValidationException("Only one of Input, InputPath, or InputTransformer must be provided for target %s.", str(t.Id))
-	}
+	return in
+}
+
+// foreignParameter names the first parameter for a kind of target that is not
+// served; empty if there is none.
+func foreignParameter(t *events.Target) string {
 	for _, p := range []parameter{
-		{"Input", t.Input != nil}, {"InputPath", t.InputPath != nil}, {"InputTransformer", t.InputTransformer != nil},
 		{"KinesisParameters", t.KinesisParameters != nil}, {"EcsParameters", t.EcsParameters != nil},
 		{"BatchParameters", t.BatchParameters != nil}, {"RunCommandParameters", t.RunCommandParameters != nil},
 		{"RedshiftDataParameters", t.RedshiftDataParameters != nil},
 		{"SageMakerPipelineParameters", t.SageMakerPipelineParameters != nil}, {"AppSyncParameters", t.AppSyncParameters != nil},
 	} {
 		if p.given {
-			return notServed(p.name, str(t.Id))
+			return p.name
 		}
 	}
-	return nil
+	return ""
 }
 
 // RemoveTargets removes targets of a rule.
@@ -177,7 +167,7 @@ func (s *service) RemoveTargets(ctx context.Context, in *events.RemoveTargetsInp
 	if err != nil {
 		return nil, err
 	}
-	if err := s.buses.RemoveTargets(ctx, ref, str(in.Rule), in.Ids); err != nil {
+	if err := s.buses.removeTargets(ctx, ref, str(in.Rule), in.Ids, isTrue(in.Force)); err != nil {
 		return nil, err
 	}
 	return &events.RemoveTargetsOutput{FailedEntryCount: new(int32), FailedEntries: []events.RemoveTargetsResultEntry{}}, nil
@@ -201,7 +191,10 @@ func (s *service) ListTargetsByRule(ctx context.Context, in *events.ListTargetsB
 }
 
 func targetOut(t RuleTarget) events.Target {
-	out := events.Target{Id: &t.ID, Arn: &t.ARN, RoleArn: given(t.RoleARN)}
+	out := events.Target{Id: &t.ID, Arn: &t.ARN, RoleArn: given(t.RoleARN), Input: t.Input.Text, InputPath: t.Input.Path}
+	if p := t.Input.Template; p != nil {
+		out.InputTransformer = &events.InputTransformer{InputPathsMap: p.Paths, InputTemplate: &p.Text}
+	}
 	if p := t.HTTPParameters; p != nil {
 		out.HttpParameters = &events.HttpParameters{PathParameterValues: p.Path, HeaderParameters: p.Headers, QueryStringParameters: p.Query}
 	}

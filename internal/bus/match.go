@@ -50,6 +50,9 @@ func collect(dst []*Subscription, rec *event.Record, now *snapshot, ids []uint64
 		if r == nil || onlyReads && r.state != RuleEnabledReads {
 			continue // r is nil while a change is under way
 		}
+		if id&scheduled != 0 && r.pattern != "" && slices.Contains(ids, r.id) {
+			continue // it also matches by its pattern
+		}
 		if len(rec.ReplayRules) > 0 && !slices.Contains(rec.ReplayRules, r.arn) {
 			continue
 		}

@@ -49,7 +49,7 @@ func TestMatchSeesAChangeBeforeTheCallReturns(t *testing.T) {
 		putRule(t, x, defaultRef, "s", `{"source":["my.app"]}`, toQueue("c"))
 		expect("two rules", "r/b", "s/c")
 		must(x.RemoveTargets(ctx, defaultRef, "r", []string{"b"}))
-		must(x.DeleteRule(ctx, defaultRef, "r"))
+		must(x.DeleteRule(ctx, defaultRef, "r", false))
 		expect("one rule deleted", "s/c")
 	})
 }

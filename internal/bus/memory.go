@@ -39,12 +39,28 @@ type activeRule struct {
 	id            uint64
 	arn           string
 	pattern       string
+	schedule      string
 	state         RuleState
 	subscriptions []*Subscription
 }
 
-// matches says whether the rule belongs in the set.
-func (r *activeRule) matches() bool { return r.state != RuleDisabled && len(r.subscriptions) > 0 }
+// scheduled marks the set id under which a rule matches its scheduled events.
+const scheduled = 1 << 63
+
+// patterns returns what of the rule belongs in the set, by set id; r may be nil.
+func (r *activeRule) patterns() map[uint64]string {
+	if r == nil || r.state == RuleDisabled || len(r.subscriptions) == 0 {
+		return nil
+	}
+	texts := make(map[uint64]string, 1)
+	if r.pattern != "" {
+		texts[r.id] = r.pattern
+	}
+	if r.schedule != "" {
+		texts[r.id|scheduled] = scheduledEvents(r.arn)
+	}
+	return texts
+}
 
 // snapshotOf returns the bus as this node knows it, nil when it knows nothing of it.
 func (b *Buses) snapshotOf(ref event.BusRef) *snapshot {
@@ -199,32 +215,35 @@ func (b *Buses) apply(ref event.BusRef, cur *snapshot, p *busPatch) (removed []i
 // enter brings the set and matching from the old form of a rule to the new one;
 // nil is none. It returns the ids that are to leave the set afterwards.
 func (b *Buses) enter(next *snapshot, old, now *activeRule) (leave []uint64) {
-	if old != nil && next.matching[old.id] != nil && (now == nil || now.id != old.id || !now.matches()) {
-		delete(next.matching, old.id)
-		leave = []uint64{old.id}
-	}
-	if now == nil || !now.matches() {
-		return leave
-	}
-	if was := next.matching[now.id]; was == nil || was.pattern != now.pattern {
-		pattern, err := compilePattern(now.pattern)
-		if err != nil {
-			b.logger.Error("rule has an event pattern that this version does not take and matches nothing", "rule", now.arn, "error", err)
-			delete(next.matching, now.id)
-			return append(leave, now.id)
+	had, has := old.patterns(), now.patterns()
+	for id := range had {
+		if _, stays := has[id]; !stays && next.matching[id] != nil {
+			delete(next.matching, id)
+			leave = append(leave, id)
 		}
-		next.set.Add(now.id, pattern)
 	}
-	next.matching[now.id] = now
+	for id, text := range has {
+		if next.matching[id] == nil || had[id] != text {
+			pattern, err := compilePattern(text)
+			if err != nil {
+				b.logger.Error("rule has an event pattern that this version does not take and matches nothing", "rule", now.arn, "error", err)
+				delete(next.matching, id)
+				leave = append(leave, id)
+				continue
+			}
+			next.set.Add(id, pattern)
+		}
+		next.matching[id] = now
+	}
 	return leave
 }
 
 func (b *Buses) activate(ref event.BusRef, s *ruleState) *activeRule {
-	r := &activeRule{id: uint64(s.rule.id), arn: s.rule.ARN(), pattern: s.rule.Pattern, state: s.rule.State}
+	r := &activeRule{id: uint64(s.rule.id), arn: s.rule.ARN(), pattern: s.rule.Pattern, schedule: s.rule.Schedule, state: s.rule.State}
 	for _, t := range s.targets {
 		r.subscriptions = append(r.subscriptions, &Subscription{
 			ID: t.id, Revision: max(t.version, s.rule.version), Bus: ref,
-			RuleName: s.rule.Name, RuleARN: r.arn, Pattern: s.rule.Pattern, State: s.rule.State,
+			RuleName: s.rule.Name, RuleARN: r.arn, Pattern: s.rule.Pattern, Schedule: s.rule.Schedule, State: s.rule.State,
 			Target: t.target(s.rule.RoleARN),
 		})
 	}

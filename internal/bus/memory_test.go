@@ -76,11 +76,11 @@ func (m *memoryModel) change(t *testing.T, rt *rapid.T, x *fixture) {
 		err = x.RemoveTargets(t.Context(), m.ref, name, []string{id})
 		delete(r.targets, id)
 	case len(r.targets) > 0: // a delete that is refused
-		if err := x.DeleteRule(t.Context(), m.ref, name); !refused(err) {
+		if err := x.DeleteRule(t.Context(), m.ref, name, false); !refused(err) {
 			rt.Fatal("a rule with targets was deleted:", err)
 		}
 	default:
-		err = x.DeleteRule(t.Context(), m.ref, name)
+		err = x.DeleteRule(t.Context(), m.ref, name, false)
 		delete(m.rules, name)
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
 	"github.com/rialto-bus/rialto/internal/event"
+	"github.com/rialto-bus/rialto/internal/schedule"
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
@@ -29,18 +30,25 @@ const (
 type Rule struct {
 	Bus  event.BusRef
 	Name string
-	// Pattern is the event pattern exactly as it was submitted.
-	Pattern string
+	// Pattern is the event pattern exactly as it was submitted, Schedule the
+	// schedule expression; either may be empty.
+	Pattern  string
+	Schedule string
 	// Description is nil when none was given.
 	Description *string
 	// RoleARN is used for targets that have no role of their own; may be empty.
 	RoleARN string
 	State   RuleState
+	// ManagedBy is the service that the rule belongs to; empty for users' own rules.
+	ManagedBy string
 	// CreatedBy is the account that made the rule.
 	CreatedBy string
 
 	id      int64
 	version int64
+	// blankPattern and blankSchedule say that the one that the rule lacks was given
+	// as an empty text, which AWS shows again.
+	blankPattern, blankSchedule bool
 }
 
 // ARN returns the rule's ARN. AWS: rules on the default bus leave its name out.
@@ -72,6 +80,9 @@ func (b *Buses) PutRule(ctx context.Context, r Rule, tags []Tag) (arn string, er
 		put := r
 		put.id, put.version = old.id, version
 		if exists {
+			if err := old.changeable(false); err != nil {
+				return nil, err
+			}
 			return []string{r.Name}, updateRule(ctx, tx, put)
 		}
 		if err := b.createRule(ctx, tx, put, tags); err != nil {
@@ -96,18 +107,29 @@ func (b *Buses) createRule(ctx context.Context, tx *store.Tx, r Rule, tags []Tag
 	return putTags(ctx, tx, r.ARN(), tags)
 }
 
+// changeable says whether a user may change the rule. AWS: what a service manages
+// only by force, where the operation knows that.
+func (r Rule) changeable(force bool) error {
+	if r.ManagedBy == "" || force {
+		return nil
+	}
+	return events.ErrManagedRuleException("%s is a managed rule. Set 'force' parameter to true to override.", r.Name)
+}
+
 func (b *Buses) checkRule(r *Rule, tags []Tag) error {
 	if r.State == "" {
 		r.State = RuleEnabled
 	}
-	if r.Pattern == "" {
+	if r.Pattern == "" && r.Schedule == "" {
 		return awsapi.ValidationException("Parameter(s) EventPattern or ScheduleExpression must be specified.")
 	}
-	if utf8.RuneCountInString(r.Pattern) > b.limits.PatternLength {
-		return events.ErrLimitExceededException("The event pattern is longer than the %d characters allowed.", b.limits.PatternLength)
-	}
-	if _, err := compilePattern(r.Pattern); err != nil {
+	if err := checkSchedule(r); err != nil {
 		return err
+	}
+	if r.Pattern != "" {
+		if err := b.checkPattern(r.Pattern); err != nil {
+			return err
+		}
 	}
 	if r.RoleARN != "" {
 		if err := checkRole(r.RoleARN, r.Bus.Account); err != nil {
@@ -115,6 +137,33 @@ func (b *Buses) checkRule(r *Rule, tags []Tag) error {
 		}
 	}
 	return checkTags(tags)
+}
+
+func checkSchedule(r *Rule) error {
+	if r.Schedule == "" && !r.blankSchedule {
+		return nil
+	}
+	if r.Bus.Name != event.DefaultBus {
+		return awsapi.ValidationException("ScheduleExpression is supported only on the default event bus.")
+	}
+	if r.Schedule == "" {
+		return nil
+	}
+	if _, err := schedule.Parse(r.Schedule); err != nil {
+		return awsapi.ValidationException("Parameter ScheduleExpression is not valid.")
+	}
+	if r.State == RuleEnabledReads {
+		return awsapi.ValidationException("Parameter State is not valid. Reason: %s cannot be combined with a ScheduleExpression.", r.State)
+	}
+	return nil
+}
+
+func (b *Buses) checkPattern(text string) error {
+	if utf8.RuneCountInString(text) > b.limits.PatternLength {
+		return events.ErrLimitExceededException("The event pattern is longer than the %d characters allowed.", b.limits.PatternLength)
+	}
+	_, err := compilePattern(text)
+	return err
 }
 
 // compilePattern turns the compiler's error into AWS's.
@@ -187,14 +236,17 @@ func (b *Buses) SetRuleState(ctx context.Context, ref event.BusRef, name string,
 		if err != nil {
 			return nil, err
 		}
+		if err := r.changeable(false); err != nil {
+			return nil, err
+		}
 		r.State, r.version = state, version
 		return []string{name}, updateRule(ctx, tx, r)
 	})
 }
 
-// DeleteRule deletes a rule without targets. AWS: a missing rule is no error, a
-// missing bus is.
-func (b *Buses) DeleteRule(ctx context.Context, ref event.BusRef, name string) error {
+// DeleteRule deletes a rule without targets, one that a service manages by force
+// only. AWS: a missing rule is no error, a missing bus is.
+func (b *Buses) DeleteRule(ctx context.Context, ref event.BusRef, name string, force bool) error {
 	if _, err := b.Bus(ctx, ref); err != nil {
 		return err
 	}
@@ -205,6 +257,9 @@ func (b *Buses) DeleteRule(ctx context.Context, ref event.BusRef, name string) e
 	return b.change(ctx, ref, func(tx *store.Tx, _ int64) ([]string, error) {
 		r, exists, err := selectRule(ctx, tx, ref, name)
 		if err != nil || !exists {
+			return nil, err
+		}
+		if err := r.changeable(force); err != nil {
 			return nil, err
 		}
 		n, err := countTargets(ctx, tx, r.id)

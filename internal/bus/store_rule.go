@@ -7,17 +7,19 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rialto-bus/rialto/inputtransform"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-const ruleColumns = `SELECT id, account, region, bus, name, pattern, description, role_arn, state, created_by, version FROM rules`
+const ruleColumns = `SELECT id, account, region, bus, name, pattern, schedule, blank_pattern, blank_schedule, description, role_arn,
+	state, managed_by, created_by, version FROM rules`
 
 func scanRule(row store.Row) (Rule, error) {
 	var r Rule
 	var description sql.NullString
-	err := row.Scan(&r.id, &r.Bus.Account, &r.Bus.Region, &r.Bus.Name, &r.Name, &r.Pattern, &description,
-		&r.RoleARN, &r.State, &r.CreatedBy, &r.version)
+	err := row.Scan(&r.id, &r.Bus.Account, &r.Bus.Region, &r.Bus.Name, &r.Name, &r.Pattern, &r.Schedule,
+		&r.blankPattern, &r.blankSchedule, &description, &r.RoleARN, &r.State, &r.ManagedBy, &r.CreatedBy, &r.version)
 	if description.Valid {
 		r.Description = &description.String
 	}
@@ -74,15 +76,20 @@ func countRules(ctx context.Context, q store.Querier, ref event.BusRef) (int, er
 
 func insertRule(ctx context.Context, tx *store.Tx, r Rule) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO rules (account, region, bus, name, pattern, description, role_arn, state, created_by, version)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		r.Bus.Account, r.Bus.Region, r.Bus.Name, r.Name, r.Pattern, r.Description, r.RoleARN, r.State, r.CreatedBy, r.version)
+		INSERT INTO rules (account, region, bus, name, pattern, schedule, blank_pattern, blank_schedule, description, role_arn,
+			state, managed_by, created_by, version)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		r.Bus.Account, r.Bus.Region, r.Bus.Name, r.Name, r.Pattern, r.Schedule, r.blankPattern, r.blankSchedule, r.Description, r.RoleARN,
+		r.State, r.ManagedBy, r.CreatedBy, r.version)
 	return err
 }
 
+// updateRule leaves who made the rule and whose it is.
 func updateRule(ctx context.Context, tx *store.Tx, r Rule) error {
-	_, err := tx.Exec(ctx, `UPDATE rules SET pattern = $1, description = $2, role_arn = $3, state = $4, version = $5 WHERE id = $6`,
-		r.Pattern, r.Description, r.RoleARN, r.State, r.version, r.id)
+	_, err := tx.Exec(ctx, `
+		UPDATE rules SET pattern = $1, schedule = $2, blank_pattern = $3, blank_schedule = $4, description = $5, role_arn = $6,
+			state = $7, version = $8 WHERE id = $9`,
+		r.Pattern, r.Schedule, r.blankPattern, r.blankSchedule, r.Description, r.RoleARN, r.State, r.version, r.id)
 	return err
 }
 
@@ -91,14 +98,14 @@ func deleteRule(ctx context.Context, tx *store.Tx, id int64) error {
 	return err
 }
 
-const targetColumns = `SELECT t.id, t.rule_id, t.target_id, t.arn, t.kind, t.role_arn, t.message_group_id, t.http_parameters,
+const targetColumns = `SELECT t.id, t.rule_id, t.target_id, t.arn, t.kind, t.role_arn, t.input, t.message_group_id, t.http_parameters,
 	t.retry_policy, t.max_attempts, t.max_age_seconds, t.dead_letter_arn, t.version FROM targets t`
 
 func scanTarget(row store.Row) (RuleTarget, error) {
 	var t RuleTarget
-	var parameters string
+	var input, parameters string
 	var attempts, age sql.NullInt32
-	err := row.Scan(&t.id, &t.ruleID, &t.ID, &t.ARN, &t.Kind, &t.RoleARN, &t.MessageGroupID, &parameters,
+	err := row.Scan(&t.id, &t.ruleID, &t.ID, &t.ARN, &t.Kind, &t.RoleARN, &input, &t.MessageGroupID, &parameters,
 		&t.HasRetryPolicy, &attempts, &age, &t.DeadLetterARN, &t.version)
 	if err != nil {
 		return RuleTarget{}, err
@@ -108,6 +115,11 @@ func scanTarget(row store.Row) (RuleTarget, error) {
 	}
 	if age.Valid {
 		t.MaximumEventAgeSeconds = &age.Int32
+	}
+	if input != "" {
+		if err := json.Unmarshal([]byte(input), &t.Input); err != nil {
+			return RuleTarget{}, fmt.Errorf("read input of target %s: %w", t.ID, err)
+		}
 	}
 	if parameters == "" {
 		return t, nil
@@ -147,25 +159,34 @@ func countTargets(ctx context.Context, q store.Querier, ruleID int64) (int, erro
 
 // saveTarget writes a target, new or in place of the one with its id.
 func saveTarget(ctx context.Context, tx *store.Tx, t RuleTarget) error {
-	parameters := ""
-	if t.HTTPParameters != nil {
-		text, err := json.Marshal(t.HTTPParameters)
-		if err != nil {
-			return err
-		}
-		parameters = string(text)
+	input, err := textOf(t.Input, t.Input == (inputtransform.Input{}))
+	if err != nil {
+		return err
 	}
-	_, err := tx.Exec(ctx, `
-		INSERT INTO targets (rule_id, target_id, arn, kind, role_arn, message_group_id, http_parameters,
+	parameters, err := textOf(t.HTTPParameters, t.HTTPParameters == nil)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `
+		INSERT INTO targets (rule_id, target_id, arn, kind, role_arn, input, message_group_id, http_parameters,
 			retry_policy, max_attempts, max_age_seconds, dead_letter_arn, version)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (rule_id, target_id) DO UPDATE SET arn = excluded.arn, kind = excluded.kind, role_arn = excluded.role_arn,
-			message_group_id = excluded.message_group_id, http_parameters = excluded.http_parameters,
+			input = excluded.input, message_group_id = excluded.message_group_id, http_parameters = excluded.http_parameters,
 			retry_policy = excluded.retry_policy, max_attempts = excluded.max_attempts,
 			max_age_seconds = excluded.max_age_seconds, dead_letter_arn = excluded.dead_letter_arn, version = excluded.version`,
-		t.ruleID, t.ID, t.ARN, t.Kind, t.RoleARN, t.MessageGroupID, parameters,
+		t.ruleID, t.ID, t.ARN, t.Kind, t.RoleARN, input, t.MessageGroupID, parameters,
 		t.HasRetryPolicy, t.MaximumRetryAttempts, t.MaximumEventAgeSeconds, t.DeadLetterARN, t.version)
 	return err
+}
+
+// textOf returns the value as JSON, and no text at all when it is blank.
+func textOf(value any, blank bool) (string, error) {
+	if blank {
+		return "", nil
+	}
+	text, err := json.Marshal(value)
+	return string(text), err
 }
 
 func deleteTarget(ctx context.Context, tx *store.Tx, ruleID int64, id string) error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rialto-bus/rialto/eventpattern"
+	"github.com/rialto-bus/rialto/inputtransform"
 	"github.com/rialto-bus/rialto/internal/event"
 )
 
@@ -23,19 +24,22 @@ type Subscription struct {
 	Bus      event.BusRef
 	RuleName string
 	RuleARN  string
-	// Pattern is the rule's event pattern and State its state, for Matches.
-	Pattern string
-	State   RuleState
-	Target  Target
+	// Pattern is the rule's event pattern, Schedule its schedule expression, either
+	// of which may be empty, and State its state, for Matches.
+	Pattern  string
+	Schedule string
+	State    RuleState
+	Target   Target
 
-	compiled atomic.Pointer[eventpattern.Pattern]
+	patterns  atomic.Pointer[[]*eventpattern.Pattern]
+	transform atomic.Pointer[inputtransform.Transform]
 }
 
 // Matches reports whether the record's event goes to the subscription as it was
 // when the snapshot was made. It is for readers of the log that are behind;
 // Match is for all others. The error says that pattern or event cannot be read.
 func (s *Subscription) Matches(rec *event.Record) (bool, error) {
-	if s.State == RuleDisabled || rec.Bus != s.Bus || s.Pattern == "" {
+	if s.State == RuleDisabled || rec.Bus != s.Bus {
 		return false, nil
 	}
 	if len(rec.ReplayRules) > 0 && !slices.Contains(rec.ReplayRules, s.RuleARN) {
@@ -44,15 +48,69 @@ func (s *Subscription) Matches(rec *event.Record) (bool, error) {
 	if s.State != RuleEnabledReads && readsOnly(rec.JSON) {
 		return false, nil
 	}
-	pattern := s.compiled.Load()
-	if pattern == nil {
+	patterns := s.patterns.Load()
+	if patterns == nil {
 		var err error
-		if pattern, err = eventpattern.Compile([]byte(s.Pattern)); err != nil {
-			return false, fmt.Errorf("compile the pattern of rule %s: %w", s.RuleARN, err)
+		if patterns, err = compilePatterns(s.RuleARN, s.Pattern, s.Schedule); err != nil {
+			return false, err
 		}
-		s.compiled.Store(pattern)
+		s.patterns.Store(patterns)
 	}
-	return pattern.Match(rec.JSON)
+	for _, p := range *patterns {
+		if matched, err := p.Match(rec.JSON); matched || err != nil {
+			return matched, err
+		}
+	}
+	return false, nil
+}
+
+// compilePatterns returns what a rule with that pattern and that schedule matches.
+func compilePatterns(ruleARN, pattern, schedule string) (*[]*eventpattern.Pattern, error) {
+	var compiled []*eventpattern.Pattern
+	for _, text := range matchedBy(ruleARN, pattern, schedule) {
+		p, err := eventpattern.Compile([]byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("compile the pattern of rule %s: %w", ruleARN, err)
+		}
+		compiled = append(compiled, p)
+	}
+	return &compiled, nil
+}
+
+// matchedBy returns the event patterns that a rule matches by: its own, and that
+// of its scheduled events.
+func matchedBy(ruleARN, pattern, schedule string) []string {
+	var patterns []string
+	if pattern != "" {
+		patterns = append(patterns, pattern)
+	}
+	if schedule != "" {
+		patterns = append(patterns, scheduledEvents(ruleARN))
+	}
+	return patterns
+}
+
+// scheduledEvents is the pattern of the events that the rule's schedule makes.
+func scheduledEvents(ruleARN string) string {
+	return `{"source":["aws.events"],"detail-type":["Scheduled Event"],"resources":["` + ruleARN + `"]}`
+}
+
+// Render returns what the target gets of the record's event: the event itself,
+// or what the target's input makes of it. An *inputtransform.InvalidJSONError
+// says that its template came out as something that is not JSON.
+func (s *Subscription) Render(rec *event.Record) ([]byte, error) {
+	if s.Target.Input == (inputtransform.Input{}) {
+		return rec.JSON, nil
+	}
+	transform := s.transform.Load()
+	if transform == nil {
+		var err error
+		if transform, err = inputtransform.Compile(s.Target.Input); err != nil {
+			return nil, fmt.Errorf("compile the input of target %s of rule %s: %w", s.Target.ID, s.RuleARN, err)
+		}
+		s.transform.Store(transform)
+	}
+	return transform.Render(rec.JSON, inputtransform.Variables{RuleARN: s.RuleARN, RuleName: s.RuleName, Ingestion: rec.Accepted})
 }
 
 // TargetKind says how a target is invoked.
@@ -66,9 +124,18 @@ const (
 	KindAPIDestination
 	// KindBus is another event bus.
 	KindBus
+	// KindTopic is an SNS topic.
+	KindTopic
+	// KindFunction is a Lambda function, a version or an alias of one.
+	KindFunction
+	// KindLogGroup is a CloudWatch Logs log group.
+	KindLogGroup
+	// KindArchive is what the rule of an archive has as its target; the rule's own
+	// input says which archive.
+	KindArchive
 )
 
-// String returns the kind's word: queue, API destination or event bus.
+// String returns the kind's word, such as "queue" or "API destination".
 func (k TargetKind) String() string {
 	switch k {
 	case KindQueue:
@@ -77,6 +144,14 @@ func (k TargetKind) String() string {
 		return "API destination"
 	case KindBus:
 		return "event bus"
+	case KindTopic:
+		return "topic"
+	case KindFunction:
+		return "function"
+	case KindLogGroup:
+		return "log group"
+	case KindArchive:
+		return "archive"
 	}
 	return "unknown"
 }
@@ -90,7 +165,10 @@ type Target struct {
 	// or else the rule's. May be empty for queues.
 	RoleARN string
 	Kind    TargetKind
-	// MessageGroupID is the message group for a FIFO queue, empty otherwise.
+	// Input is what the target gets of an event, see Subscription.Render.
+	Input inputtransform.Input
+	// MessageGroupID is the message group for a FIFO queue, or the path of one in the
+	// event, see DynamicPath; empty otherwise.
 	MessageGroupID string
 	// HTTPParameters are for API destinations; nil without.
 	HTTPParameters *HTTPParameters
@@ -115,7 +193,8 @@ const (
 	DefaultMaximumEventAge      = 24 * time.Hour
 )
 
-// HTTPParameters are added to the calls of an API destination.
+// HTTPParameters are added to the calls of an API destination. A value may be a
+// path into the event, see DynamicPath.
 type HTTPParameters struct {
 	// Path values replace the endpoint's asterisks from left to right.
 	Path    []string          `json:"path,omitempty"`

@@ -2,12 +2,12 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/rialto-bus/rialto/inputtransform"
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
@@ -21,6 +21,7 @@ type RuleTarget struct {
 	RoleARN string
 	// Kind follows from the ARN; PutTargets sets it.
 	Kind           TargetKind
+	Input          inputtransform.Input
 	MessageGroupID string
 	HTTPParameters *HTTPParameters
 	// HasRetryPolicy says that a policy was given; each of its limits may still be
@@ -30,6 +31,9 @@ type RuleTarget struct {
 	MaximumEventAgeSeconds *int32
 	DeadLetterARN          string
 
+	// foreign names a parameter that was given and that only kinds of target have
+	// which are not served.
+	foreign string
 	id      int64
 	ruleID  int64
 	version int64
@@ -38,7 +42,7 @@ type RuleTarget struct {
 // target is what delivery needs of t, with the defaults filled in.
 func (t RuleTarget) target(ruleRole string) Target {
 	out := Target{
-		ID: t.ID, ARN: t.ARN, RoleARN: t.RoleARN, Kind: t.Kind, MessageGroupID: t.MessageGroupID,
+		ID: t.ID, ARN: t.ARN, RoleARN: t.RoleARN, Kind: t.Kind, Input: t.Input, MessageGroupID: t.MessageGroupID,
 		HTTPParameters: t.HTTPParameters, DeadLetterARN: t.DeadLetterARN,
 		RetryPolicy: RetryPolicy{MaximumRetryAttempts: DefaultMaximumRetryAttempts, MaximumEventAge: DefaultMaximumEventAge},
 	}
@@ -66,6 +70,9 @@ func (b *Buses) PutTargets(ctx context.Context, ref event.BusRef, rule string, t
 		if err != nil {
 			return nil, err
 		}
+		if err := r.changeable(false); err != nil {
+			return nil, err
+		}
 		for _, t := range targets {
 			t.ruleID, t.version = r.id, version
 			if err := saveTarget(ctx, tx, t); err != nil {
@@ -83,11 +90,20 @@ func (b *Buses) PutTargets(ctx context.Context, ref event.BusRef, rule string, t
 	})
 }
 
-// RemoveTargets removes targets from a rule; IDs it lacks are ignored.
+// RemoveTargets removes targets from a rule of a user's own; IDs it lacks are
+// ignored.
 func (b *Buses) RemoveTargets(ctx context.Context, ref event.BusRef, rule string, ids []string) error {
+	return b.removeTargets(ctx, ref, rule, ids, false)
+}
+
+// removeTargets is RemoveTargets, by force also for a rule that a service manages.
+func (b *Buses) removeTargets(ctx context.Context, ref event.BusRef, rule string, ids []string, force bool) error {
 	return b.change(ctx, ref, func(tx *store.Tx, _ int64) ([]string, error) {
 		r, err := b.rule(ctx, tx, ref, rule)
 		if err != nil {
+			return nil, err
+		}
+		if err := r.changeable(force); err != nil {
 			return nil, err
 		}
 		for _, id := range ids {
@@ -137,136 +153,35 @@ func checkTargets(ref event.BusRef, targets []RuleTarget) ([]RuleTarget, error) 
 }
 
 func checkTarget(ref event.BusRef, t *RuleTarget) error {
-	arn, ok := parseARN(t.ARN)
-	if !ok {
-		return invalidARN(t.ARN)
+	if err := checkTargetKind(ref, t); err != nil {
+		return err
+	}
+	if err := t.checkParameters(); err != nil {
+		return err
 	}
 	if t.RoleARN != "" {
 		if err := checkRole(t.RoleARN, ref.Account); err != nil {
 			return err
 		}
 	}
-	if err := checkTargetKind(ref, t, arn); err != nil {
+	if err := checkInput(t); err != nil {
 		return err
 	}
 	return checkDeadLetter(ref, t)
 }
 
-// checkTargetKind sets the kind and checks what only that kind may have.
-func checkTargetKind(ref event.BusRef, t *RuleTarget, arn arn) error {
-	switch {
-	case arn.service == "sqs":
-		t.Kind = KindQueue
-		return checkQueueTarget(ref, t, arn)
-	case arn.service == "events" && strings.HasPrefix(arn.resource, "api-destination/"):
-		t.Kind = KindAPIDestination
-		return checkAPIDestinationTarget(ref, t, arn)
-	case arn.service == "events" && strings.HasPrefix(arn.resource, "event-bus/"):
-		t.Kind = KindBus
-		return checkBusTarget(ref, t, arn)
+// checkInput checks what the target is to get of an event. AWS: an input is
+// checked as far as that goes without an event.
+func checkInput(t *RuleTarget) error {
+	transform, err := inputtransform.Compile(t.Input)
+	if e, ok := errors.AsType[*inputtransform.Error](err); ok {
+		return awsapi.ValidationException("%s", e.Message(t.ID))
 	}
-	return awsapi.ValidationException("Targets of service %s are not served by Rialto yet (target %s). Targets can be SQS queues, API destinations and event buses.", arn.service, t.ID)
-}
-
-// maxMessageGroup is AWS's limit for a target's message group, in characters.
-const maxMessageGroup = 100
-
-var queueName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}(\.fifo)?$`)
-
-func checkQueueTarget(ref event.BusRef, t *RuleTarget, arn arn) error {
-	if !queueName.MatchString(arn.resource) || len(arn.resource) > 80 {
-		return invalidARN(t.ARN)
+	if err != nil {
+		return fmt.Errorf("compile the input of target %s: %w", t.ID, err)
 	}
-	if arn.region != ref.Region {
-		return awsapi.ValidationException("Target %s is not valid. Reason: the queue is in %s, and the rule in %s reaches queues of its own region only.", t.ID, arn.region, ref.Region)
-	}
-	if t.HTTPParameters != nil {
-		return unsupported("HttpParameters", t.ID)
-	}
-	fifo := strings.HasSuffix(arn.resource, ".fifo")
-	if fifo && t.MessageGroupID == "" {
-		return awsapi.ValidationException("Parameter(s) SqsParameters must be specified for target: %s.", t.ID)
-	}
-	if !fifo && t.MessageGroupID != "" {
-		return unsupported("SqsParameters", t.ID)
-	}
-	if strings.HasPrefix(t.MessageGroupID, "$") {
-		return notServed("SqsParameters.MessageGroupId with a JSON path", t.ID)
-	}
-	if utf8.RuneCountInString(t.MessageGroupID) > maxMessageGroup {
-		return awsapi.ValidationException("Parameter SqsParameters.MessageGroupId of target %s is longer than %d characters.", t.ID, maxMessageGroup)
-	}
-	return nil
-}
-
-var apiDestinationResource = regexp.MustCompile(`^api-destination/[\.\-_A-Za-z0-9]{1,64}/[\-A-Za-z0-9]+$`)
-
-func checkAPIDestinationTarget(ref event.BusRef, t *RuleTarget, arn arn) error {
-	if !apiDestinationResource.MatchString(arn.resource) {
-		return invalidARN(t.ARN)
-	}
-	if arn.region != ref.Region || arn.account != ref.Account {
-		return awsapi.ValidationException("Target %s is not valid. Reason: an API destination must be of the rule's own account and region.", t.ID)
-	}
-	if t.MessageGroupID != "" {
-		return unsupported("SqsParameters", t.ID)
-	}
-	if t.RoleARN == "" {
-		return roleRequired(t.ARN)
-	}
-	return checkHTTPParameters(t)
-}
-
-func checkHTTPParameters(t *RuleTarget) error {
-	if t.HTTPParameters == nil {
-		return nil
-	}
-	for _, v := range t.HTTPParameters.Path {
-		if strings.TrimSpace(v) == "" {
-			return awsapi.ValidationException("Parameter HttpParameters.PathParameterValues of target %s must not hold blank values.", t.ID)
-		}
-		if isPath(v) {
-			return notServed("HttpParameters.PathParameterValues with a JSON path", t.ID)
-		}
-	}
-	for _, v := range t.HTTPParameters.Headers {
-		if isPath(v) {
-			return notServed("HttpParameters.HeaderParameters with a JSON path", t.ID)
-		}
-	}
-	for _, v := range t.HTTPParameters.Query {
-		if isPath(v) {
-			return notServed("HttpParameters.QueryStringParameters with a JSON path", t.ID)
-		}
-	}
-	return nil
-}
-
-// isPath says whether AWS would take the value as a path into the event.
-func isPath(v string) bool {
-	return v == "$" || strings.HasPrefix(v, "$.") || strings.HasPrefix(v, "$[")
-}
-
-var busName = regexp.MustCompile(`^[\.\-_A-Za-z0-9]{1,256}$`)
-
-func checkBusTarget(ref event.BusRef, t *RuleTarget, arn arn) error {
-	if !busName.MatchString(arn.bus()) {
-		return invalidARN(t.ARN)
-	}
-	if t.ARN == ref.ARN() {
-		return awsapi.ValidationException("Target %s is not valid. Reason: an event bus cannot be a target of its own rules.", t.ID)
-	}
-	if t.RoleARN == "" {
-		return roleRequired(t.ARN)
-	}
-	if t.HasRetryPolicy {
-		return unsupported("RetryPolicy", t.ID)
-	}
-	if t.HTTPParameters != nil {
-		return unsupported("HttpParameters", t.ID)
-	}
-	if t.MessageGroupID != "" {
-		return unsupported("SqsParameters", t.ID)
+	if t.Kind == KindLogGroup && t.Input.Template != nil {
+		return checkLogEntry(t.ID, transform)
 	}
 	return nil
 }
@@ -284,62 +199,6 @@ func checkDeadLetter(ref event.BusRef, t *RuleTarget) error {
 	}
 	if arn.region != ref.Region {
 		return awsapi.ValidationException("Parameter DeadLetterConfig.Arn of target %s is not valid. Reason: the queue must be in the rule's region, %s.", t.ID, ref.Region)
-	}
-	return nil
-}
-
-func invalidARN(arn string) error {
-	return awsapi.ValidationException("Parameter %s is not valid. Reason: Provided Arn is not in correct format.", arn)
-}
-
-func unsupported(parameter, id string) error {
-	return awsapi.ValidationException("Parameter %s is not supported for target %s.", parameter, id)
-}
-
-// notServed refuses what AWS has and we do not.
-func notServed(parameter, id string) error {
-	return awsapi.ValidationException("Parameter %s is not served by Rialto yet for target %s.", parameter, id)
-}
-
-func roleRequired(arn string) error {
-	return awsapi.ValidationException("RoleArn is required for target %s.", arn)
-}
-
-// arn is an ARN taken apart: arn:partition:service:region:account:resource.
-type arn struct {
-	service, region, account, resource string
-}
-
-var accountForm = regexp.MustCompile(`^[0-9]{12}$`)
-
-// parseARN reads an ARN that names a region and an account.
-func parseARN(s string) (arn, bool) {
-	parts := strings.SplitN(s, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" || parts[2] == "" || parts[5] == "" {
-		return arn{}, false
-	}
-	a := arn{service: parts[2], region: parts[3], account: parts[4], resource: parts[5]}
-	ok := a.region != "" && parts[1] == event.Partition(a.region) && accountForm.MatchString(a.account)
-	return a, ok
-}
-
-// bus returns the name of the event bus that the ARN names, empty for others.
-func (a arn) bus() string {
-	name, _ := strings.CutPrefix(a.resource, "event-bus/")
-	return name
-}
-
-var roleForm = regexp.MustCompile(`^arn:aws[a-z-]*:iam::([0-9]{12}):role/[\x21-\x7e]+$`)
-
-// checkRole checks a role's form and that it is the account's own. AWS: passing
-// a role of another account is refused.
-func checkRole(roleARN, account string) error {
-	m := roleForm.FindStringSubmatch(roleARN)
-	if m == nil {
-		return awsapi.ValidationException("Parameter RoleArn is not valid. Reason: Provided Arn is not in correct format.")
-	}
-	if m[1] != account {
-		return awsapi.ValidationException("Parameter RoleArn is not valid. Reason: Cross-account pass role is not allowed.")
 	}
 	return nil
 }

@@ -119,9 +119,9 @@ func apiDestinationRequest(ctx context.Context, inv *bus.Invocation, a Attempt) 
 	if extra == nil {
 		extra = &bus.ConnectionParameters{}
 	}
-	params := a.Subscription.Target.HTTPParameters
-	if params == nil {
-		params = &bus.HTTPParameters{}
+	params, err := resolveParameters(a.Subscription.Target.HTTPParameters, a.Record.JSON)
+	if err != nil {
+		return nil, err
 	}
 	endpoint, err := endpointURL(inv.Endpoint, params, extra)
 	if err != nil {

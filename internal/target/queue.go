@@ -22,7 +22,11 @@ const servicePrincipal = "events.amazonaws.com"
 func (t *Targets) sendToQueue(ctx context.Context, a Attempt) error {
 	in := sqs.SendMessageInput{MessageBody: new(string(a.Body))}
 	if g := a.Subscription.Target.MessageGroupID; g != "" {
-		in.MessageGroupId = &g
+		group, err := resolve(g, a.Record.JSON)
+		if err != nil || group == "" {
+			return &Failure{Code: CodeInvalidParameter, Message: fmt.Sprintf("The event has no value for the message group at %s.", g)}
+		}
+		in.MessageGroupId = &group
 	}
 	if a.Record.Trace != "" {
 		in.MessageSystemAttributes = map[string]sqs.MessageSystemAttributeValue{
