@@ -244,6 +244,7 @@ func (a *App) run(ctx context.Context) {
 	a.start(ctx, "trimmer", func(ctx context.Context) error { return a.log.RunTrimmer(ctx, a.delivery.KeepFrom) })
 	a.start(ctx, "queues", a.queues.Run)
 	a.start(ctx, "rules", a.followRules)
+	a.start(ctx, "schedules", func(ctx context.Context) error { return a.buses.RunSchedules(ctx, a.node) })
 	a.startServer(ctx)
 	a.start(ctx, "outbox", func(ctx context.Context) error { return a.db.RunOutbox(ctx, a.putOutbox) })
 	a.start(ctx, "jobs", a.work.Run)

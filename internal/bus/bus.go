@@ -98,6 +98,8 @@ type Buses struct {
 	orgID    string
 	since    time.Time // default buses exist since then
 
+	schedules chan struct{} // told that a rule's schedule changed
+
 	// changing[i] is held by whoever changes a bus that hashes to i, in SQL and
 	// then in memory, so that memory follows SQL in order.
 	changing [64]sync.Mutex
@@ -137,6 +139,7 @@ func Open(ctx context.Context, o Options) (*Buses, error) {
 	if b.changed == nil {
 		b.changed = func(event.BusRef, uint64) {}
 	}
+	b.schedules = make(chan struct{}, 1)
 	b.memory.Store(&map[event.BusRef]*busMemory{})
 	b.subscriptions.byID = map[int64]*Subscription{}
 	err := b.db.Update(ctx, func(tx *store.Tx) (err error) {

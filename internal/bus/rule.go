@@ -83,9 +83,15 @@ func (b *Buses) PutRule(ctx context.Context, r Rule, tags []Tag) (arn string, er
 			if err := old.changeable(false); err != nil {
 				return nil, err
 			}
+			if err := b.scheduleChanged(ctx, tx, &old, &put); err != nil {
+				return nil, err
+			}
 			return []string{r.Name}, updateRule(ctx, tx, put)
 		}
 		if err := b.createRule(ctx, tx, put, tags); err != nil {
+			return nil, err
+		}
+		if err := b.scheduleChanged(ctx, tx, nil, &put); err != nil {
 			return nil, err
 		}
 		return []string{r.Name}, nil
@@ -239,7 +245,11 @@ func (b *Buses) SetRuleState(ctx context.Context, ref event.BusRef, name string,
 		if err := r.changeable(false); err != nil {
 			return nil, err
 		}
+		old := r
 		r.State, r.version = state, version
+		if err := b.scheduleChanged(ctx, tx, &old, &r); err != nil {
+			return nil, err
+		}
 		return []string{name}, updateRule(ctx, tx, r)
 	})
 }
@@ -268,6 +278,9 @@ func (b *Buses) DeleteRule(ctx context.Context, ref event.BusRef, name string, f
 		}
 		if n > 0 {
 			return nil, awsapi.ValidationException("Rule can't be deleted since it has targets.")
+		}
+		if err := b.scheduleChanged(ctx, tx, &r, nil); err != nil {
+			return nil, err
 		}
 		if err := deleteTags(ctx, tx, r.ARN()); err != nil {
 			return nil, err

@@ -92,7 +92,7 @@ func matchedBy(ruleARN, pattern, schedule string) []string {
 
 // scheduledEvents is the pattern of the events that the rule's schedule makes.
 func scheduledEvents(ruleARN string) string {
-	return `{"source":["aws.events"],"detail-type":["Scheduled Event"],"resources":["` + ruleARN + `"]}`
+	return `{"source":["` + scheduledSource + `"],"detail-type":["` + scheduledDetailType + `"],"resources":["` + ruleARN + `"]}`
 }
 
 // Render returns what the target gets of the record's event: the event itself,
