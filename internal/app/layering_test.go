@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 
 	"bus":      {"eventlog", "eventpattern", "inputtransform", "schedule"},
 	"delivery": {"bus", "eventlog", "target", "eventpattern", "inputtransform"},
+	"trace":    {"bus", "delivery", "eventlog", "eventpattern", "target"},
 	"target":   {"bus"}, // for the subscription and the invocation that an attempt is made of
 	"intake":   {"cloud"},
 
