@@ -68,7 +68,7 @@ func pageOf(limit *int32, token *string) Page {
 func refuseGiven(parameters ...parameter) error {
 	for _, p := range parameters {
 		if p.given {
-			return awsapi.ValidationException("Parameter %s is not served by Rialto yet.", p.name)
+			return awsapi.ValidationException("Parameter %s is not served by Rialto.", p.name)
 		}
 	}
 	return nil
@@ -129,10 +129,7 @@ func (s *service) busFor(ctx context.Context, nameOrARN *string, action, rule st
 // CreateEventBus creates a custom bus. There are no partners, so no event source
 // of one exists.
 func (s *service) CreateEventBus(ctx context.Context, in *events.CreateEventBusInput) (*events.CreateEventBusOutput, error) {
-	err := refuseGiven(
-		parameter{"KmsKeyIdentifier", str(in.KmsKeyIdentifier) != ""},
-		parameter{"DeadLetterConfig", in.DeadLetterConfig != nil}, parameter{"LogConfig", in.LogConfig != nil})
-	if err != nil {
+	if err := refuseGiven(parameter{"KmsKeyIdentifier", str(in.KmsKeyIdentifier) != ""}); err != nil {
 		return nil, err
 	}
 	if in.EventSourceName != nil {
@@ -140,10 +137,40 @@ func (s *service) CreateEventBus(ctx context.Context, in *events.CreateEventBusI
 	}
 	caller := callerFrom(ctx)
 	ref := event.BusRef{Account: caller.Account, Region: caller.Region, Name: str(in.Name)}
-	if err := s.buses.CreateBus(ctx, ref, str(in.Description), tagsIn(in.Tags)); err != nil {
+	change := busChangeIn(in.Description, in.DeadLetterConfig, in.LogConfig)
+	if err := s.buses.CreateBus(ctx, ref, change, tagsIn(in.Tags)); err != nil {
 		return nil, err
 	}
-	return &events.CreateEventBusOutput{EventBusArn: new(ref.ARN()), Description: in.Description}, nil
+	return &events.CreateEventBusOutput{
+		EventBusArn: new(ref.ARN()), Description: in.Description, DeadLetterConfig: in.DeadLetterConfig, LogConfig: in.LogConfig,
+	}, nil
+}
+
+// busChangeIn reads what a bus is to have. A dead-letter configuration without a
+// queue takes the queue away.
+func busChangeIn(description *string, deadLetters *events.DeadLetterConfig, log *events.LogConfig) BusChange {
+	change := BusChange{Description: description}
+	if deadLetters != nil {
+		change.DeadLetterARN = new(str(deadLetters.Arn))
+	}
+	if log != nil {
+		change.Log = &LogConfig{Level: str(log.Level), IncludeDetail: str(log.IncludeDetail)}
+	}
+	return change
+}
+
+func deadLettersOut(queueARN string) *events.DeadLetterConfig {
+	if queueARN == "" {
+		return nil
+	}
+	return &events.DeadLetterConfig{Arn: &queueARN}
+}
+
+func logOut(l LogConfig) *events.LogConfig {
+	if l == (LogConfig{}) {
+		return nil
+	}
+	return &events.LogConfig{Level: given(l.Level), IncludeDetail: given(l.IncludeDetail)}
 }
 
 // DescribeEventBus describes a bus; without a name the default bus.
@@ -158,7 +185,7 @@ func (s *service) DescribeEventBus(ctx context.Context, in *events.DescribeEvent
 	}
 	return &events.DescribeEventBusOutput{
 		Arn: new(ref.ARN()), Name: &ref.Name, Description: given(e.Description), Policy: given(e.Policy),
-		CreationTime: &e.CreatedAt, LastModifiedTime: &e.ModifiedAt,
+		DeadLetterConfig: deadLettersOut(e.DeadLetterARN), LogConfig: logOut(e.Log), CreationTime: &e.CreatedAt, LastModifiedTime: &e.ModifiedAt,
 	}, nil
 }
 
@@ -179,23 +206,23 @@ func (s *service) ListEventBuses(ctx context.Context, in *events.ListEventBusesI
 	return out, nil
 }
 
-// UpdateEventBus changes a bus's description.
+// UpdateEventBus changes a bus's description, dead-letter queue and logging.
 func (s *service) UpdateEventBus(ctx context.Context, in *events.UpdateEventBusInput) (*events.UpdateEventBusOutput, error) {
-	err := refuseGiven(
-		parameter{"KmsKeyIdentifier", str(in.KmsKeyIdentifier) != ""},
-		parameter{"DeadLetterConfig", in.DeadLetterConfig != nil}, parameter{"LogConfig", in.LogConfig != nil})
-	if err != nil {
+	if err := refuseGiven(parameter{"KmsKeyIdentifier", str(in.KmsKeyIdentifier) != ""}); err != nil {
 		return nil, err
 	}
 	ref, err := s.busFor(ctx, in.Name, "UpdateEventBus", "")
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.buses.UpdateBus(ctx, ref, in.Description)
+	e, err := s.buses.UpdateBus(ctx, ref, busChangeIn(in.Description, in.DeadLetterConfig, in.LogConfig))
 	if err != nil {
 		return nil, err
 	}
-	return &events.UpdateEventBusOutput{Arn: new(ref.ARN()), Name: &ref.Name, Description: given(e.Description)}, nil
+	return &events.UpdateEventBusOutput{
+		Arn: new(ref.ARN()), Name: &ref.Name, Description: given(e.Description),
+		DeadLetterConfig: deadLettersOut(e.DeadLetterARN), LogConfig: logOut(e.Log),
+	}, nil
 }
 
 // DeleteEventBus deletes a custom bus without rules.

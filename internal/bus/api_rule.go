@@ -204,9 +204,7 @@ func targetOut(t RuleTarget) events.Target {
 	if t.HasRetryPolicy {
 		out.RetryPolicy = &events.RetryPolicy{MaximumRetryAttempts: t.MaximumRetryAttempts, MaximumEventAgeInSeconds: t.MaximumEventAgeSeconds}
 	}
-	if t.DeadLetterARN != "" {
-		out.DeadLetterConfig = &events.DeadLetterConfig{Arn: &t.DeadLetterARN}
-	}
+	out.DeadLetterConfig = deadLettersOut(t.DeadLetterARN)
 	return out
 }
 

@@ -160,27 +160,69 @@ type EventBus struct {
 	Ref         event.BusRef
 	Description string
 	// Policy is the resource policy as JSON, empty without.
-	Policy     string
+	Policy string
+	// DeadLetterARN is the queue for events that cannot be decrypted, which does not
+	// happen here; empty without.
+	DeadLetterARN string
+	// Log says what AWS would log of the bus.
+	Log        LogConfig
 	CreatedAt  time.Time
 	ModifiedAt time.Time
+}
+
+// LogConfig is how much a bus is to log, in AWS's words; empty where nothing was
+// said. AWS logs only once a delivery of logs is set up with CloudWatch Logs, which
+// cannot be done here.
+type LogConfig struct {
+	// Level is OFF, ERROR, INFO or TRACE.
+	Level string
+	// IncludeDetail is NONE or FULL.
+	IncludeDetail string
+}
+
+// BusChange is what creating or updating a bus sets. Nil members leave what is
+// there; an empty text or LogConfig takes it away.
+type BusChange struct {
+	Description, DeadLetterARN *string
+	Log                        *LogConfig
+}
+
+func (c BusChange) apply(e *EventBus) {
+	set(&e.Description, c.Description)
+	set(&e.DeadLetterARN, c.DeadLetterARN)
+	if c.Log != nil {
+		e.Log = *c.Log
+	}
+}
+
+func (c BusChange) check(ref event.BusRef) error {
+	if c.DeadLetterARN == nil || *c.DeadLetterARN == "" {
+		return nil
+	}
+	return checkDeadLetterQueue("Parameter DeadLetterConfig.Arn", *c.DeadLetterARN, ref)
 }
 
 // CreateBus creates a custom event bus. AWS: ResourceAlreadyExistsException
 // when the name is taken (the default bus always is), LimitExceededException
 // when there are too many.
-func (b *Buses) CreateBus(ctx context.Context, ref event.BusRef, description string, tags []Tag) error {
+func (b *Buses) CreateBus(ctx context.Context, ref event.BusRef, change BusChange, tags []Tag) error {
 	if strings.Contains(ref.Name, "/") {
 		return awsapi.ValidationException("Event bus name must not contain '/'.")
 	}
 	if ref.Name == event.DefaultBus {
 		return alreadyExists("Event bus %s already exists.", ref.Name)
 	}
+	if err := change.check(ref); err != nil {
+		return err
+	}
 	if err := checkTags(tags); err != nil {
 		return err
 	}
 	return b.change(ctx, ref, func(tx *store.Tx, _ int64) ([]string, error) {
 		now := b.now()
-		created, err := insertBus(ctx, tx, EventBus{Ref: ref, Description: description, CreatedAt: now, ModifiedAt: now})
+		e := EventBus{Ref: ref, CreatedAt: now, ModifiedAt: now}
+		change.apply(&e)
+		created, err := insertBus(ctx, tx, e)
 		if err != nil {
 			return nil, err
 		}
@@ -245,15 +287,16 @@ func (b *Buses) ListBuses(ctx context.Context, account, region, prefix string, p
 	return found, next, nil
 }
 
-// UpdateBus changes a bus's description; nil leaves it.
-func (b *Buses) UpdateBus(ctx context.Context, ref event.BusRef, description *string) (EventBus, error) {
+// UpdateBus changes what change names.
+func (b *Buses) UpdateBus(ctx context.Context, ref event.BusRef, change BusChange) (EventBus, error) {
 	var updated EventBus
+	if err := change.check(ref); err != nil {
+		return updated, err
+	}
 	err := b.change(ctx, ref, func(tx *store.Tx, _ int64) ([]string, error) {
 		var err error
 		updated, err = b.changeBus(ctx, tx, ref, func(e *EventBus) error {
-			if description != nil {
-				e.Description = *description
-			}
+			change.apply(e)
 			return nil
 		})
 		return nil, err

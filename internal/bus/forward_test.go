@@ -20,7 +20,7 @@ func TestForwardFollowsAWSHopRules(t *testing.T) {
 	open := ref("444455556666", testRegion, "open")
 	limited := ref("444455556666", testRegion, "limited")
 	for _, r := range []event.BusRef{orders, open, limited} {
-		if err := x.CreateBus(ctx, r, "", nil); err != nil {
+		if err := x.CreateBus(ctx, r, BusChange{}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -30,7 +30,7 @@ func TestLimits(t *testing.T) {
 			most int
 		}{
 			{"buses, the default one among them", func(i int) error {
-				return x.CreateBus(ctx, event.BusRef{Account: testAccount, Region: testRegion, Name: fmt.Sprint("b", i)}, "", nil)
+				return x.CreateBus(ctx, event.BusRef{Account: testAccount, Region: testRegion, Name: fmt.Sprint("b", i)}, BusChange{}, nil)
 			}, 1},
 			{"rules", func(i int) error {
 				_, err := x.PutRule(ctx, Rule{Bus: defaultRef, Name: fmt.Sprint("r", i), Pattern: pattern}, nil)

@@ -57,7 +57,7 @@ func TestMatchSeesAChangeBeforeTheCallReturns(t *testing.T) {
 func TestMatchKeepsBusesAccountsAndRegionsApart(t *testing.T) {
 	onBoth(t, func(t *testing.T, x *fixture) {
 		custom := event.BusRef{Account: testAccount, Region: testRegion, Name: "orders"}
-		if err := x.CreateBus(t.Context(), custom, "", nil); err != nil {
+		if err := x.CreateBus(t.Context(), custom, BusChange{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		elsewhere := event.BusRef{Account: testAccount, Region: "us-east-1", Name: "default"}
@@ -178,7 +178,7 @@ func TestAnotherNodeCatchesUp(t *testing.T) {
 			o.Changed = func(_ event.BusRef, v uint64) { told = append(told, v) }
 		})
 		custom := event.BusRef{Account: testAccount, Region: testRegion, Name: "orders"}
-		if err := x.CreateBus(ctx, custom, "", nil); err != nil {
+		if err := x.CreateBus(ctx, custom, BusChange{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		putRule(t, x, custom, "r", `{"source":["my.app"]}`, toQueue("a"), toQueue("b"))
@@ -238,14 +238,14 @@ func TestVersionsOfARecreatedBusGoOn(t *testing.T) {
 	onBoth(t, func(t *testing.T, x *fixture) {
 		ctx := t.Context()
 		ref := event.BusRef{Account: testAccount, Region: testRegion, Name: "orders"}
-		if err := x.CreateBus(ctx, ref, "", nil); err != nil {
+		if err := x.CreateBus(ctx, ref, BusChange{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		before := x.RuleVersion(ref)
 		if err := x.DeleteBus(ctx, ref); err != nil {
 			t.Fatal(err)
 		}
-		if err := x.CreateBus(ctx, ref, "", nil); err != nil {
+		if err := x.CreateBus(ctx, ref, BusChange{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if after := x.RuleVersion(ref); after <= before {

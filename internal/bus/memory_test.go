@@ -21,7 +21,7 @@ func TestMemoryFollowsSQL(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
 		ref := event.BusRef{Account: testAccount, Region: fmt.Sprint("eu-run-", run), Name: "orders"}
-		if err := x.CreateBus(t.Context(), ref, "", nil); err != nil {
+		if err := x.CreateBus(t.Context(), ref, BusChange{}, nil); err != nil {
 			rt.Fatal(err)
 		}
 		m := &memoryModel{ref: ref, rules: map[string]*modelRule{}}
@@ -105,7 +105,7 @@ func TestRefreshReadsWhatAnotherNodeChanged(t *testing.T) {
 	onBoth(t, func(t *testing.T, x *fixture) {
 		other := openNode(t, x.db, x.auth)
 		orders := event.BusRef{Account: testAccount, Region: testRegion, Name: "orders"}
-		if err := x.CreateBus(t.Context(), orders, "", nil); err != nil {
+		if err := x.CreateBus(t.Context(), orders, BusChange{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		putRule(t, x, orders, "r", `{"source":["my.app"]}`, toQueue("t"))

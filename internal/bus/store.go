@@ -62,12 +62,19 @@ func selectVersions(ctx context.Context, q store.Querier) (map[event.BusRef]int6
 	return versions, rows.Err()
 }
 
+// columns are the values of a bus's row.
+func (e EventBus) columns() []any {
+	return []any{
+		e.Ref.Account, e.Ref.Region, e.Ref.Name, e.Description, e.Policy, e.DeadLetterARN, e.Log.Level, e.Log.IncludeDetail,
+		e.CreatedAt.UnixMilli(), e.ModifiedAt.UnixMilli(),
+	}
+}
+
 // insertBus says false when the bus exists.
 func insertBus(ctx context.Context, tx *store.Tx, e EventBus) (created bool, err error) {
 	res, err := tx.Exec(ctx, `
-		INSERT INTO buses (account, region, name, description, policy, created_at, modified_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (account, region, name) DO NOTHING`,
-		e.Ref.Account, e.Ref.Region, e.Ref.Name, e.Description, e.Policy, e.CreatedAt.UnixMilli(), e.ModifiedAt.UnixMilli())
+		INSERT INTO buses (account, region, name, description, policy, dead_letter_arn, log_level, log_detail, created_at, modified_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (account, region, name) DO NOTHING`, e.columns()...)
 	if err != nil {
 		return false, err
 	}
@@ -78,11 +85,11 @@ func insertBus(ctx context.Context, tx *store.Tx, e EventBus) (created bool, err
 // saveBus writes the bus's row, new or not.
 func saveBus(ctx context.Context, tx *store.Tx, e EventBus) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO buses (account, region, name, description, policy, created_at, modified_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)
+		INSERT INTO buses (account, region, name, description, policy, dead_letter_arn, log_level, log_detail, created_at, modified_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (account, region, name) DO UPDATE
-		SET description = excluded.description, policy = excluded.policy, modified_at = excluded.modified_at`,
-		e.Ref.Account, e.Ref.Region, e.Ref.Name, e.Description, e.Policy, e.CreatedAt.UnixMilli(), e.ModifiedAt.UnixMilli())
+		SET description = excluded.description, policy = excluded.policy, dead_letter_arn = excluded.dead_letter_arn,
+			log_level = excluded.log_level, log_detail = excluded.log_detail, modified_at = excluded.modified_at`, e.columns()...)
 	return err
 }
 
@@ -99,12 +106,13 @@ func countBuses(ctx context.Context, q store.Querier, account, region string) (i
 	return n, err
 }
 
-const busColumns = `SELECT account, region, name, description, policy, created_at, modified_at FROM buses`
+const busColumns = `SELECT account, region, name, description, policy, dead_letter_arn, log_level, log_detail, created_at, modified_at FROM buses`
 
 func scanBus(row store.Row) (EventBus, error) {
 	var e EventBus
 	var created, modified int64
-	err := row.Scan(&e.Ref.Account, &e.Ref.Region, &e.Ref.Name, &e.Description, &e.Policy, &created, &modified)
+	err := row.Scan(&e.Ref.Account, &e.Ref.Region, &e.Ref.Name, &e.Description, &e.Policy,
+		&e.DeadLetterARN, &e.Log.Level, &e.Log.IncludeDetail, &created, &modified)
 	e.CreatedAt, e.ModifiedAt = time.UnixMilli(created).UTC(), time.UnixMilli(modified).UTC()
 	return e, err
 }

@@ -190,15 +190,20 @@ func checkDeadLetter(ref event.BusRef, t *RuleTarget) error {
 	if t.DeadLetterARN == "" {
 		return nil
 	}
-	arn, ok := parseARN(t.DeadLetterARN)
-	if !ok || arn.service != "sqs" || !queueName.MatchString(arn.resource) {
-		return awsapi.ValidationException("Parameter DeadLetterConfig.Arn of target %s is not valid. Reason: Provided Arn is not in correct format.", t.ID)
-	}
-	if strings.HasSuffix(arn.resource, ".fifo") {
-		return awsapi.ValidationException("Parameter DeadLetterConfig.Arn of target %s is not valid. Reason: a dead-letter queue must be a standard queue.", t.ID)
-	}
-	if arn.region != ref.Region {
-		return awsapi.ValidationException("Parameter DeadLetterConfig.Arn of target %s is not valid. Reason: the queue must be in the rule's region, %s.", t.ID, ref.Region)
+	return checkDeadLetterQueue("Parameter DeadLetterConfig.Arn of target "+t.ID, t.DeadLetterARN, ref)
+}
+
+// checkDeadLetterQueue checks the dead-letter queue of a bus or of a target of its
+// rules. AWS: a standard queue in the region of the bus, of any account.
+func checkDeadLetterQueue(parameter, queueARN string, ref event.BusRef) error {
+	arn, ok := parseARN(queueARN)
+	switch {
+	case !ok || arn.service != "sqs" || !queueName.MatchString(arn.resource):
+		return awsapi.ValidationException("%s is not valid. Reason: Provided Arn is not in correct format.", parameter)
+	case strings.HasSuffix(arn.resource, ".fifo"):
+		return awsapi.ValidationException("%s is not valid. Reason: a dead-letter queue must be a standard queue.", parameter)
+	case arn.region != ref.Region:
+		return awsapi.ValidationException("%s is not valid. Reason: the queue must be in %s.", parameter, ref.Region)
 	}
 	return nil
 }
