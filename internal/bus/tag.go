@@ -67,7 +67,11 @@ func (b *Buses) UntagResource(ctx context.Context, caller Caller, arn string, ke
 
 func (b *Buses) changeTags(ctx context.Context, caller Caller, arn string, fn func(tx *store.Tx) error) error {
 	err := b.db.Update(ctx, func(tx *store.Tx) error {
-		if err := b.taggable(ctx, tx, caller, arn); err != nil {
+		r, err := b.taggable(ctx, tx, caller, arn)
+		if err != nil {
+			return err
+		}
+		if err := r.changeable(false); err != nil {
 			return err
 		}
 		return fn(tx)
@@ -80,7 +84,7 @@ func (b *Buses) changeTags(ctx context.Context, caller Caller, arn string, fn fu
 
 // Tags returns the tags of a bus or a rule in the order in which they were added.
 func (b *Buses) Tags(ctx context.Context, caller Caller, arn string) ([]Tag, error) {
-	if err := b.taggable(ctx, b.db, caller, arn); err != nil {
+	if _, err := b.taggable(ctx, b.db, caller, arn); err != nil {
 		return nil, err
 	}
 	tags, err := selectTags(ctx, b.db, arn)
@@ -90,26 +94,21 @@ func (b *Buses) Tags(ctx context.Context, caller Caller, arn string) ([]Tag, err
 	return tags, nil
 }
 
-// taggable checks that the ARN names a bus or a rule of the caller that exists.
-func (b *Buses) taggable(ctx context.Context, q store.Querier, caller Caller, arn string) error {
+// taggable checks that the ARN names a bus or a rule of the caller that exists,
+// and returns the rule, the zero one for a bus.
+func (b *Buses) taggable(ctx context.Context, q store.Querier, caller Caller, arn string) (Rule, error) {
 	ref, rule, ok := parseResourceARN(arn)
 	if !ok {
-		return awsapi.ValidationException("Parameter ResourceARN is not valid. Reason: Provided Arn is not in correct format.")
+		return Rule{}, awsapi.ValidationException("Parameter ResourceARN is not valid. Reason: Provided Arn is not in correct format.")
 	}
 	if ref.Account != caller.Account || ref.Region != caller.Region {
-		return awsapi.ValidationException("Parameter ResourceARN is not valid. Reason: the resource is not of account %s in %s.", caller.Account, caller.Region)
-	}
-	if _, err := b.bus(ctx, q, ref); err != nil {
-		return err
+		return Rule{}, awsapi.ValidationException("Parameter ResourceARN is not valid. Reason: the resource is not of account %s in %s.", caller.Account, caller.Region)
 	}
 	if rule == "" {
-		return nil
+		_, err := b.bus(ctx, q, ref)
+		return Rule{}, err
 	}
-	_, ok, err := selectRule(ctx, q, ref, rule)
-	if err == nil && !ok {
-		return noRule(ref, rule)
-	}
-	return err
+	return b.rule(ctx, q, ref, rule)
 }
 
 // parseResourceARN reads the ARN of a bus, or of a rule and its bus.
