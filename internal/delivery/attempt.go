@@ -70,6 +70,7 @@ type verdict struct {
 
 // try makes one attempt, or the next step after the last.
 func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
+	p.render()
 	if p.failure != nil && !p.failure.Retryable {
 		return d.giveUp(ctx, p, "")
 	}
@@ -81,6 +82,9 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 	}
 	p.attempted()
 	d.counters.attempts.Add(1)
+	if p.tries > 1 {
+		d.counters.retried.Add(1)
+	}
 	began := d.Now()
 	err := d.invoke(ctx, p)
 	if err == nil {
@@ -97,7 +101,7 @@ func (d *Delivery) try(ctx context.Context, l *lane, p *pair) verdict {
 		return verdict{kind: verdictStopped}
 	}
 	d.counters.failed.Add(1)
-	p.failed(target.AsFailure(err))
+	p.attemptFailed(began, target.AsFailure(err))
 	d.traceAttempt(p, began, p.failure)
 	if !p.failure.Retryable {
 		return d.giveUp(ctx, p, "")
@@ -133,19 +137,23 @@ func (p *pair) exhausted() bool {
 }
 
 func (p *pair) attempt() target.Attempt {
-	return target.Attempt{Subscription: p.sub, Record: &p.rec, Body: p.rec.JSON}
+	body := p.body
+	if body == nil {
+		body = p.rec.JSON
+	}
+	return target.Attempt{Subscription: p.sub, Record: &p.rec, Body: body}
 }
 
-// giveUp sends the pair to its dead-letter queue. AWS: without one the event is
-// dropped; and so it is once a dead-letter queue could not be written for as
-// long as an event may live, since nobody can read what is kept longer.
+// giveUp sends the pair to the target's dead-letter queue. Where it has none, or that
+// queue cannot be written now or for as long as an event may live, the built-in store
+// keeps it. AWS, and we without that store, drop it then.
 func (d *Delivery) giveUp(ctx context.Context, p *pair, exhausted string) verdict {
 	reason := p.reason(exhausted)
-	log := d.Logger.With("event", p.rec.ID, "rule", p.sub.RuleARN, "target", p.sub.Target.ARN, "code", reason.Code, "message", reason.Message)
 	if p.sub.Target.DeadLetterARN == "" {
-		d.traceEnd(p, StepDropped, "", reason)
-		d.counters.dropped.Add(1)
-		log.Warn("an event was given up; the target has no dead-letter queue")
+		if d.keeps() {
+			return d.keep(ctx, p, reason, nil)
+		}
+		d.drop(p, reason, "an event was given up; the target has no dead-letter queue", nil)
 		return verdict{kind: verdictDone}
 	}
 	err := d.Targets.DeadLetter(ctx, p.attempt(), reason)
@@ -160,16 +168,26 @@ func (d *Delivery) giveUp(ctx context.Context, p *pair, exhausted string) verdic
 	d.counters.deadLetterFailed.Add(1)
 	p.deadLetterFailed()
 	d.traceDeadLetterFailed(p, err)
-	if d.Now().Sub(p.rec.Accepted) > p.sub.Target.RetryPolicy.MaximumEventAge+bus.DefaultMaximumEventAge {
-		d.traceEnd(p, StepDropped, "", reason)
-		d.counters.dropped.Add(1)
-		log.Error("an event was lost: its dead-letter queue could not be written", "queue", p.sub.Target.DeadLetterARN, "error", err)
+	failure, tooLate := target.AsFailure(err), d.Now().Sub(p.since()) > p.sub.Target.RetryPolicy.MaximumEventAge+bus.DefaultMaximumEventAge
+	switch {
+	case d.keeps() && (tooLate || !failure.Retryable):
+		return d.keep(ctx, p, reason, failure)
+	case tooLate:
+		d.drop(p, reason, "an event was lost: its dead-letter queue could not be written", err)
 		return verdict{kind: verdictDone}
-	}
-	if p.deadLetterTries == 1 { // once for each event, not for each try
-		log.Warn("a dead-letter queue could not be written; it will be tried again", "queue", p.sub.Target.DeadLetterARN, "error", err)
+	case p.deadLetterTries == 1: // once for each event, not for each try
+		d.Logger.Warn("a dead-letter queue could not be written; it will be tried again",
+			"event", p.rec.ID, "rule", p.sub.RuleARN, "target", p.sub.Target.ARN, "queue", p.sub.Target.DeadLetterARN, "error", err)
 	}
 	return verdict{kind: verdictLater, wait: work.Backoff(p.deadLetterTries, backoffBase, backoffMax, nil)}
+}
+
+// drop says that the pair is lost.
+func (d *Delivery) drop(p *pair, reason target.DeadLetterReason, what string, err error) {
+	d.traceEnd(p, StepDropped, "", reason)
+	d.counters.dropped.Add(1)
+	d.Logger.Warn(what, "event", p.rec.ID, "rule", p.sub.RuleARN, "target", p.sub.Target.ARN,
+		"code", reason.Code, "message", reason.Message, "queue", p.sub.Target.DeadLetterARN, "error", err)
 }
 
 // reason is what the dead letter says. AWS: the retry attributes are there only

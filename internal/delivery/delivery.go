@@ -61,8 +61,8 @@ type Targets interface {
 	Wait(ctx context.Context, sub *bus.Subscription) error
 }
 
-// Options are what a Delivery is made of. All but Trace and the two that observe are
-// required.
+// Options are what a Delivery is made of. All but DeadLetters, Trace and the two that
+// observe are required.
 type Options struct {
 	DB      *store.DB
 	Log     Log
@@ -74,6 +74,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock that ages are measured by.
 	Now func() time.Time
+	// DeadLetters bound the built-in store; the zero value is none.
+	DeadLetters DeadLetterLimits
 	// Trace, if set, is told what becomes of each event.
 	Trace Tracer
 	// Observe, if set, is told once of each event that a lane took on the shared
@@ -90,6 +92,9 @@ type Delivery struct {
 	store    deliveryStore
 	counters counters
 
+	letterStore letterStore
+	letters     *letterWriter
+
 	mu    sync.Mutex
 	lanes map[int64]*lane
 
@@ -104,6 +109,7 @@ type Delivery struct {
 // counters count since start.
 type counters struct {
 	routed, matched, attempts, delivered, failed, parked, deadLettered, deadLetterFailed, dropped, cancelled, diverted atomic.Int64
+	retried, kept, lettersDropped, redriven, discarded                                                                 atomic.Int64
 }
 
 // Stats are counts since the process started.
@@ -118,9 +124,15 @@ type Stats struct {
 	// shared path.
 	Parked, Diverted int64
 	// DeadLettered counts deliveries given up into a dead-letter queue,
-	// DeadLetterFailed failed tries to write there, Dropped deliveries given up
-	// with no queue to go to, Cancelled those whose rule or target was deleted.
-	DeadLettered, DeadLetterFailed, Dropped, Cancelled int64
+	// DeadLetterFailed failed tries to write there, Kept deliveries given up into
+	// the built-in store, Dropped those that nothing took, Cancelled those whose
+	// rule or target was deleted.
+	DeadLettered, DeadLetterFailed, Kept, Dropped, Cancelled int64
+	// Retried counts attempts after the first of their delivery.
+	Retried int64
+	// LettersDropped counts dead letters that the limits of the built-in store ended,
+	// Redriven and Discarded those that people did.
+	LettersDropped, Redriven, Discarded int64
 }
 
 // New returns a Delivery that Run starts.
@@ -130,9 +142,13 @@ func New(o Options) *Delivery {
 		store:   deliveryStore{o.DB},
 		lanes:   make(map[int64]*lane),
 		cleanup: removals{wake: make(chan struct{}, 1)},
+
+		letterStore: letterStore{o.DB},
+		letters:     newLetterWriter(letterStore{o.DB}, o.DeadLetters.Bytes),
 	}
 	d.holds.wake = make(chan struct{}, 1)
 	o.Work.Handle(jobQueue, work.QueueOptions{Concurrency: 64, LeaseFor: time.Minute, When: d.routing.Load}, d.runJob)
+	o.Work.Handle(runQueue, work.QueueOptions{Concurrency: 8, BackoffCap: 10 * time.Second}, d.workOn)
 	return d
 }
 
@@ -144,6 +160,8 @@ func (d *Delivery) Stats() Stats {
 		Delivered: c.delivered.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(),
 		Diverted: c.diverted.Load(), DeadLettered: c.deadLettered.Load(),
 		DeadLetterFailed: c.deadLetterFailed.Load(), Dropped: c.dropped.Load(), Cancelled: c.cancelled.Load(),
+		Kept: c.kept.Load(), Retried: c.retried.Load(),
+		LettersDropped: c.lettersDropped.Load(), Redriven: c.redriven.Load(), Discarded: c.discarded.Load(),
 	}
 }
 
@@ -172,6 +190,7 @@ func (d *Delivery) run(ctx context.Context) error {
 	defer stopAttempts()
 	var watch sync.WaitGroup
 	watch.Go(func() { d.watchHolds(attempts) })
+	watch.Go(func() { d.keepBounds(attempts) })
 	// Parked deliveries are attempted where the others are: the rates of targets
 	// hold for all nodes together then.
 	d.routing.Store(true)

@@ -16,6 +16,8 @@ type pair struct {
 	rec   event.Record
 	sub   *bus.Subscription // as it was when it matched
 	held  *held
+	// redrive is what a delivery has that was a dead letter; nil for all others.
+	redrive *redrive
 
 	mu     sync.Mutex
 	state  pairState
@@ -29,6 +31,10 @@ type past struct {
 	tries           int             // attempts made
 	deadLetterTries int             // failed tries to dead-letter it
 	failure         *target.Failure // of the last attempt
+	spells          []spell         // how the attempts failed; a change makes a new slice
+	// body is what the target gets, made at the first attempt; nil while there was
+	// none, and where it is the event itself.
+	body []byte
 }
 
 type pairState uint8
@@ -131,6 +137,11 @@ func (p *pair) uncounted() { p.change(func(past *past) { past.tries-- }) }
 func (p *pair) failed(f *target.Failure) { p.change(func(past *past) { past.failure = f }) }
 func (p *pair) deadLetterFailed()        { p.change(func(past *past) { past.deadLetterTries++ }) }
 
+// attemptFailed notes how an attempt failed that was made at the time.
+func (p *pair) attemptFailed(at time.Time, f *target.Failure) {
+	p.change(func(past *past) { past.failure, past.spells = f, withAttempt(past.spells, at, f) })
+}
+
 func (p *pair) change(fn func(*past)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -144,8 +155,16 @@ func (p *pair) history() past {
 	return p.past
 }
 
-// deadline is when the event is too old to be attempted. AWS: the age counts
-// from acceptance by the bus.
+// since is when the event's age begins. AWS: with its acceptance by the bus. Ours: with
+// its redrive.
+func (p *pair) since() time.Time {
+	if p.redrive != nil {
+		return p.redrive.At
+	}
+	return p.rec.Accepted
+}
+
+// deadline is when the event is too old to be attempted.
 func (p *pair) deadline() time.Time {
-	return p.rec.Accepted.Add(p.sub.Target.RetryPolicy.MaximumEventAge)
+	return p.since().Add(p.sub.Target.RetryPolicy.MaximumEventAge)
 }

@@ -47,21 +47,35 @@ type parkedPair struct {
 	Tries           int               `json:"tries"`
 	DeadLetterTries int               `json:"dead_letter_tries,omitempty"`
 	Failure         *target.Failure   `json:"failure,omitempty"`
+	Spells          []spell           `json:"spells,omitempty"`
+	Body            []byte            `json:"body,omitempty"`
+	Redrive         *redrive          `json:"redrive,omitempty"`
 }
+
+// maxBody is how much of a body a job carries, in bytes: with the largest event and
+// its subscription it fits work.MaxPayload. A larger body is made again, of the same
+// event by the same revision of the target.
+const maxBody = 256 << 10
 
 // jobPrefix begins the keys of a subscription's jobs.
 func jobPrefix(subscription int64) string { return strconv.FormatInt(subscription, 10) + "/" }
 
 func (p *pair) jobKey() string {
+	if p.redrive != nil {
+		return jobPrefix(p.sub.ID) + "redrive/" + p.redrive.Nonce
+	}
 	return jobPrefix(p.sub.ID) + strconv.FormatUint(p.seq, 10) + "/" + strconv.Itoa(p.index)
 }
 
 // job is the pair as a job to run after the wait.
 func (p *pair) job(wait time.Duration) (work.NewJob, error) {
 	past := p.history()
+	if len(past.body) > maxBody {
+		past.body = nil
+	}
 	payload, err := json.Marshal(parkedPair{
 		Sequence: p.seq, Index: p.index, Record: p.rec.Append(nil), Subscription: p.sub,
-		Tries: past.tries, DeadLetterTries: past.deadLetterTries, Failure: past.failure,
+		Tries: past.tries, DeadLetterTries: past.deadLetterTries, Failure: past.failure, Spells: past.spells, Body: past.body, Redrive: p.redrive,
 	})
 	if err != nil {
 		return work.NewJob{}, fmt.Errorf("encode the parked delivery of event %s: %w", p.rec.ID, err)
@@ -79,8 +93,10 @@ func unpark(payload []byte) (*pair, error) {
 		return nil, fmt.Errorf("read a parked delivery: %w", err)
 	}
 	return &pair{
-		seq: parked.Sequence, index: parked.Index, rec: rec, sub: parked.Subscription, state: attempting,
-		past: past{tries: parked.Tries, deadLetterTries: parked.DeadLetterTries, failure: parked.Failure},
+		seq: parked.Sequence, index: parked.Index, rec: rec, sub: parked.Subscription, state: attempting, redrive: parked.Redrive,
+		past: past{
+			tries: parked.Tries, deadLetterTries: parked.DeadLetterTries, failure: parked.Failure, spells: parked.Spells, body: parked.Body,
+		},
 	}, nil
 }
 
