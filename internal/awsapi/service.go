@@ -64,6 +64,7 @@ type API struct {
 	QueryCompatible bool
 	XMLNamespace    string
 	Validation      Validation // how it words what is wrong with a request
+	ValidationCode  string     // of its error for that; empty: ValidationException, or ValidationError in XML
 	// PathMember is the member that a request to /{account}/{name} sets, if it has
 	// none: QueueUrl.
 	PathMember string

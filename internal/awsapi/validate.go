@@ -49,11 +49,17 @@ func (a *API) Validate(protocol Protocol, shape *Shape, in any) error {
 	case ValidationEC2:
 		return v.found[0].ec2()
 	}
-	code := "ValidationException"
-	if protocol != JSON {
-		code = "ValidationError"
+	return Errorf(a.validationCode(protocol), "%s", v.message())
+}
+
+func (a *API) validationCode(protocol Protocol) string {
+	switch {
+	case a.ValidationCode != "":
+		return a.ValidationCode
+	case protocol != JSON:
+		return "ValidationError"
 	}
-	return Errorf(code, "%s", v.message())
+	return "ValidationException"
 }
 
 // violation is one constraint that a value breaks.

@@ -9,6 +9,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/ec2"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/logs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sts"
 )
@@ -57,6 +58,10 @@ func TestValidationMessages(t *testing.T) {
 		want      string
 	}{
 		{"valid", events.API, "PutRule", &events.PutRuleInput{Name: new("r")}, ""},
+		{
+			"a service whose error has another code", logs.API, "CreateLogGroup", &logs.CreateLogGroupInput{LogGroupName: new("a b")},
+			`InvalidParameterException: 1 validation error detected: Value 'a b' at 'logGroupName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+`,
+		},
 		{"required member", events.API, "PutRule", &events.PutRuleInput{}, one + "Value null at 'name' failed to satisfy constraint: Member must not be null"},
 		{"pattern", events.API, "PutRule", &events.PutRuleInput{Name: new("你好")}, one + "Value '你好' at 'name' failed to satisfy constraint: " + name},
 		{"length counts characters", events.API, "PutRule", &events.PutRuleInput{Name: new("r"), Description: new(strings.Repeat("🚌", 512))}, ""},

@@ -4,17 +4,18 @@ import "strings"
 
 // service is one package to generate and what its model does not say.
 type service struct {
-	pkg         string // package name, and the stem of its model's file
-	queryModel  string // stem of a second model with the query protocol's names
-	signingName string
-	eventSource string // CloudTrail's name of it
-	errorPrefix string // before a JSON error's __type
-	maxBody     string // largest request body, a Go expression
-	validation  string // how violations are worded, if not as most services do
-	pathMember  string // member that the path of a request can set
-	toString    map[string][]string
-	enums       map[string][]string // the order in which errors list an enum's values, if not the model's
-	errors      map[string]string   // errors that it gives and does not model, with their query codes
+	pkg            string // package name, and the stem of its model's file
+	queryModel     string // stem of a second model with the query protocol's names
+	signingName    string
+	eventSource    string // CloudTrail's name of it
+	errorPrefix    string // before a JSON error's __type
+	maxBody        string // largest request body, a Go expression
+	validation     string // how violations are worded, if not as most services do
+	validationCode string // of the error for them, if not as most services have it
+	pathMember     string // member that the path of a request can set
+	toString       map[string][]string
+	enums          map[string][]string // the order in which errors list an enum's values, if not the model's
+	errors         map[string]string   // errors that it gives and does not model, with their query codes
 }
 
 // Request bodies: one MiB of payload grows when it is quoted inside JSON or a
@@ -39,7 +40,7 @@ var services = []service{
 	},
 	{pkg: "ec2", signingName: "ec2", eventSource: "ec2.amazonaws.com", maxBody: "1 << 20", validation: "awsapi.ValidationEC2"},
 	{pkg: "sns", signingName: "sns", eventSource: "sns.amazonaws.com", maxBody: "2 << 20"},
-	{pkg: "logs", signingName: "logs", eventSource: "logs.amazonaws.com", maxBody: "2 << 20"},
+	{pkg: "logs", signingName: "logs", eventSource: "logs.amazonaws.com", maxBody: "4 << 20", validationCode: "InvalidParameterException"},
 	{pkg: "sts", signingName: "sts", eventSource: "sts.amazonaws.com", maxBody: "256 << 10"},
 }
 

@@ -36,6 +36,9 @@ func (p *pkg) emitAPI() {
 	if p.validation != "" {
 		p.printf("Validation: %s,\n", p.validation)
 	}
+	if p.validationCode != "" {
+		p.printf("ValidationCode: %q,\n", p.validationCode)
+	}
 	if p.pathMember != "" {
 		p.printf("PathMember: %q,\n", p.pathMember)
 	}

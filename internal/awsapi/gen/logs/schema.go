@@ -13,8 +13,9 @@ var API = &awsapi.API{
 	Name: "logs", ID: "CloudWatch Logs", EventSource: "logs.amazonaws.com", Version: "2014-03-28",
 	Protocols:    []awsapi.Protocol{awsapi.JSON},
 	TargetPrefix: "Logs_20140328", JSONVersion: "1.1",
-	MaxBody:    2 << 20,
-	Operations: operations,
+	ValidationCode: "InvalidParameterException",
+	MaxBody:        4 << 20,
+	Operations:     operations,
 	Errors: map[string]awsapi.ErrorShape{
 		"DataAlreadyAcceptedException":   {Status: 400},
 		"InvalidParameterException":      {Status: 400},
