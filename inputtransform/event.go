@@ -122,19 +122,23 @@ func (r *reading) value(n *node) bool {
 		r.values[slot] = nil
 	}
 	from := r.pos
-	ok := false
-	switch c := r.peek(); {
-	case c == '{' && n.fields != nil:
-		ok = r.object(n)
-	case c == '[' && n.elements != nil:
-		ok = r.array(n)
-	default:
-		ok = r.skipValue()
+	if !r.inside(n) {
+		return false
 	}
 	for _, slot := range n.slots {
 		r.values[slot] = r.text[from:r.pos]
 	}
-	return ok
+	return true
+}
+
+func (r *reading) inside(n *node) bool {
+	switch c := r.peek(); {
+	case c == '{' && n.fields != nil:
+		return r.object(n)
+	case c == '[' && n.elements != nil:
+		return r.array(n)
+	}
+	return r.skipValue()
 }
 
 func (r *reading) object(n *node) bool {

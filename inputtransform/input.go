@@ -2,6 +2,7 @@ package inputtransform
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -86,6 +87,7 @@ func compileText(text string) (*Transform, error) {
 	if n := utf8.RuneCountInString(text); n > MaxInput {
 		return nil, tooLong("Input", n, MaxInput)
 	}
+	text = strings.ToValidUTF8(text, "\uFFFD")
 	if s := checkJSON([]byte(text), false); s != nil && text != "" {
 		return nil, syntaxError("JSON syntax error in input", ": ", "", text, s)
 	}

@@ -161,6 +161,9 @@ func (s *scanner) skipNumber() bool {
 	switch c := s.peek(); {
 	case c == '0':
 		s.pos++
+		if s.skipDigits() {
+			return s.fail(from, "a number has no leading zeros")
+		}
 	case !s.skipDigits():
 		return s.fail(from, "a value is neither an object, an array, a string, a number, true, false nor null")
 	}
@@ -214,7 +217,10 @@ func (s *scanner) skipString() bool {
 
 func (s *scanner) skipEscape() bool {
 	s.pos++
-	c := s.peek()
+	if s.pos >= len(s.text) {
+		return false
+	}
+	c := s.text[s.pos]
 	s.pos++
 	switch c {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
