@@ -87,5 +87,6 @@ func hop(rec *event.Record, ev *event.Event, from *Subscription, to event.BusRef
 	next.RegionHops++
 	// The same for each attempt, so that a repeated one can be told.
 	next.ID = uuid.NewSHA1(uuid.NameSpaceURL, []byte(rec.ID+"\n"+from.RuleARN+"\n"+to.ARN())).String()
+	next.Origin += " " + rec.ID
 	return next, nil
 }

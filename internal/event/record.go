@@ -54,7 +54,8 @@ type Record struct {
 	// event, within a region and between regions.
 	AccountHops, RegionHops uint8
 	// Origin says how the event came onto the bus, for its trace: one of the Origin
-	// words, and after a space what it names. At most 256 bytes.
+	// words, and after a space what it names; after OriginRule and OriginReplay, where
+	// the event had another id before, after one more space that id.
 	Origin string
 	// ReplayRules are the ARNs of the only rules a replayed event may match;
 	// empty for all.
