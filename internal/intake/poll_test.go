@@ -1,0 +1,235 @@
+package intake
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/store/storetest"
+)
+
+// inQueue is how many messages a queue holds, those being received among them.
+func (w *world) inQueue(client *sqs.Client, queueURL string) int {
+	w.t.Helper()
+	out, err := client.GetQueueAttributes(w.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &queueURL, AttributeNames: []types.QueueAttributeName{"All"}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	total := 0
+	for _, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"} {
+		var n int
+		if _, err := fmt.Sscan(out.Attributes[name], &n); err != nil {
+			w.t.Fatal(err)
+		}
+		total += n
+	}
+	return total
+}
+
+func TestAQueueIsEmptiedOntoTheBus(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		s, client, url := w.queueOf("events", Settings{}, nil)
+		const events = 100
+		for n := range events {
+			body := eventBody(fmt.Sprint("e-", n), testAccount, testRegion, fmt.Sprintf(`{"n":%d,"text":"订单 🛒"}`, n))
+			if n%2 == 0 { // as a topic sends it on
+				wrapped, err := json.Marshal(map[string]string{"Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:111122223333:events", "Message": body})
+				if err != nil {
+					t.Fatal(err)
+				}
+				body = string(wrapped)
+			}
+			w.send(client, url, body)
+		}
+		w.send(client, url, eventBody("e-0", testAccount, testRegion, `{}`)) // once more
+		w.run(w.i)
+		w.run(w.node("b"))
+		w.eventually("the queue is empty", func() bool { return w.inQueue(client, url) == 0 })
+		seen := map[string]bool{}
+		for _, rec := range w.records() {
+			if seen[rec.ID] {
+				t.Errorf("event %s came twice", rec.ID)
+			}
+			seen[rec.ID] = true
+			if !strings.HasPrefix(string(rec.JSON), `{"version":"0","id":"`+rec.ID+`"`) || rec.Origin != "source events" {
+				t.Errorf("%s as %s", rec.JSON, rec.Origin)
+			}
+		}
+		if len(seen) != events {
+			t.Errorf("%d events came, want %d", len(seen), events)
+		}
+		w.eventually("the counts", func() bool {
+			a := w.activity(s)
+			return a.Accepted+a.Duplicates == events+1 && a.Accepted >= events/2 && !a.PolledAt.IsZero() && a.FailedWhy == ""
+		})
+	})
+}
+
+func TestWhatIsRefusedOfAQueueIsKept(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		s, client, url := w.queueOf("events", Settings{}, nil)
+		foreign := eventBody("foreign", "999999999999", testRegion, `{"名":"值"}`)
+		w.send(client, url, "hello", foreign, eventBody("good", testAccount, testRegion, "{}"))
+		w.run(w.i)
+		w.eventually("the queue is empty", func() bool { return w.inQueue(client, url) == 0 })
+		list, err := w.i.Refused(t.Context(), s, "", 10)
+		if err != nil || len(list) != 2 {
+			t.Fatalf("kept are %+v, %v", list, err)
+		}
+		byBody := map[string]RefusedMessage{}
+		for _, m := range list {
+			byBody[string(m.Body)] = m
+		}
+		if m := byBody["hello"]; !strings.Contains(m.Why, "not a whole EventBridge event") {
+			t.Errorf("no event is kept as %+v", m)
+		}
+		m := byBody[foreign]
+		if !strings.Contains(m.Why, "account 999999999999, which source events does not take") {
+			t.Errorf("another account's event is kept as %+v", m)
+		}
+		if a := w.activity(s); a.Accepted != 1 || a.Refused != 2 || a.RefusedWhy == "" {
+			t.Errorf("activity is %+v", a)
+		}
+		if err := w.i.Remove(t.Context(), s.Name); err == nil || !strings.Contains(err.Error(), "keeps 2 messages") {
+			t.Errorf("a source that keeps messages was removed: %v", err)
+		}
+		if err := w.i.RetryRefused(t.Context(), s, m.ID); err == nil || !strings.Contains(err.Error(), "999999999999") {
+			t.Errorf("tried again while it is not allowed: %v", err)
+		}
+		s, err = w.i.Update(t.Context(), s.Name, func(s *Source) error {
+			s.Settings.Accounts = []string{testAccount, "999999999999"}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.i.RetryRefused(t.Context(), s, m.ID); err != nil {
+			t.Errorf("tried again once it is allowed: %v", err)
+		}
+		recs := w.records()
+		if last := recs[len(recs)-1]; last.ID != "foreign" || string(last.JSON) != foreign {
+			t.Errorf("the last event is %s", last.JSON)
+		}
+		if err := w.i.DiscardRefused(t.Context(), s, byBody["hello"].ID); err != nil {
+			t.Error(err)
+		}
+		if err := w.i.DiscardRefused(t.Context(), s, byBody["hello"].ID); err == nil {
+			t.Error("discarded twice")
+		}
+		if err := w.i.Remove(t.Context(), s.Name); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestWhatIsRefusedIsLeftToTheQueuesRedrivePolicy(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	client, err := w.i.o.Cloud.SQS(t.Context(), testAccount, testRegion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("dead")}); err != nil {
+		t.Fatal(err)
+	}
+	s, client, url := w.queueOf("events", Settings{}, map[string]string{
+		"RedrivePolicy": `{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:111122223333:dead","maxReceiveCount":"1"}`,
+	})
+	w.send(client, url, "hello", eventBody("good", testAccount, testRegion, "{}"))
+	w.run(w.i)
+	w.eventually("both are judged", func() bool {
+		a := w.activity(s)
+		return a.Accepted == 1 && a.Refused == 1
+	})
+	w.eventually("the good one is deleted", func() bool { return w.inQueue(client, url) == 1 })
+	if list, err := w.i.Refused(t.Context(), s, "", 10); err != nil || len(list) != 0 {
+		t.Errorf("kept are %+v, %v", list, err)
+	}
+}
+
+func TestAQueueThatDoesNotAnswerIsTriedAgain(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	s, client, url := w.queueOf("events", Settings{}, nil)
+	w.trouble = func(operation string, rw http.ResponseWriter) bool {
+		if operation != "ReceiveMessage" {
+			return false
+		}
+		rw.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		rw.WriteHeader(http.StatusBadRequest)
+		_, _ = rw.Write([]byte(`{"__type":"com.amazonaws.sqs#AccessDeniedException","message":"not today\u0000"}`))
+		return true
+	}
+	w.run(w.i)
+	w.eventually("the failure is shown", func() bool {
+		a := w.activity(s)
+		return strings.Contains(a.FailedWhy, "receive messages of queue arn:aws:sqs:eu-west-1:111122223333:events") && strings.Contains(a.FailedWhy, "not today") && !a.FailedAt.IsZero()
+	})
+	w.mu.Lock()
+	w.trouble = nil
+	w.mu.Unlock()
+	w.send(client, url, eventBody("e", testAccount, testRegion, "{}"))
+	w.eventually("the event came", func() bool { return len(w.records()) == 1 })
+	w.eventually("it works again", func() bool { return w.activity(s).FailedAt.IsZero() })
+}
+
+func TestPollingFollowsTheConfiguration(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	w.run(w.i)
+	began := time.Now()
+	s, client, url := w.queueOf("events", Settings{}, nil) // while it runs
+	w.send(client, url, eventBody("1", testAccount, testRegion, "{}"))
+	w.eventually("the event came", func() bool { return len(w.records()) == 1 })
+	set := func(enabled bool) {
+		t.Helper()
+		if _, err := w.i.Update(t.Context(), s.ID, func(s *Source) error { s.Enabled = enabled; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(false)
+	w.eventually("nobody polls", func() bool {
+		var n int
+		if err := w.db.QueryRow(t.Context(), `SELECT count(*) FROM lease WHERE name = $1`, "intake "+s.ID).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n == 0
+	})
+	w.send(client, url, eventBody("2", testAccount, testRegion, "{}"))
+	set(true)
+	w.eventually("the next event came", func() bool { return len(w.records()) == 2 })
+	if took := time.Since(began); took > refreshEvery-time.Second {
+		t.Errorf("it took %s; changes should be followed at once", took)
+	}
+	if err := w.i.Remove(t.Context(), s.Name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.i.Source(t.Context(), s.Name); err == nil {
+		t.Error("a removed source is still there")
+	}
+}
+
+func TestMessagesStayOursWhileTheyCannotBeStored(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	s, client, url := w.queueOf("events", Settings{}, nil)
+	w.send(client, url, eventBody("e", testAccount, testRegion, "{}"))
+	w.i.pressure.at, w.i.pressure.waiting = time.Now().Add(time.Hour), maxOutbox
+	stop := w.run(w.i)
+	w.eventually("the failure is shown", func() bool { return strings.Contains(w.activity(s).FailedWhy, "takes no events now") })
+	if n := w.inQueue(client, url); n != 1 || len(w.records()) != 0 {
+		t.Errorf("%d messages are in the queue and %d events in the outbox", n, len(w.records()))
+	}
+	stop()
+	// Given back at once, not after its minute.
+	out, err := client.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &url})
+	if err != nil || len(out.Messages) != 1 {
+		t.Errorf("after a stop the queue gives %+v, %v", out, err)
+	}
+}

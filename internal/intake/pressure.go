@@ -1,0 +1,38 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// maxOutbox is how many events may wait in the outbox before sources are held
+	// back: the event log takes none then, and AWS keeps what we do not take.
+	maxOutbox = 10_000
+	// pressureAge is how old the count of waiting events may be.
+	pressureAge = time.Second
+)
+
+// pressure remembers how many events wait in the outbox.
+type pressure struct {
+	mu      sync.Mutex
+	at      time.Time
+	waiting int
+}
+
+// heldBack reports whether no more events should be accepted now.
+func (i *Intake) heldBack(ctx context.Context) (bool, error) {
+	p := &i.pressure
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.at) >= pressureAge {
+		n, err := i.db.OutboxLen(ctx)
+		if err != nil {
+			return false, fmt.Errorf("count the events in the outbox: %w", err)
+		}
+		p.at, p.waiting = now, n
+	}
+	return p.waiting >= maxOutbox, nil
+}
