@@ -123,8 +123,7 @@ func FuzzTemplate(f *testing.F) {
 			return
 		}
 		want, valid := oracleRender(in, event, caseVariables)
-		var invalid *InvalidJSONError
-		if errors.As(err, &invalid) {
+		if invalid, ok := errors.AsType[*InvalidJSONError](err); ok {
 			body = invalid.Body
 		}
 		if string(body) != want || (err == nil) != valid {

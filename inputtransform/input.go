@@ -88,8 +88,8 @@ func compileText(text string) (*Transform, error) {
 		return nil, tooLong("Input", n, MaxInput)
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")
-	if s := checkJSON([]byte(text), false); s != nil && text != "" {
-		return nil, syntaxError("JSON syntax error in input", ": ", "", text, s)
+	if s, ok := checkJSON([]byte(text), false); !ok && text != "" {
+		return nil, syntaxError("JSON syntax error in input", ": ", "", text, &s)
 	}
 	return &Transform{text: &text}, nil
 }
@@ -144,22 +144,22 @@ func (t *Transform) renderPath(event []byte) ([]byte, error) {
 	return value, nil
 }
 
-// checkJSON returns nil if a text is one JSON value or, if several are allowed, values on lines of their own; else the scanner that says what is wrong.
-func checkJSON(text []byte, several bool) *scanner {
-	s := scanner{text: text}
+// checkJSON reports whether a text is one JSON value or, if several are allowed, values on lines of their own; if not, the scanner says what is wrong.
+func checkJSON(text []byte, several bool) (s scanner, ok bool) {
+	s.text = text
 	s.skipSpace()
 	for {
 		if !s.skipValue() {
-			return &s
+			return s, false
 		}
 		end := s.pos
 		s.skipSpace()
 		if s.pos == len(text) {
-			return nil
+			return s, true
 		}
 		if !several || !hasLineEnd(text[end:s.pos]) {
 			s.fail(s.pos, "something follows the JSON value")
-			return &s
+			return s, false
 		}
 	}
 }

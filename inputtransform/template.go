@@ -130,8 +130,8 @@ func (c *templateCompiler) compile() error {
 	}
 	c.parts = append(c.parts, part{text: piece.String(), slot: none})
 	c.number()
-	if s := checkJSON([]byte(nulled.String()), !c.object); s != nil {
-		return syntaxError("Invalid InputTemplate", " : ", ".", nulled.String(), s)
+	if s, ok := checkJSON([]byte(nulled.String()), !c.object); !ok {
+		return syntaxError("Invalid InputTemplate", " : ", ".", nulled.String(), &s)
 	}
 	return nil
 }
