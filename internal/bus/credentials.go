@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
@@ -182,6 +183,9 @@ func (b *Buses) checkCredentials(c Credentials, change ConnectionChange) error {
 			return awsapi.ValidationException("Parameter %s is not valid for authorization type %s.", p.name, c.Type)
 		}
 	}
+	if err := c.Invocation.check("InvocationHttpParameters"); err != nil {
+		return err
+	}
 	switch c.Type {
 	case AuthBasic:
 		if c.Basic == nil || c.Basic.Username == "" || c.Basic.Password == "" {
@@ -218,7 +222,30 @@ func (b *Buses) checkOAuth(c *OAuthCredentials) error {
 	if c == nil || c.ClientID == "" || c.ClientSecret == "" || c.Endpoint == "" || c.Method == "" {
 		return incomplete("OAuthParameters with ClientParameters, AuthorizationEndpoint and HttpMethod", AuthOAuth)
 	}
+	if err := c.Parameters.check("OAuthHttpParameters"); err != nil {
+		return err
+	}
 	return b.checkEndpoint("AuthorizationEndpoint", c.Endpoint)
+}
+
+// check checks the names of parameters, which AWS's shapes let be missing.
+func (p *ConnectionParameters) check(name string) error {
+	if p == nil {
+		return nil
+	}
+	for _, h := range p.Headers {
+		if !headerToken.MatchString(h.Key) {
+			return awsapi.ValidationException("Parameter %s.HeaderParameters is not valid. Reason: %q is not the name of an HTTP header.", name, h.Key)
+		}
+	}
+	unnamed := func(p Parameter) bool { return p.Key == "" }
+	if slices.ContainsFunc(p.Query, unnamed) {
+		return awsapi.ValidationException("Parameter %s.QueryStringParameters is not valid. Reason: each must have a Key.", name)
+	}
+	if slices.ContainsFunc(p.Body, unnamed) {
+		return awsapi.ValidationException("Parameter %s.BodyParameters is not valid. Reason: each must have a Key.", name)
+	}
+	return nil
 }
 
 // checkEndpoint checks a URL that is to be called. AWS takes one without a
