@@ -31,6 +31,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/delivery"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/eventlog"
+	"github.com/rialto-bus/rialto/internal/intake"
 	"github.com/rialto-bus/rialto/internal/inventory"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/target"
@@ -55,6 +56,7 @@ type App struct {
 	instances *instance.Instances
 	accounts  *cloud.Accounts
 	inventory *inventory.Inventory
+	intake    *intake.Intake
 	delivery  *delivery.Delivery
 	aws       *awsapi.Handler
 	client    *target.Client
@@ -172,6 +174,9 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.inventory = inventory.New(inventory.Options{
 		DB: a.db, Cloud: a.accounts, Auth: a.auth, Work: a.work, PublicURL: a.URL, Now: h.now, Logger: a.logger,
 	})
+	a.intake = intake.New(a.node, intake.Options{
+		DB: a.db, Cloud: polledQueues{a.accounts}, Auth: a.auth, BusExists: a.busExists, PublicURL: a.URL, Changed: a.tellSources, Now: h.now, Logger: a.logger,
+	})
 	targets := target.New(target.Options{Queues: a.queues, Buses: a.buses, HTTP: client, Logger: a.logger})
 	a.buses.HandleAuthorization(targets)
 	a.delivery = delivery.New(delivery.Options{
@@ -249,6 +254,7 @@ func (a *App) run(ctx context.Context) {
 	a.start(ctx, "outbox", func(ctx context.Context) error { return a.db.RunOutbox(ctx, a.putOutbox) })
 	a.start(ctx, "jobs", a.work.Run)
 	a.start(ctx, "delivery", a.delivery.Run)
+	a.start(ctx, "intake", a.runIntake)
 }
 
 // start runs fn under its own context. An end that nobody asked for ends the

@@ -72,6 +72,7 @@ func TestEveryRouteAsksForARole(t *testing.T) {
 			"GET " + project + "/server_enrollment_tokens", "GET " + project + "/server_enrollment_tokens/t",
 			"GET " + apiRoot + "/servers", "GET " + apiRoot + "/servers/s", "GET " + apiRoot + "/servers/s/history",
 			"GET " + project + "/servers", "GET " + project + "/servers/s", "GET " + project + "/servers/s/history",
+			"GET /v1/sources", "GET /v1/sources/s", "GET /v1/sources/s/refused",
 		},
 		auth.Write: {
 			"POST " + apiRoot + "/projects", "PUT " + project, "DELETE " + project,
@@ -84,6 +85,8 @@ func TestEveryRouteAsksForARole(t *testing.T) {
 		},
 		auth.Administer: {
 			"POST /v1/events",
+			"POST /v1/sources", "PUT /v1/sources/s", "DELETE /v1/sources/s", "POST /v1/sources/s/secrets", "DELETE /v1/sources/s/secrets/x",
+			"POST /v1/sources/s/refused/m/retry", "DELETE /v1/sources/s/refused/m",
 			"GET /v1/keys", "POST /v1/keys", "GET /v1/keys/k", "POST /v1/keys/k/rotate", "DELETE /v1/keys/k",
 			"GET /v1/cloud/accounts", "GET /v1/cloud/accounts/a", "PUT /v1/cloud/accounts/a", "DELETE /v1/cloud/accounts/a", "POST /v1/cloud/accounts/a/check",
 		},

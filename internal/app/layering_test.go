@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"delivery": {"bus", "eventlog", "target", "eventpattern", "inputtransform"},
 	"trace":    {"bus", "delivery", "eventlog", "eventpattern", "target"},
 	"target":   {"bus"}, // for the subscription and the invocation that an attempt is made of
-	"intake":   {"cloud"},
+	"intake":   {"cloud", "eventpattern"},
 
 	"inventory": {"cloud"},
 	"exporter":  {"catalog", "cloud"},

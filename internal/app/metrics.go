@@ -55,6 +55,11 @@ func (a *App) metrics() *prometheus.Registry {
 	counter("inventory_sync_failures_total", "Full syncs that could list no region.", func() int64 { return v.Measures().SyncFailures })
 	counter("inventory_drift_total", "Changes that full syncs found and events should have told.", func() int64 { return v.Measures().Drift })
 	r.MustRegister(lagCollector{v})
+	i := a.intake
+	counter("intake_events_accepted_total", "Events that sources brought.", func() int64 { return i.Totals().Accepted })
+	counter("intake_events_duplicate_total", "Events that sources had brought before.", func() int64 { return i.Totals().Duplicates })
+	counter("intake_events_refused_total", "Events that sources may not bring, and what was none.", func() int64 { return i.Totals().Refused })
+	counter("intake_unauthorized_total", "Calls of endpoints without a good token.", func() int64 { return i.Totals().Unauthorized })
 	gauge("event_log_bytes", "Size of the event log.", func(ctx context.Context) (int64, error) {
 		s, err := a.log.Stats(ctx)
 		return s.Bytes, err

@@ -63,13 +63,15 @@ func (a *App) routes() http.Handler {
 	a.auth.RegisterKeys(rest)
 	a.accounts.Register(rest)
 	a.inventory.Register(rest)
+	a.intake.Register(rest)
 
 	mux := http.NewServeMux()
 	mux.Handle(httpapi.TokenPath, a.auth.TokenHandler())
 	mux.Handle(auth.LoginPattern, a.auth.LoginHandler())
-	// Webhooks and agents authenticate by tokens of their own.
+	// Webhooks, intakes and agents authenticate by tokens of their own.
 	known := httpapi.KnownRoutes(rest)
 	mux.Handle("/v1/webhooks/", known)
+	mux.Handle("/v1/intake/", known)
 	mux.Handle("/v1/agent/", known)
 	mux.Handle("/v1/", a.auth.Middleware(known))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
