@@ -60,11 +60,17 @@ const maxBody = 256 << 10
 // jobPrefix begins the keys of a subscription's jobs.
 func jobPrefix(subscription int64) string { return strconv.FormatInt(subscription, 10) + "/" }
 
+// jobKey is the key of a delivery's job; that of a redriven one continues it.
+func jobKey(subscription int64, seq uint64, index int) string {
+	return jobPrefix(subscription) + strconv.FormatUint(seq, 10) + "/" + strconv.Itoa(index)
+}
+
 func (p *pair) jobKey() string {
+	key := jobKey(p.sub.ID, p.seq, p.index)
 	if p.redrive != nil {
-		return jobPrefix(p.sub.ID) + "redrive/" + p.redrive.Nonce
+		key += "/redrive/" + p.redrive.Nonce
 	}
-	return jobPrefix(p.sub.ID) + strconv.FormatUint(p.seq, 10) + "/" + strconv.Itoa(p.index)
+	return key
 }
 
 // job is the pair as a job to run after the wait.

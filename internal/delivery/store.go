@@ -90,3 +90,17 @@ func (s deliveryStore) firstNeeded(ctx context.Context) (uint64, bool, error) {
 	}
 	return uint64(first.Int64), first.Valid, nil
 }
+
+// readsFrom returns where a subscription's catch-up reader is; false if it has none.
+func (s deliveryStore) readsFrom(ctx context.Context, subscription int64) (at cursor, ok bool, err error) {
+	var seq int64
+	err = s.db.QueryRow(ctx, `SELECT first_sequence, first_index FROM catch_up WHERE subscription_id = $1`, subscription).Scan(&seq, &at.Index)
+	if errors.Is(err, sql.ErrNoRows) {
+		return cursor{}, false, nil
+	}
+	if err != nil {
+		return cursor{}, false, fmt.Errorf("find where subscription %d reads: %w", subscription, err)
+	}
+	at.Sequence = uint64(seq)
+	return at, true, nil
+}
