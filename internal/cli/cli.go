@@ -1,6 +1,6 @@
 // Package cli is the command line: one file a command. Commands speak to a
-// running server over its HTTP API; serve, demo and keys on a stopped server
-// are the ones that do not.
+// running server over its HTTP API; serve, demo, rule test and keys on a stopped
+// server are the ones that do not.
 //
 // It holds no rules of the product: what a command may do, the server decides.
 package cli
@@ -100,7 +100,7 @@ AWS_ENDPOINT_URL=http://127.0.0.1:7425.`,
 	})
 	root.AddCommand(
 		newServe(s), newDemo(s), newKeys(s, c), newPut(s, c), newTail(s, c),
-		newInventory(s, c), newAgent(s),
+		newInventory(s, c), newAgent(s), newRule(s),
 	)
 	forEachLeaf(root, func(cmd *cobra.Command) {
 		args := cmd.Args
