@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/event"
@@ -111,6 +113,14 @@ func sourceOf(envelope []byte) (source, detailType string) {
 	return cleanText(e.Source, maxLetterText), cleanText(e.DetailType, maxLetterText)
 }
 
+// event is the letter's event as JSON has it; its text if it is no JSON.
+func (l *DeadLetter) event() any {
+	if json.Valid(l.Record.JSON) {
+		return json.RawMessage(l.Record.JSON)
+	}
+	return string(l.Record.JSON)
+}
+
 // digest tells events with the same id apart: those injected with it.
 func (l *DeadLetter) digest() []byte {
 	sum := sha256.Sum256(l.Record.JSON)
@@ -172,6 +182,49 @@ type DeadLetterFilter struct {
 // time with the id. The zero place is the first page's.
 type place struct{ at, id int64 }
 
+// cursor is the place as a caller gets it.
+func (p place) cursor() string {
+	return strconv.FormatInt(p.at, 10) + "." + strconv.FormatInt(p.id, 10)
+}
+
+// ErrCursor says that a cursor is not one of a list's.
+var ErrCursor = errors.New("the cursor is not from this list")
+
+// parsePlace reads what cursor wrote; the empty cursor is the first page's.
+func parsePlace(cursor string) (p place, err error) {
+	if cursor == "" {
+		return p, nil
+	}
+	at, id, _ := strings.Cut(cursor, ".")
+	if p.at, err = strconv.ParseInt(at, 10, 64); err == nil {
+		p.id, err = strconv.ParseInt(id, 10, 64)
+	}
+	if err != nil || p.at <= 0 || p.id <= 0 {
+		return place{}, ErrCursor
+	}
+	return p, nil
+}
+
+// DeadLetterPage returns at most count dead letters of an account after a cursor, the
+// newest first, without their events, and the cursor of the next page; that is empty
+// after the last. The empty cursor is the first page's. It returns ErrCursor.
+func (d *Delivery) DeadLetterPage(ctx context.Context, account string, f DeadLetterFilter, cursor string, count int) (list []DeadLetter, next string, err error) {
+	after, err := parsePlace(cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	list, err = d.letterStore.list(ctx, account, f, after, count+1)
+	if err != nil {
+		return nil, "", fmt.Errorf("list dead letters: %w", err)
+	}
+	if len(list) > count {
+		list = list[:count]
+		last := list[count-1]
+		next = place{last.At.UnixMilli(), last.ID}.cursor()
+	}
+	return list, next, nil
+}
+
 // DeadLetterTotal is what is kept of one subscription.
 type DeadLetterTotal struct {
 	Region, BusName, RuleName, RuleARN, TargetID string
@@ -191,6 +244,37 @@ type DroppedLetters struct {
 	Oldest, Newest time.Time
 	// LastAt is when some were dropped last.
 	LastAt time.Time
+}
+
+// maxSummary bounds the lists of a summary.
+const maxSummary = 1000
+
+// DeadLetterSummary is what is kept of an account, and what was dropped.
+type DeadLetterSummary struct {
+	// Totals are of one subscription each, the most letters first; at most 1,000.
+	Totals []DeadLetterTotal
+	// Dropped are the latest records; at most 1,000.
+	Dropped []DroppedLetters
+	// Limits are those of the store, which all accounts share.
+	Limits DeadLetterLimits
+}
+
+// DeadLetterSummary returns what is kept of an account, and what was dropped.
+func (d *Delivery) DeadLetterSummary(ctx context.Context, account string) (s DeadLetterSummary, err error) {
+	s.Limits = d.DeadLetters
+	if s.Totals, err = d.letterStore.totals(ctx, account, maxSummary); err != nil {
+		return s, fmt.Errorf("count dead letters: %w", err)
+	}
+	if s.Dropped, err = d.letterStore.dropped(ctx, account, maxSummary); err != nil {
+		return s, fmt.Errorf("read which dead letters were dropped: %w", err)
+	}
+	return s, nil
+}
+
+// KeptDeadLetters returns how many dead letters all accounts have, and how many bytes
+// they count.
+func (d *Delivery) KeptDeadLetters(ctx context.Context) (letters, bytes int64, err error) {
+	return d.letterStore.bytes(ctx)
 }
 
 // The reasons for which dead letters are dropped.

@@ -165,6 +165,9 @@ func (d *Delivery) StartRun(ctx context.Context, n NewRun) (*LetterRun, error) {
 // CancelRun ends a run; what it has done stays done. It returns the run as it is then,
 // also if it had ended before, and ErrNoRun.
 func (d *Delivery) CancelRun(ctx context.Context, account, id string) (*LetterRun, error) {
+	if uuid.Validate(id) != nil {
+		return nil, ErrNoRun
+	}
 	err := d.DB.Update(ctx, func(tx *store.Tx) error {
 		cancelled, err := d.letterStore.endRun(ctx, tx, account, id, RunCancelled, d.Now())
 		if err != nil || !cancelled {
@@ -185,6 +188,9 @@ var ErrNoRun = errors.New("there is no such run over dead letters")
 // LetterRun returns a run of an account, or ErrNoRun. Runs are forgotten some time
 // after they ended.
 func (d *Delivery) LetterRun(ctx context.Context, account, id string) (*LetterRun, error) {
+	if uuid.Validate(id) != nil {
+		return nil, ErrNoRun
+	}
 	r, err := d.letterStore.run(ctx, id)
 	if err != nil {
 		return nil, err
@@ -193,6 +199,18 @@ func (d *Delivery) LetterRun(ctx context.Context, account, id string) (*LetterRu
 		return nil, ErrNoRun
 	}
 	return r, nil
+}
+
+// maxRuns is how many runs LetterRuns returns.
+const maxRuns = 100
+
+// LetterRuns returns the latest 100 runs of an account, the last first.
+func (d *Delivery) LetterRuns(ctx context.Context, account string) ([]*LetterRun, error) {
+	list, err := d.letterStore.runs(ctx, account, maxRuns)
+	if err != nil {
+		return nil, fmt.Errorf("list runs over dead letters: %w", err)
+	}
+	return list, nil
 }
 
 // workOn is the job of a run: it goes on with it for a while.
