@@ -72,7 +72,7 @@ func (b *Buses) CreateAPIDestination(ctx context.Context, caller Caller, name st
 		RateLimit: DefaultRateLimit, CreatedAt: now, ChangedAt: now,
 	}
 	d.apply(change)
-	if err := b.checkEndpoint("InvocationEndpoint", d.Endpoint); err != nil {
+	if err := b.checkAPIDestination(d); err != nil {
 		return d, err
 	}
 	err := b.db.Update(ctx, func(tx *store.Tx) error {
@@ -96,6 +96,13 @@ func (b *Buses) CreateAPIDestination(ctx context.Context, caller Caller, name st
 		return d, fmt.Errorf("create API destination %s: %w", name, err)
 	}
 	return d, nil
+}
+
+func (b *Buses) checkAPIDestination(d APIDestination) error {
+	if err := checkText("Description", d.Description); err != nil {
+		return err
+	}
+	return b.checkEndpoint("InvocationEndpoint", d.Endpoint)
 }
 
 // connect checks that the destination's connection exists beside it.
@@ -156,7 +163,7 @@ func (b *Buses) UpdateAPIDestination(ctx context.Context, caller Caller, name st
 		}
 		d.apply(change)
 		d.ChangedAt = b.now().UTC()
-		if err := b.checkEndpoint("InvocationEndpoint", d.Endpoint); err != nil {
+		if err := b.checkAPIDestination(d); err != nil {
 			return err
 		}
 		if change.ConnectionARN != nil {

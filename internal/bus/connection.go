@@ -90,6 +90,9 @@ func (b *Buses) CreateConnection(ctx context.Context, caller Caller, name string
 		ID: uuid.NewString(), Account: caller.Account, Region: caller.Region, Name: name,
 		Description: change.Description, CreatedAt: now, ChangedAt: now, AuthorizedAt: time.Unix(0, 0).UTC(),
 	}
+	if err := checkText("Description", change.Description); err != nil {
+		return c, err
+	}
 	if err := b.authorizeAnew(&c, Credentials{Type: change.Type}, change); err != nil {
 		return c, err
 	}
@@ -188,6 +191,9 @@ func (b *Buses) ListConnections(ctx context.Context, caller Caller, prefix strin
 // together with those that are there.
 func (b *Buses) UpdateConnection(ctx context.Context, caller Caller, name string, change ConnectionChange) (Connection, error) {
 	return b.changeConnection(ctx, caller, name, func(tx *store.Tx, c *Connection) error {
+		if err := checkText("Description", change.Description); err != nil {
+			return err
+		}
 		if change.Description != nil {
 			c.Description = change.Description
 		}

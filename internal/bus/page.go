@@ -3,6 +3,7 @@ package bus
 import (
 	"encoding/base64"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
 )
@@ -35,7 +36,7 @@ func (p Page) after(listing string) (string, error) {
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(p.Token)
 	key, ok := strings.CutPrefix(string(raw), listing+":")
-	if err != nil || !ok {
+	if err != nil || !ok || !utf8.ValidString(key) || strings.IndexByte(key, 0) >= 0 {
 		return "", awsapi.ValidationException("Parameter NextToken is not valid.")
 	}
 	return key, nil

@@ -25,6 +25,9 @@ func checkTags(tags []Tag) error {
 			return awsapi.ValidationException("Invalid parameter: Duplicated keys are not allowed.")
 		}
 		seen[t.Key] = true
+		if err := checkText("Tags", new(t.Key+t.Value)); err != nil {
+			return err
+		}
 	}
 	if len(tags) > maxTags {
 		return tooManyTags()
@@ -55,6 +58,11 @@ func (b *Buses) TagResource(ctx context.Context, caller Caller, arn string, tags
 
 // UntagResource removes tags from a bus or a rule; keys it lacks are ignored.
 func (b *Buses) UntagResource(ctx context.Context, caller Caller, arn string, keys []string) error {
+	for _, key := range keys {
+		if err := checkText("TagKeys", &key); err != nil {
+			return err
+		}
+	}
 	return b.changeTags(ctx, caller, arn, func(tx *store.Tx) error {
 		for _, key := range keys {
 			if err := deleteTag(ctx, tx, arn, key); err != nil {
@@ -114,7 +122,7 @@ func (b *Buses) taggable(ctx context.Context, q store.Querier, caller Caller, ar
 // parseResourceARN reads the ARN of a bus, or of a rule and its bus.
 func parseResourceARN(arn string) (ref event.BusRef, rule string, ok bool) {
 	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "events" || parts[1] != event.Partition(parts[3]) {
+	if len(parts) != 6 || strings.IndexByte(arn, 0) >= 0 || parts[0] != "arn" || parts[2] != "events" || parts[1] != event.Partition(parts[3]) {
 		return event.BusRef{}, "", false
 	}
 	ref = event.BusRef{Region: parts[3], Account: parts[4], Name: event.DefaultBus}

@@ -110,6 +110,9 @@ func checkQueueTarget(ref event.BusRef, t *RuleTarget, arn arn) error {
 	if utf8.RuneCountInString(t.MessageGroupID) > maxMessageGroup {
 		return awsapi.ValidationException("Parameter SqsParameters.MessageGroupId of target %s is longer than %d characters.", t.ID, maxMessageGroup)
 	}
+	if err := checkText("SqsParameters.MessageGroupId", &t.MessageGroupID); err != nil {
+		return err
+	}
 	return checkDynamic("SqsParameters.MessageGroupId", t.ID, t.MessageGroupID)
 }
 
