@@ -21,10 +21,12 @@ import (
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/ec2"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/logs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sts"
 	"github.com/rialto-bus/rialto/internal/box/identity"
 	"github.com/rialto-bus/rialto/internal/box/instance"
+	"github.com/rialto-bus/rialto/internal/box/loggroup"
 	"github.com/rialto-bus/rialto/internal/box/queue"
 	"github.com/rialto-bus/rialto/internal/bus"
 	"github.com/rialto-bus/rialto/internal/cloud"
@@ -35,6 +37,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/inventory"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/target"
+	"github.com/rialto-bus/rialto/internal/trace"
 	"github.com/rialto-bus/rialto/internal/work"
 )
 
@@ -53,11 +56,14 @@ type App struct {
 	work      *work.Runner
 	buses     *bus.Buses
 	queues    *queue.Queues
+	logGroups *loggroup.Groups
 	instances *instance.Instances
 	accounts  *cloud.Accounts
 	inventory *inventory.Inventory
 	intake    *intake.Intake
 	delivery  *delivery.Delivery
+	recorder  *trace.Recorder // nil where traces are switched off
+	traces    *trace.Traces
 	aws       *awsapi.Handler
 	client    *target.Client
 
@@ -161,12 +167,13 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.client = client
 	a.buses, err = bus.Open(ctx, bus.Options{
 		DB: a.db, Log: a.log, Secrets: a.auth.Sealer(), Jobs: a.work, CheckEndpoint: client.CheckURL, Changed: a.tellRules, OrgID: a.config.Organization,
-		Logger: a.logger, Now: h.now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
+		Progress: a.log, Logger: a.logger, Now: h.now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
 	})
 	if err != nil {
 		return err
 	}
 	a.queues = queue.New(a.db, queue.Options{BaseURL: a.URL, Logger: a.logger, Now: h.now})
+	a.logGroups = loggroup.New(a.db, loggroup.Options{Node: a.node, Logger: a.logger, Now: h.now})
 	a.instances = instance.New(a.db, a.work, instance.Options{Transition: a.config.InstanceTransition, Logger: a.logger, Now: h.now})
 	a.accounts = cloud.Open(a.db, cloud.Options{
 		BoxEndpoint: a.LocalURL, BoxCredentials: a.auth.InternalCredentials, Sealer: a.auth.Sealer(), Now: h.now,
@@ -177,15 +184,19 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.intake = intake.New(a.node, intake.Options{
 		DB: a.db, Cloud: polledQueues{a.accounts}, Auth: a.auth, BusExists: a.busExists, PublicURL: a.URL, Changed: a.tellSources, Now: h.now, Logger: a.logger,
 	})
-	targets := target.New(target.Options{Queues: a.queues, Buses: a.buses, HTTP: client, Logger: a.logger})
+	targets := target.New(target.Options{Queues: a.queues, Buses: a.buses, Archives: a.buses, HTTP: client, Logger: a.logger})
 	a.buses.HandleAuthorization(targets)
+	if err := a.openRecorder(h); err != nil {
+		return err
+	}
 	a.delivery = delivery.New(delivery.Options{
 		DB: a.db, Log: a.log, Buses: a.buses, Targets: targets, Work: a.work, Node: a.node, Logger: a.logger, Now: h.now,
-		Observe: h.handedOver, ObserveDelivered: h.delivered,
+		Trace: a.tracer(), Observe: h.handedOver, ObserveDelivered: h.delivered,
 	})
+	a.makeTraces(h)
 	a.aws = awsapi.New(awsapi.Config{Keys: a.auth, DevMode: a.auth.DevMode, Now: h.now, Logger: a.logger})
 	a.aws.Register(
-		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), ec2.Bind(a.instances), sts.Bind(identity.Identity{}))
+		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), logs.Bind(a.logGroups), ec2.Bind(a.instances), sts.Bind(identity.Identity{}))
 	return nil
 }
 
@@ -247,7 +258,10 @@ type part struct {
 func (a *App) run(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	a.start(ctx, "trimmer", func(ctx context.Context) error { return a.log.RunTrimmer(ctx, a.delivery.KeepFrom) })
+	a.runTraces(ctx)
 	a.start(ctx, "queues", a.queues.Run)
+	a.start(ctx, "log groups", a.logGroups.Run)
+	a.start(ctx, "archives", func(ctx context.Context) error { return a.buses.RunArchives(ctx, a.node) })
 	a.start(ctx, "rules", a.followRules)
 	a.start(ctx, "schedules", func(ctx context.Context) error { return a.buses.RunSchedules(ctx, a.node) })
 	a.startServer(ctx)

@@ -11,8 +11,8 @@ import (
 	"github.com/rialto-bus/rialto/internal/event"
 )
 
-// AWS returns the EventBridge API of these buses. Archives, replays, partner
-// event sources and global endpoints are not served.
+// AWS returns the EventBridge API of these buses. Partner event sources and global
+// endpoints are not served.
 func (b *Buses) AWS() events.Service { return &service{buses: b} }
 
 // service is the API: it turns wire shapes into what Buses takes and back.

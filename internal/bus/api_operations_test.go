@@ -12,11 +12,8 @@ import (
 )
 
 // notServed are the operations of AWS's model that are not served, by name:
-// archives and replays, sources of partners, global endpoints.
+// sources of partners, global endpoints.
 var notServed = []string{
-	"CancelReplay", "CreateArchive", "DeleteArchive", "DescribeArchive", "DescribeReplay", "ListArchives", "ListReplays",
-	"StartReplay", "UpdateArchive",
-
 	"ActivateEventSource", "CreatePartnerEventSource", "DeactivateEventSource", "DeletePartnerEventSource", "DescribeEventSource",
 	"DescribePartnerEventSource", "ListEventSources", "ListPartnerEventSourceAccounts", "ListPartnerEventSources", "PutPartnerEvents",
 

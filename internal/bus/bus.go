@@ -45,6 +45,10 @@ type Limits struct {
 	PutEventsBytes int
 	// Connections and APIDestinations per account and region. Default 3000.
 	Connections, APIDestinations int
+	// Archives per account and region. Default 100.
+	Archives int
+	// Replays that are active at once, per account and region. Default 10.
+	Replays int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -53,7 +57,7 @@ func (l Limits) withDefaults() Limits {
 		value int
 	}{
 		{&l.Buses, 100}, {&l.Rules, 300}, {&l.Targets, 5}, {&l.PatternLength, 2048},
-		{&l.PutEventsBytes, 1 << 20}, {&l.Connections, 3000}, {&l.APIDestinations, 3000},
+		{&l.PutEventsBytes, 1 << 20}, {&l.Connections, 3000}, {&l.APIDestinations, 3000}, {&l.Archives, 100}, {&l.Replays, 10},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value
@@ -75,6 +79,12 @@ type Options struct {
 	// Changed is told of each change of a bus once it is committed here, so that
 	// other nodes can be told to call WaitVersion. It must not block. May be nil.
 	Changed func(ref event.BusRef, version uint64)
+	// Progress paces replays by how far the router is; nil lets them go as fast as
+	// the log takes them.
+	Progress Progress
+	// Lagging says whether one of the subscriptions has left the shared path: replays
+	// wait for it for a while. May be nil.
+	Lagging func(ctx context.Context, subscriptions []int64) (bool, error)
 	// OrgID is the organization that all accounts here belong to, for policies
 	// with aws:PrincipalOrgID; empty: none.
 	OrgID  string
@@ -97,6 +107,8 @@ type Buses struct {
 	limits   Limits
 	orgID    string
 	since    time.Time // default buses exist since then
+	archiver *archiveWriter
+	pace     *replayPace
 
 	schedules chan struct{} // told that a rule's schedule changed
 
@@ -140,6 +152,9 @@ func Open(ctx context.Context, o Options) (*Buses, error) {
 		b.changed = func(event.BusRef, uint64) {}
 	}
 	b.schedules = make(chan struct{}, 1)
+	b.archiver, b.pace = newArchiveWriter(o.DB), newReplayPace(&o)
+	b.OnRemoved(b.archiver.forget)
+	b.handleArchives()
 	b.memory.Store(&map[event.BusRef]*busMemory{})
 	b.subscriptions.byID = map[int64]*Subscription{}
 	err := b.db.Update(ctx, func(tx *store.Tx) (err error) {
@@ -196,6 +211,9 @@ func (c BusChange) apply(e *EventBus) {
 }
 
 func (c BusChange) check(ref event.BusRef) error {
+	if err := checkText("Description", c.Description); err != nil {
+		return err
+	}
 	if c.DeadLetterARN == nil || *c.DeadLetterARN == "" {
 		return nil
 	}

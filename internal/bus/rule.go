@@ -100,7 +100,7 @@ func (b *Buses) PutRule(ctx context.Context, r Rule, tags []Tag) (arn string, er
 }
 
 func (b *Buses) createRule(ctx context.Context, tx *store.Tx, r Rule, tags []Tag) error {
-	n, err := countRules(ctx, tx, r.Bus)
+	n, err := countOwnRules(ctx, tx, r.Bus)
 	if err != nil {
 		return err
 	}
@@ -136,6 +136,9 @@ func (b *Buses) checkRule(r *Rule, tags []Tag) error {
 		if err := b.checkPattern(r.Pattern); err != nil {
 			return err
 		}
+	}
+	if err := checkText("Description", r.Description); err != nil {
+		return err
 	}
 	if r.RoleARN != "" {
 		if err := checkRole(r.RoleARN, r.Bus.Account); err != nil {
@@ -222,6 +225,9 @@ func (b *Buses) ListRules(ctx context.Context, ref event.BusRef, prefix string, 
 func (b *Buses) ListRuleNamesByTarget(ctx context.Context, ref event.BusRef, targetARN string, page Page) ([]string, string, error) {
 	after, err := page.after(ruleNamePages)
 	if err != nil {
+		return nil, "", err
+	}
+	if err := checkText("TargetArn", &targetARN); err != nil {
 		return nil, "", err
 	}
 	if _, err := b.Bus(ctx, ref); err != nil {

@@ -74,6 +74,14 @@ func countRules(ctx context.Context, q store.Querier, ref event.BusRef) (int, er
 	return n, err
 }
 
+// countOwnRules leaves out the rules that services manage.
+func countOwnRules(ctx context.Context, q store.Querier, ref event.BusRef) (int, error) {
+	var n int
+	err := q.QueryRow(ctx, `SELECT count(*) FROM rules WHERE account = $1 AND region = $2 AND bus = $3 AND managed_by = ''`,
+		ref.Account, ref.Region, ref.Name).Scan(&n)
+	return n, err
+}
+
 func insertRule(ctx context.Context, tx *store.Tx, r Rule) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO rules (account, region, bus, name, pattern, schedule, blank_pattern, blank_schedule, description, role_arn,

@@ -49,6 +49,9 @@ func (t RuleTarget) target(ruleRole string) Target {
 	if out.RoleARN == "" {
 		out.RoleARN = ruleRole
 	}
+	if t.Kind == KindArchive {
+		out.Input = inputtransform.Input{} // an archive keeps the event; its input is what AWS shows
+	}
 	if t.MaximumRetryAttempts != nil {
 		out.RetryPolicy.MaximumRetryAttempts = int(*t.MaximumRetryAttempts)
 	}

@@ -49,8 +49,8 @@ type Buses interface {
 
 // Archives keep events.
 type Archives interface {
-	// Archive puts the event into the archive that the subscription's managed
-	// rule belongs to.
+	// Archive returns nil once the event is durable in the archive that the
+	// subscription's managed rule belongs to.
 	Archive(ctx context.Context, rec *event.Record, sub *bus.Subscription) error
 }
 
@@ -107,6 +107,8 @@ func (t *Targets) Invoke(ctx context.Context, a Attempt) error {
 		return t.callAPIDestination(ctx, a)
 	case kind == bus.KindBus && t.buses != nil:
 		return t.forward(ctx, a)
+	case kind == bus.KindArchive && t.archives != nil:
+		return t.archive(ctx, a)
 	}
 	return notServed(kind, a.Subscription.Target.ARN)
 }
