@@ -20,10 +20,7 @@ func TestMemoryFollowsSQL(t *testing.T) {
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
-		ref := event.BusRef{Account: testAccount, Region: fmt.Sprint("eu-run-", run), Name: "orders"}
-		if err := x.CreateBus(t.Context(), ref, BusChange{}, nil); err != nil {
-			rt.Fatal(err)
-		}
+		ref := event.BusRef{Account: testAccount, Region: fmt.Sprint("eu-run-", run), Name: event.DefaultBus}
 		m := &memoryModel{ref: ref, rules: map[string]*modelRule{}}
 		for range rapid.IntRange(1, 12).Draw(rt, "changes") {
 			node := nodes[rapid.IntRange(0, 1).Draw(rt, "node")]
@@ -32,8 +29,13 @@ func TestMemoryFollowsSQL(t *testing.T) {
 				if err := n.WaitVersion(t.Context(), ref, node.RuleVersion(ref)); err != nil {
 					rt.Fatal(err)
 				}
-				if diff := cmp.Diff(m.matched(), matched(t, n, record(ref, "a"))); diff != "" {
+				byPattern := func(_ string, r *modelRule) bool { return r.matches }
+				if diff := cmp.Diff(m.matched(byPattern), matched(t, n, record(ref, "a"))); diff != "" {
 					rt.Fatalf("node %d (-want +got):\n%s", i, diff)
+				}
+				bySchedule := func(name string, r *modelRule) bool { return r.scheduled && name == "r" || r.matchesClock }
+				if diff := cmp.Diff(m.matched(bySchedule), matched(t, n, firedOn(ref, "r"))); diff != "" {
+					rt.Fatalf("node %d, a scheduled event (-want +got):\n%s", i, diff)
 				}
 			}
 		}
@@ -47,8 +49,9 @@ type memoryModel struct {
 }
 
 type modelRule struct {
-	matches, disabled bool
-	targets           map[string]bool
+	matches, matchesClock, scheduled, disabled bool
+
+	targets map[string]bool
 }
 
 func (m *memoryModel) change(t *testing.T, rt *rapid.T, x *fixture) {
@@ -58,13 +61,18 @@ func (m *memoryModel) change(t *testing.T, rt *rapid.T, x *fixture) {
 	var err error
 	switch op := rapid.SampledFrom([]string{"put", "enable", "disable", "target", "untarget", "delete"}).Draw(rt, "op"); {
 	case op == "put" || r == nil:
-		pattern := rapid.SampledFrom([]string{`{"source":["a"]}`, `{"source":["b"]}`, `{"source":[{"prefix":"a"}]}`}).Draw(rt, "pattern")
-		_, err = x.PutRule(t.Context(), Rule{Bus: m.ref, Name: name, Pattern: pattern}, nil)
+		pattern := rapid.SampledFrom([]string{`{"source":["a"]}`, `{"source":["b"]}`, `{"source":[{"prefix":"a"}]}`, ""}).Draw(rt, "pattern")
+		schedule := rapid.SampledFrom([]string{"rate(1 hour)", "cron(0 2 ? * SAT *)", ""}).Draw(rt, "schedule")
+		if pattern == "" && schedule == "" {
+			schedule = "rate(2 hours)"
+		}
+		_, err = x.PutRule(t.Context(), Rule{Bus: m.ref, Name: name, Pattern: pattern, Schedule: schedule}, nil)
 		if r == nil {
 			r = &modelRule{targets: map[string]bool{}}
 			m.rules[name] = r
 		}
-		r.matches, r.disabled = pattern != `{"source":["b"]}`, false
+		r.matches, r.matchesClock = pattern != "" && pattern != `{"source":["b"]}`, pattern == `{"source":[{"prefix":"a"}]}`
+		r.scheduled, r.disabled = schedule != "", false
 	case op == "enable":
 		err, r.disabled = x.SetRuleState(t.Context(), m.ref, name, RuleEnabled), false
 	case op == "disable":
@@ -88,11 +96,11 @@ func (m *memoryModel) change(t *testing.T, rt *rapid.T, x *fixture) {
 	}
 }
 
-func (m *memoryModel) matched() []string {
+func (m *memoryModel) matched(matches func(name string, r *modelRule) bool) []string {
 	names := []string{}
 	for name, r := range m.rules {
 		for id := range r.targets {
-			if r.matches && !r.disabled {
+			if matches(name, r) && !r.disabled {
 				names = append(names, name+"/"+id)
 			}
 		}

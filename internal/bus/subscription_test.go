@@ -15,8 +15,10 @@ import (
 )
 
 // fired is what the schedule of a rule on the default bus puts there.
-func fired(rule string) *event.Record {
-	rec := scheduledEvent(ruleSchedule{account: testAccount, region: testRegion, rule: rule}, testNow)
+func fired(rule string) *event.Record { return firedOn(defaultRef, rule) }
+
+func firedOn(ref event.BusRef, rule string) *event.Record {
+	rec := scheduledEvent(ruleSchedule{account: ref.Account, region: ref.Region, rule: rule}, testNow)
 	return &rec
 }
 
