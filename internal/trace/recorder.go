@@ -24,7 +24,7 @@ const (
 	// maxPending bounds what waits to be written, in bytes; beyond it entries are
 	// dropped.
 	maxPending = 8 << 20
-	// MinBytes is the least that Options.Bytes may be.
+	// MinBytes is the least that RecorderOptions.Bytes may be.
 	MinBytes = 1 << 20
 	// segmentsKept is about how many segments the space is cut into, so that dropping
 	// the oldest costs little; maxSegments bounds them where restarts made small ones.
@@ -37,8 +37,8 @@ const (
 	warnEvery = time.Minute
 )
 
-// Options are what a Recorder is made of; all are required.
-type Options struct {
+// RecorderOptions are what a Recorder is made of; all are required.
+type RecorderOptions struct {
 	// Dir is the directory of the segments, made when missing.
 	Dir string
 	// Bytes is the most that the segments may take, at least MinBytes.
@@ -51,9 +51,9 @@ type Options struct {
 
 // Recorder records what becomes of events in files of its own: bounded, written
 // behind, not synced, the oldest dropped first. It implements delivery.Tracer. Use
-// Open, then Run.
+// OpenRecorder, then Run.
 type Recorder struct {
-	Options
+	RecorderOptions
 	segmentBytes int
 	store        *segments
 
@@ -91,15 +91,15 @@ type Stats struct {
 	Bytes int64
 }
 
-// Open finds the segments that earlier processes left. It returns an error if the
+// OpenRecorder finds the segments that earlier processes left. It returns an error if the
 // directory cannot be made or read.
-func Open(o Options) (*Recorder, error) {
+func OpenRecorder(o RecorderOptions) (*Recorder, error) {
 	if o.Bytes < MinBytes {
 		return nil, fmt.Errorf("open the traces: %d bytes are less than the %d that they need", o.Bytes, MinBytes)
 	}
 	h := newHasher()
 	r := &Recorder{
-		Options: o, segmentBytes: int(max(o.Bytes/segmentsKept, minSegmentBytes)), enc: newEncoder(h),
+		RecorderOptions: o, segmentBytes: int(max(o.Bytes/segmentsKept, minSegmentBytes)), enc: newEncoder(h),
 		wake: make(chan struct{}, 1), flushes: make(chan chan struct{}), ended: make(chan struct{}),
 	}
 	var err error
@@ -350,6 +350,8 @@ func (r *Recorder) ownGaps() []Gap {
 type Found struct {
 	Node    string  `json:"node"`
 	Entries []Entry `json:"entries"`
+	// Off says that the node does not record.
+	Off bool `json:"off,omitempty"`
 	// More is how many further entries there are.
 	More int `json:"more,omitempty"`
 	// Since is how far back the node's entries reach; zero if it dropped none yet.

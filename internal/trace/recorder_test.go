@@ -51,7 +51,7 @@ func (c *clock) now() time.Time { return start.Add(time.Duration(c.us.Add(1)) * 
 // open starts a recorder on a directory; stop ends it.
 func open(t testing.TB, dir string, bytes int64) (r *Recorder, stop func()) {
 	t.Helper()
-	r, err := Open(Options{Dir: dir, Bytes: bytes, Node: "node-1", Logger: slog.New(slog.DiscardHandler), Now: new(clock).now})
+	r, err := OpenRecorder(RecorderOptions{Dir: dir, Bytes: bytes, Node: "node-1", Logger: slog.New(slog.DiscardHandler), Now: new(clock).now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,8 +309,8 @@ func TestAFullDiskLosesEntriesAndSaysSo(t *testing.T) {
 }
 
 func TestLanesDoNotWaitForAWriterThatIsBehind(t *testing.T) {
-	o := Options{Dir: t.TempDir(), Bytes: 64 << 20, Node: "node-1", Logger: slog.New(slog.DiscardHandler), Now: new(clock).now}
-	r, err := Open(o)
+	o := RecorderOptions{Dir: t.TempDir(), Bytes: 64 << 20, Node: "node-1", Logger: slog.New(slog.DiscardHandler), Now: new(clock).now}
+	r, err := OpenRecorder(o)
 	if err != nil {
 		t.Fatal(err)
 	}
