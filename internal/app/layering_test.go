@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"inventory": {"cloud"},
 	"exporter":  {"catalog", "cloud"},
 	"box/stack": {"box/resource"},
+	"box/topic": {"eventpattern"}, // for filter policies
 }
 
 // base packages know no domain: they may import one another and event.

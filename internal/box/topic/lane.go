@@ -1,0 +1,297 @@
+package topic
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/work"
+)
+
+const (
+	laneQueue = "topic.lane"
+	// maxLanes is how many subscriptions are delivered to at once.
+	maxLanes = 256
+	// maxMaking is how many deliveries to one endpoint are made at once.
+	maxMaking = 16
+	// turn is how long a lane starts deliveries before others that wait have theirs.
+	turn = 10 * time.Second
+	// deadLetterPause is the pause before a dead-letter queue is tried again.
+	deadLetterPause = 20 * time.Second
+	dropChunk       = 100
+)
+
+// lane is one run of the job that delivers to one subscription.
+type lane struct {
+	t      *Topics
+	id     int64
+	making map[int64]bool
+	ended  chan int64
+
+	mu      sync.Mutex
+	silent  bool // the last attempt got no answer
+	failing error
+}
+
+// runLane makes the deliveries of one subscription that are due, several at a time.
+func (t *Topics) runLane(ctx context.Context, j work.Job) work.Outcome {
+	id, err := strconv.ParseInt(j.Key, 10, 64)
+	if err != nil {
+		return work.Fail(err.Error())
+	}
+	l := &lane{t: t, id: id, making: map[int64]bool{}, ended: make(chan int64)}
+	err = l.run(ctx)
+	if err != nil {
+		return work.Retry(err.Error())
+	}
+	at, some, err := nextDue(ctx, t.db, id)
+	if err != nil {
+		return work.Retry(err.Error())
+	}
+	if !some {
+		return work.Done()
+	}
+	return work.RetryAt(time.Now().Add(time.Duration(at-t.now())*time.Millisecond), "deliveries wait for their time")
+}
+
+// run returns when nothing is due, the turn is over, or something failed that is
+// not the endpoint's fault.
+func (l *lane) run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	end := time.Now().Add(turn)
+	for {
+		more := ctx.Err() == nil && l.failure() == nil && time.Now().Before(end) && len(l.making) <= maxMaking/2
+		if more {
+			if err := l.startDue(ctx, &wg); err != nil {
+				l.fail(err)
+			}
+		}
+		if len(l.making) == 0 {
+			return l.failure()
+		}
+		delete(l.making, <-l.ended)
+	}
+}
+
+func (l *lane) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failing == nil {
+		l.failing = err
+	}
+}
+
+func (l *lane) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failing
+}
+
+// startDue starts the deliveries that are due, as far as there is room. The
+// subscription is read each time, so that what it is changed to holds at once.
+func (l *lane) startDue(ctx context.Context, wg *sync.WaitGroup) error {
+	s, err := subscriptionByID(ctx, l.t.db, l.id)
+	if err != nil {
+		return err
+	}
+	if s == nil {
+		l.t.pace.forget(l.id)
+		return l.t.dropAll(ctx, l.id)
+	}
+	making := slices.Collect(maps.Keys(l.making))
+	list, err := dueDeliveries(ctx, l.t.db, l.id, l.t.now(), making, maxMaking-len(making))
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		d := &list[i]
+		l.making[d.id] = true
+		wg.Go(func() {
+			if err := l.make(ctx, s, d); err != nil {
+				l.fail(err)
+			}
+			l.ended <- d.id
+		})
+	}
+	return nil
+}
+
+// dropAll deletes what still waits for a subscription that is gone.
+func (t *Topics) dropAll(ctx context.Context, subscription int64) error {
+	for {
+		var n int
+		err := t.db.UpdateReadCommitted(ctx, func(tx *store.Tx) (err error) {
+			n, err = dropDeliveries(ctx, tx, subscription, dropChunk)
+			return err
+		})
+		if err != nil || n < dropChunk {
+			return err
+		}
+	}
+}
+
+// make makes one attempt and writes down how it went. Its error is of our own making.
+func (l *lane) make(ctx context.Context, s *Subscription, d *dueDelivery) error {
+	if d.failure != nil {
+		return l.bury(ctx, s, d)
+	}
+	if !expects(s, d.content.kind) {
+		return l.settle(ctx, &d.delivery, deleteDelivery)
+	}
+	retries, failed := l.attempt(ctx, s, d)
+	if ctx.Err() != nil {
+		return ctx.Err() // what ended is us
+	}
+	if failed == nil {
+		return l.settle(ctx, &d.delivery, deleteDelivery)
+	}
+	d.attempt++
+	pause, again := retries.delay(d.attempt)
+	if failed.Retryable && again && !l.tooOld(s, d) {
+		d.dueAt = l.t.now() + jittered(pause).Milliseconds()
+		return l.settle(ctx, &d.delivery, postponeDelivery)
+	}
+	return l.giveUp(ctx, s, d, failed)
+}
+
+// expects says whether a subscription is in the state that a kind of message is for.
+func expects(s *Subscription, kind string) bool {
+	switch kind {
+	case kindConfirmation:
+		return s.state == statePending
+	case kindUnsubscribed:
+		return s.state == stateRemoved
+	}
+	return s.state == stateConfirmed
+}
+
+func (l *lane) settle(ctx context.Context, d *delivery, how func(context.Context, *store.Tx, *delivery) error) error {
+	return l.t.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error { return how(ctx, tx, d) })
+}
+
+// tooOld says that a message has been retried, or has waited, for as long as retries to
+// an endpoint of the web may take.
+func (l *lane) tooOld(s *Subscription, d *dueDelivery) bool {
+	return s.overHTTP() && l.t.now()-d.content.publishedAt > maxRetryTime.Milliseconds()
+}
+
+// giveUp ends a delivery that failed for good: for the dead-letter queue, if there is one.
+func (l *lane) giveUp(ctx context.Context, s *Subscription, d *dueDelivery, failed *failure) error {
+	if s.deadLetterARN() != "" && d.content.kind == kindNotification {
+		d.failure, d.attempt, d.dueAt = failed, 0, l.t.now()
+		return l.settle(ctx, &d.delivery, postponeDelivery)
+	}
+	l.t.opt.Logger.Warn("a message could not be delivered and is dropped", "subscription", s.ARN(), "kind", d.content.kind,
+		"message", d.content.messageID, "attempts", d.attempt, "code", failed.Code, "reason", failed.Message)
+	return l.settle(ctx, &d.delivery, deleteDelivery)
+}
+
+// bury sends a message that could not be delivered to the dead-letter queue.
+func (l *lane) bury(ctx context.Context, s *Subscription, d *dueDelivery) error {
+	arn := s.deadLetterARN()
+	if arn == "" { // it was taken away meanwhile
+		return l.settle(ctx, &d.delivery, deleteDelivery)
+	}
+	failed := l.t.sendDeadLetter(ctx, s, d.content, arn, d.failure)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if failed == nil {
+		return l.settle(ctx, &d.delivery, deleteDelivery)
+	}
+	d.attempt++
+	if failed.Retryable && d.attempt < managedRetry.retries {
+		d.dueAt = l.t.now() + deadLetterPause.Milliseconds()
+		return l.settle(ctx, &d.delivery, postponeDelivery)
+	}
+	l.t.opt.Logger.Warn("a message could not be delivered nor put into the dead-letter queue, and is dropped", "subscription", s.ARN(),
+		"message", d.content.messageID, "queue", arn, "code", failed.Code, "reason", failed.Message)
+	return l.settle(ctx, &d.delivery, deleteDelivery)
+}
+
+// failure is why an attempt failed.
+type failure struct {
+	// Code is the endpoint's code, an HTTP status or a word of ours.
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	// RequestID is the id of the attempt's request.
+	RequestID string `json:"request,omitempty"`
+	// Retryable says that a later attempt may succeed.
+	Retryable bool `json:"-"`
+	silent    bool // the endpoint did not answer at all
+}
+
+// attempt sends a message to the endpoint and returns when to retry, should it fail.
+func (l *lane) attempt(ctx context.Context, s *Subscription, d *dueDelivery) (retryPolicy, *failure) {
+	switch {
+	case s.overHTTP():
+		policy := s.delivery()
+		if l.isSilent() && l.tooOld(s, d) {
+			// One attempt at each of its waiting messages would take the lane days.
+			return policy.Retry, &failure{Code: "Timeout", Message: "The endpoint has not answered for longer than messages are kept for it."}
+		}
+		if err := l.t.pace.wait(ctx, l.id, policy.PerSecond); err != nil {
+			return policy.Retry, nil // ctx ended
+		}
+		failed := l.t.callEndpoint(ctx, s, d.content, policy)
+		l.setSilent(failed != nil && failed.silent)
+		return policy.Retry, failed
+	case s.byMail():
+		return mailRetry, l.t.sendMail(ctx, s, d.content)
+	case s.Protocol == protocolLambda:
+		return managedRetry, l.t.invokeFunction(ctx, s, d.content)
+	}
+	return managedRetry, l.t.sendToQueue(ctx, s, d.content)
+}
+
+func (l *lane) isSilent() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.silent
+}
+
+func (l *lane) setSilent(silent bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.silent = silent
+}
+
+// paces hold the rates of subscriptions that are throttled.
+type paces struct {
+	mu   sync.Mutex
+	byID map[int64]*rate.Limiter
+}
+
+// wait returns when the subscription may be called. Zero sets no limit.
+func (p *paces) wait(ctx context.Context, id int64, perSecond int) error {
+	if perSecond == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	limiter := p.byID[id]
+	if limiter == nil {
+		if p.byID == nil {
+			p.byID = map[int64]*rate.Limiter{}
+		}
+		limiter = rate.NewLimiter(rate.Limit(perSecond), 1)
+		p.byID[id] = limiter
+	}
+	if limiter.Limit() != rate.Limit(perSecond) {
+		limiter.SetLimit(rate.Limit(perSecond))
+	}
+	p.mu.Unlock()
+	return limiter.Wait(ctx)
+}
+
+func (p *paces) forget(id int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.byID, id)
+}
