@@ -107,6 +107,8 @@ func (t *Targets) Invoke(ctx context.Context, a Attempt) error {
 		return t.callAPIDestination(ctx, a)
 	case kind == bus.KindBus && t.buses != nil:
 		return t.forward(ctx, a)
+	case kind == bus.KindTopic && t.topics != nil:
+		return t.publish(ctx, a)
 	case kind == bus.KindArchive && t.archives != nil:
 		return t.archive(ctx, a)
 	}
