@@ -11,11 +11,10 @@ import (
 // archivedBus returns the bus that the ARN in EventSourceArn means. A bus of another
 // account or region is not seen by the caller's archives.
 func archivedBus(caller Caller, text string) (event.BusRef, error) {
-	a, ok := parseARN(text)
-	if !ok || a.service != "events" || a.bus() == "" {
-		return event.BusRef{}, awsapi.ValidationException("Parameter EventSourceArn is not valid. Reason: Must contain an event bus ARN.")
+	ref, ok := busNamed(text)
+	if !ok {
+		return ref, awsapi.ValidationException("Parameter EventSourceArn is not valid. Reason: Must contain an event bus ARN.")
 	}
-	ref := event.BusRef{Account: a.account, Region: a.region, Name: a.bus()}
 	if ref.Account != caller.Account || ref.Region != caller.Region {
 		return ref, noBus(ref.Name)
 	}

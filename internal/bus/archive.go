@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -48,6 +49,15 @@ func archiveARN(ref event.BusRef, name string) string {
 	return "arn:" + event.Partition(ref.Region) + ":events:" + ref.Region + ":" + ref.Account + ":archive/" + name
 }
 
+// busNamed returns the bus that an ARN names.
+func busNamed(text string) (event.BusRef, bool) {
+	a, ok := parseARN(text)
+	name, isBus := strings.CutPrefix(a.resource, "event-bus/")
+	return event.BusRef{Account: a.account, Region: a.region, Name: name}, ok && a.service == "events" && isBus && busName.MatchString(name)
+}
+
+var archiveNameForm = regexp.MustCompile(`^[\.\-_A-Za-z0-9]{1,48}$`)
+
 // archiveNamed returns the name in an archive's ARN, and whose it is.
 func archiveNamed(text string) (owner arn, name string, ok bool) {
 	owner, ok = parseARN(text)
@@ -55,7 +65,7 @@ func archiveNamed(text string) (owner arn, name string, ok bool) {
 		return arn{}, "", false
 	}
 	name, ok = strings.CutPrefix(owner.resource, "archive/")
-	return owner, name, ok && name != ""
+	return owner, name, ok && archiveNameForm.MatchString(name)
 }
 
 // archivePages opens the tokens of listings of archives.
@@ -70,6 +80,9 @@ func noArchive(name string) error { return notFound("Archive %s does not exist."
 // LimitExceededException.
 func (b *Buses) CreateArchive(ctx context.Context, a Archive) (Archive, error) {
 	if err := b.checkArchivePattern(a.Pattern); err != nil {
+		return Archive{}, err
+	}
+	if err := checkText("Description", &a.Description); err != nil {
 		return Archive{}, err
 	}
 	a.CreatedAt, a.uuid = b.now().UTC(), uuid.NewString()
@@ -172,6 +185,9 @@ func (b *Buses) UpdateArchive(ctx context.Context, account, region, name string,
 		if err := b.checkArchivePattern(*change.Pattern); err != nil {
 			return Archive{}, err
 		}
+	}
+	if err := checkText("Description", change.Description); err != nil {
+		return Archive{}, err
 	}
 	return b.changeArchive(ctx, account, region, name, func(tx *store.Tx, a *Archive, version int64) (err error) {
 		a.change(change)

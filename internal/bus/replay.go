@@ -3,7 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -143,8 +143,8 @@ func (b *Buses) StartReplay(ctx context.Context, account, region string, q Repla
 
 // newReplay reads what the request says by itself.
 func newReplay(account, region string, q ReplayRequest) (Replay, error) {
-	destination, ok := parseARN(q.Destination)
-	if !ok || destination.service != "events" || destination.bus() == "" {
+	destination, ok := busNamed(q.Destination)
+	if !ok {
 		return Replay{}, awsapi.ValidationException("Parameter Destination.Arn is not valid. Reason: Must contain an event bus ARN.")
 	}
 	owner, archive, ok := archiveNamed(q.Archive)
@@ -154,9 +154,11 @@ func newReplay(account, region string, q ReplayRequest) (Replay, error) {
 	if owner.account != account || owner.region != region {
 		return Replay{}, noArchiveToReplay(archive)
 	}
+	if err := checkText("Description", &q.Description); err != nil {
+		return Replay{}, err
+	}
 	return Replay{
-		Bus:  event.BusRef{Account: destination.account, Region: destination.region, Name: destination.bus()},
-		Name: q.Name, Archive: archive, Rules: slices.Compact(slices.Sorted(slices.Values(q.Rules))),
+		Bus: destination, Name: q.Name, Archive: archive, Rules: q.Rules,
 		Description: q.Description, From: q.From, Until: q.Until, State: ReplayStarting,
 		cursor: archiveCursor{at: q.From.UnixMilli()},
 	}, nil
@@ -188,6 +190,8 @@ func (b *Buses) checkReplay(ctx context.Context, tx *store.Tx, account, region s
 	return checkReplayRules(ctx, tx, r)
 }
 
+var ruleNameForm = regexp.MustCompile(`^[\.\-_A-Za-z0-9]{1,64}$`)
+
 // checkReplayRules checks that the rules that are to get the events are rules of
 // their bus.
 func checkReplayRules(ctx context.Context, q store.Querier, r *Replay) error {
@@ -197,7 +201,7 @@ func checkReplayRules(ctx context.Context, q store.Querier, r *Replay) error {
 	prefix := ruleARN(r.Bus, "")
 	for _, rule := range r.Rules {
 		name, ok := strings.CutPrefix(rule, prefix)
-		if !ok || name == "" || strings.Contains(name, "/") {
+		if !ok || !ruleNameForm.MatchString(name) {
 			return awsapi.ValidationException("Parameter Destination.FilterArns is not valid. Reason: %s is not the ARN of a rule on EventBus %s.", rule, r.Bus.Name)
 		}
 		_, exists, err := selectRule(ctx, q, r.Bus, name)
