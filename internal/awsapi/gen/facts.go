@@ -15,6 +15,7 @@ type service struct {
 	pathMember     string // member that the path of a request can set
 	toString       map[string][]string
 	enums          map[string][]string // the order in which errors list an enum's values, if not the model's
+	members        map[string][]string // the order in which answers have a shape's members, if not by name
 	errors         map[string]string   // errors that it gives and does not model, with their query codes
 }
 
@@ -28,6 +29,17 @@ var services = []service{
 			"Time", "Source", "Resources", "DetailType", "Detail", "EventBusName", "TraceHeader", "KmsKeyIdentifier", "InternalMetadata",
 		}},
 		enums: map[string][]string{"ApiDestinationHttpMethod": {"HEAD", "POST", "PATCH", "DELETE", "PUT", "GET", "OPTIONS"}},
+		members: map[string][]string{
+			"DescribeRuleResponse":  {"Name", "Arn", "EventPattern", "ScheduleExpression", "State", "Description", "RoleArn", "ManagedBy", "EventBusName", "CreatedBy"},
+			"Rule":                  {"Name", "Arn", "EventPattern", "State", "Description", "ScheduleExpression", "RoleArn", "ManagedBy", "EventBusName"},
+			"EventBus":              {"Name", "Arn", "Description", "Policy", "CreationTime", "LastModifiedTime"},
+			"PutTargetsResponse":    {"FailedEntryCount", "FailedEntries"},
+			"RemoveTargetsResponse": {"FailedEntryCount", "FailedEntries"},
+			"PutEventsResponse":     {"FailedEntryCount", "Entries"},
+			"DescribeEventBusResponse": {
+				"Name", "Arn", "Description", "KmsKeyIdentifier", "DeadLetterConfig", "Policy", "LogConfig", "CreationTime", "LastModifiedTime",
+			},
+		},
 	},
 	{
 		pkg: "sqs", queryModel: "sqs-query", signingName: "sqs", eventSource: "sqs.amazonaws.com",

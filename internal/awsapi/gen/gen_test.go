@@ -90,6 +90,38 @@ func TestAnEnumsOrderHasTheModelsValues(t *testing.T) {
 	}
 }
 
+func TestAnOrderOfMembersHasAllOfThem(t *testing.T) {
+	dir := t.TempDir()
+	model := `{"metadata":{"protocol":"json"},"operations":{"Get":{"output":{"shape":"A"}}},"shapes":{"A":{"type":"structure","members":{"Arn":{"shape":"S"},"Name":{"shape":"S"}}},"S":{"type":"string"}}}`
+	if err := os.WriteFile(filepath.Join(dir, "odd.json"), []byte(model), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		order []string
+		want  string
+	}{
+		"another order":    {[]string{"Name", "Arn"}, ""},
+		"a member is gone": {[]string{"Name"}, "shape A: its members"},
+		"a member is new":  {[]string{"Name", "Arn", "Tags"}, "shape A: its members"},
+	} {
+		out := t.TempDir()
+		err := run([]service{{pkg: "odd", maxBody: "1", members: map[string][]string{"A": tt.order}}}, dir, out)
+		if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+		}
+		if err != nil {
+			continue
+		}
+		for file, members := range map[string][2]string{"shapes.go": {"\tName ", "\tArn "}, "schema.go": {`{Name: "Name"`, `{Name: "Arn"`}} {
+			text, err := os.ReadFile(filepath.Join(out, "odd", file))
+			first, second := strings.Index(string(text), members[0]), strings.Index(string(text), members[1])
+			if err != nil || first < 0 || second < first {
+				t.Errorf("%s: %s has another order: %v\n%s", name, file, err, text)
+			}
+		}
+	}
+}
+
 // What is committed is what the generator makes of the models.
 func TestCommittedPackagesAreWhatTheModelsGive(t *testing.T) {
 	models := os.Getenv("RIALTO_MODELS")

@@ -58,11 +58,16 @@ type shape struct {
 		Status int    `json:"httpStatusCode"`
 		Fault  bool   `json:"fault"`
 	} `json:"error"`
+
+	order []string // of the members, if not by name
 }
 
-// sortedMembers lists a structure's members by name, the order that generated
-// fields, tables and answers have.
+// sortedMembers lists a structure's members in the order that generated fields,
+// tables and answers have: that of facts.go, or by name.
 func (s *shape) sortedMembers() []string {
+	if s.order != nil {
+		return s.order
+	}
 	names := make([]string, 0, len(s.Members))
 	for name := range s.Members {
 		names = append(names, name)
@@ -105,6 +110,13 @@ func load(dir string, s service) (*pkg, error) {
 			return nil, fmt.Errorf("shape %s: its enum's values are not those of facts.go", name)
 		}
 		enum.Enum = order
+	}
+	for name, order := range s.members {
+		ordered := m.Shapes[name]
+		if ordered == nil || !sameValues(ordered.sortedMembers(), order) {
+			return nil, fmt.Errorf("shape %s: its members are not those of facts.go", name)
+		}
+		ordered.order = order
 	}
 	for name, code := range s.errors {
 		unmodelled := &shape{Type: "structure", Exception: true}

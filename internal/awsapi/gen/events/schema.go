@@ -991,15 +991,15 @@ var shapeDescribeEventBusRequest = &awsapi.Shape{Name: "DescribeEventBusRequest"
 }}
 
 var shapeDescribeEventBusResponse = &awsapi.Shape{Name: "DescribeEventBusResponse", Kind: awsapi.Structure, Members: []awsapi.Member{
+	{Name: "Name", Shape: shapeString},
 	{Name: "Arn", Shape: shapeString},
-	{Name: "CreationTime", Shape: shapeTimestamp},
-	{Name: "DeadLetterConfig", Shape: shapeDeadLetterConfig},
 	{Name: "Description", Shape: shapeEventBusDescription},
 	{Name: "KmsKeyIdentifier", Shape: shapeKmsKeyIdentifier},
-	{Name: "LastModifiedTime", Shape: shapeTimestamp},
-	{Name: "LogConfig", Shape: shapeLogConfig},
-	{Name: "Name", Shape: shapeString},
+	{Name: "DeadLetterConfig", Shape: shapeDeadLetterConfig},
 	{Name: "Policy", Shape: shapeString},
+	{Name: "LogConfig", Shape: shapeLogConfig},
+	{Name: "CreationTime", Shape: shapeTimestamp},
+	{Name: "LastModifiedTime", Shape: shapeTimestamp},
 }}
 
 var shapeDescribeEventSourceRequest = &awsapi.Shape{Name: "DescribeEventSourceRequest", Kind: awsapi.Structure, Members: []awsapi.Member{
@@ -1049,16 +1049,16 @@ var shapeDescribeRuleRequest = &awsapi.Shape{Name: "DescribeRuleRequest", Kind: 
 }}
 
 var shapeDescribeRuleResponse = &awsapi.Shape{Name: "DescribeRuleResponse", Kind: awsapi.Structure, Members: []awsapi.Member{
-	{Name: "Arn", Shape: shapeRuleArn},
-	{Name: "CreatedBy", Shape: shapeCreatedBy},
-	{Name: "Description", Shape: shapeRuleDescription},
-	{Name: "EventBusName", Shape: shapeEventBusName},
-	{Name: "EventPattern", Shape: shapeEventPattern},
-	{Name: "ManagedBy", Shape: shapeManagedBy},
 	{Name: "Name", Shape: shapeRuleName},
-	{Name: "RoleArn", Shape: shapeRoleArn},
+	{Name: "Arn", Shape: shapeRuleArn},
+	{Name: "EventPattern", Shape: shapeEventPattern},
 	{Name: "ScheduleExpression", Shape: shapeScheduleExpression},
 	{Name: "State", Shape: shapeRuleState},
+	{Name: "Description", Shape: shapeRuleDescription},
+	{Name: "RoleArn", Shape: shapeRoleArn},
+	{Name: "ManagedBy", Shape: shapeManagedBy},
+	{Name: "EventBusName", Shape: shapeEventBusName},
+	{Name: "CreatedBy", Shape: shapeCreatedBy},
 }}
 
 var shapeDisableRuleRequest = &awsapi.Shape{Name: "DisableRuleRequest", Kind: awsapi.Structure, Members: []awsapi.Member{
@@ -1131,12 +1131,12 @@ var shapeErrorCode = &awsapi.Shape{Name: "ErrorCode", Kind: awsapi.String}
 var shapeErrorMessage = &awsapi.Shape{Name: "ErrorMessage", Kind: awsapi.String}
 
 var shapeEventBus = &awsapi.Shape{Name: "EventBus", Kind: awsapi.Structure, Members: []awsapi.Member{
-	{Name: "Arn", Shape: shapeString},
-	{Name: "CreationTime", Shape: shapeTimestamp},
-	{Name: "Description", Shape: shapeEventBusDescription},
-	{Name: "LastModifiedTime", Shape: shapeTimestamp},
 	{Name: "Name", Shape: shapeString},
+	{Name: "Arn", Shape: shapeString},
+	{Name: "Description", Shape: shapeEventBusDescription},
 	{Name: "Policy", Shape: shapeString},
+	{Name: "CreationTime", Shape: shapeTimestamp},
+	{Name: "LastModifiedTime", Shape: shapeTimestamp},
 }}
 
 var shapeEventBusArn = &awsapi.Shape{Name: "EventBusArn", Kind: awsapi.String, Min: 1, HasMin: true, Max: 1600, HasMax: true, Pattern: awsapi.NewPattern(`^arn:aws([a-z]|\-)*:events:([a-z]|\d|\-)*:([0-9]{12})?:.+\/.+$`)}
@@ -1477,8 +1477,8 @@ var shapePutEventsRequestEntry = &awsapi.Shape{Name: "PutEventsRequestEntry", Ki
 var shapePutEventsRequestEntryList = &awsapi.Shape{Name: "PutEventsRequestEntryList", Kind: awsapi.List, Min: 1, HasMin: true, Max: 10, HasMax: true, Elem: shapePutEventsRequestEntry}
 
 var shapePutEventsResponse = &awsapi.Shape{Name: "PutEventsResponse", Kind: awsapi.Structure, Members: []awsapi.Member{
-	{Name: "Entries", Shape: shapePutEventsResultEntryList},
 	{Name: "FailedEntryCount", Shape: shapeInteger},
+	{Name: "Entries", Shape: shapePutEventsResultEntryList},
 }}
 
 var shapePutEventsResultEntry = &awsapi.Shape{Name: "PutEventsResultEntry", Kind: awsapi.Structure, Members: []awsapi.Member{
@@ -1547,8 +1547,8 @@ var shapePutTargetsRequest = &awsapi.Shape{Name: "PutTargetsRequest", Kind: awsa
 }}
 
 var shapePutTargetsResponse = &awsapi.Shape{Name: "PutTargetsResponse", Kind: awsapi.Structure, Members: []awsapi.Member{
-	{Name: "FailedEntries", Shape: shapePutTargetsResultEntryList},
 	{Name: "FailedEntryCount", Shape: shapeInteger},
+	{Name: "FailedEntries", Shape: shapePutTargetsResultEntryList},
 }}
 
 var shapePutTargetsResultEntry = &awsapi.Shape{Name: "PutTargetsResultEntry", Kind: awsapi.Structure, Members: []awsapi.Member{
@@ -1595,8 +1595,8 @@ var shapeRemoveTargetsRequest = &awsapi.Shape{Name: "RemoveTargetsRequest", Kind
 }}
 
 var shapeRemoveTargetsResponse = &awsapi.Shape{Name: "RemoveTargetsResponse", Kind: awsapi.Structure, Members: []awsapi.Member{
-	{Name: "FailedEntries", Shape: shapeRemoveTargetsResultEntryList},
 	{Name: "FailedEntryCount", Shape: shapeInteger},
+	{Name: "FailedEntries", Shape: shapeRemoveTargetsResultEntryList},
 }}
 
 var shapeRemoveTargetsResultEntry = &awsapi.Shape{Name: "RemoveTargetsResultEntry", Kind: awsapi.Structure, Members: []awsapi.Member{
@@ -1666,15 +1666,15 @@ var shapeRoutingConfig = &awsapi.Shape{Name: "RoutingConfig", Kind: awsapi.Struc
 }}
 
 var shapeRule = &awsapi.Shape{Name: "Rule", Kind: awsapi.Structure, Members: []awsapi.Member{
-	{Name: "Arn", Shape: shapeRuleArn},
-	{Name: "Description", Shape: shapeRuleDescription},
-	{Name: "EventBusName", Shape: shapeEventBusName},
-	{Name: "EventPattern", Shape: shapeEventPattern},
-	{Name: "ManagedBy", Shape: shapeManagedBy},
 	{Name: "Name", Shape: shapeRuleName},
-	{Name: "RoleArn", Shape: shapeRoleArn},
-	{Name: "ScheduleExpression", Shape: shapeScheduleExpression},
+	{Name: "Arn", Shape: shapeRuleArn},
+	{Name: "EventPattern", Shape: shapeEventPattern},
 	{Name: "State", Shape: shapeRuleState},
+	{Name: "Description", Shape: shapeRuleDescription},
+	{Name: "ScheduleExpression", Shape: shapeScheduleExpression},
+	{Name: "RoleArn", Shape: shapeRoleArn},
+	{Name: "ManagedBy", Shape: shapeManagedBy},
+	{Name: "EventBusName", Shape: shapeEventBusName},
 }}
 
 var shapeRuleArn = &awsapi.Shape{Name: "RuleArn", Kind: awsapi.String, Min: 1, HasMin: true, Max: 1600, HasMax: true}

@@ -319,15 +319,15 @@ type DescribeEventBusInput struct {
 
 // DescribeEventBusOutput is the answer of DescribeEventBus.
 type DescribeEventBusOutput struct {
+	Name             *string
 	Arn              *string
-	CreationTime     *time.Time
-	DeadLetterConfig *DeadLetterConfig
 	Description      *string
 	KmsKeyIdentifier *string
-	LastModifiedTime *time.Time
-	LogConfig        *LogConfig
-	Name             *string
+	DeadLetterConfig *DeadLetterConfig
 	Policy           *string
+	LogConfig        *LogConfig
+	CreationTime     *time.Time
+	LastModifiedTime *time.Time
 }
 
 // DescribeEventSourceInput is the request of DescribeEventSource.
@@ -385,16 +385,16 @@ type DescribeRuleInput struct {
 
 // DescribeRuleOutput is the answer of DescribeRule.
 type DescribeRuleOutput struct {
-	Arn                *string
-	CreatedBy          *string
-	Description        *string
-	EventBusName       *string
-	EventPattern       *string
-	ManagedBy          *string
 	Name               *string
-	RoleArn            *string
+	Arn                *string
+	EventPattern       *string
 	ScheduleExpression *string
 	State              *string // a RuleState
+	Description        *string
+	RoleArn            *string
+	ManagedBy          *string
+	EventBusName       *string
+	CreatedBy          *string
 }
 
 // DisableRuleInput is the request of DisableRule.
@@ -601,8 +601,8 @@ type PutEventsInput struct {
 
 // PutEventsOutput is the answer of PutEvents.
 type PutEventsOutput struct {
-	Entries          []PutEventsResultEntry
 	FailedEntryCount *int32
+	Entries          []PutEventsResultEntry
 }
 
 // PutPartnerEventsInput is the request of PutPartnerEvents.
@@ -656,8 +656,8 @@ type PutTargetsInput struct {
 
 // PutTargetsOutput is the answer of PutTargets.
 type PutTargetsOutput struct {
-	FailedEntries    []PutTargetsResultEntry
 	FailedEntryCount *int32
+	FailedEntries    []PutTargetsResultEntry
 }
 
 // RemovePermissionInput is the request of RemovePermission.
@@ -681,8 +681,8 @@ type RemoveTargetsInput struct {
 
 // RemoveTargetsOutput is the answer of RemoveTargets.
 type RemoveTargetsOutput struct {
-	FailedEntries    []RemoveTargetsResultEntry
 	FailedEntryCount *int32
+	FailedEntries    []RemoveTargetsResultEntry
 }
 
 // StartReplayInput is the request of StartReplay.
@@ -1074,12 +1074,12 @@ type EndpointEventBus struct {
 
 // EventBus is a structure of the model.
 type EventBus struct {
-	Arn              *string
-	CreationTime     *time.Time
-	Description      *string
-	LastModifiedTime *time.Time
 	Name             *string
+	Arn              *string
+	Description      *string
 	Policy           *string
+	CreationTime     *time.Time
+	LastModifiedTime *time.Time
 }
 
 // EventSource is a structure of the model.
@@ -1254,15 +1254,15 @@ type RoutingConfig struct {
 
 // Rule is a structure of the model.
 type Rule struct {
-	Arn                *string
-	Description        *string
-	EventBusName       *string
-	EventPattern       *string
-	ManagedBy          *string
 	Name               *string
-	RoleArn            *string
-	ScheduleExpression *string
+	Arn                *string
+	EventPattern       *string
 	State              *string // a RuleState
+	Description        *string
+	ScheduleExpression *string
+	RoleArn            *string
+	ManagedBy          *string
+	EventBusName       *string
 }
 
 // RunCommandParameters is a structure of the model.
