@@ -191,7 +191,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	}
 	a.delivery = delivery.New(delivery.Options{
 		DB: a.db, Log: a.log, Buses: a.buses, Targets: targets, Work: a.work, Node: a.node, Logger: a.logger, Now: h.now,
-		Trace: a.tracer(), Observe: h.handedOver, ObserveDelivered: h.delivered,
+		DeadLetters: delivery.DeadLetterLimits{Age: a.config.DeadLetterAge, Bytes: a.config.DeadLetterBytes}, Trace: a.tracer(), Observe: h.handedOver, ObserveDelivered: h.delivered,
 	})
 	a.makeTraces(h)
 	a.aws = awsapi.New(awsapi.Config{Keys: a.auth, DevMode: a.auth.DevMode, Now: h.now, Logger: a.logger})

@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/rialto-bus/rialto/internal/target"
+	"github.com/rialto-bus/rialto/internal/trace"
 )
 
 // Config is all that `rialto serve` can be told. Flags win over environment
@@ -50,8 +51,15 @@ type Config struct {
 	EventLogBytes int64 `yaml:"event-log-bytes" env:"RIALTO_EVENT_LOG_BYTES"`
 	// EventLogKeep is how long delivered events stay readable, space allowing.
 	EventLogKeep time.Duration `yaml:"event-log-keep" env:"RIALTO_EVENT_LOG_KEEP"`
+	// TraceBytes is the most that this node's records of what became of events may
+	// take; 0 switches them off.
+	TraceBytes int64 `yaml:"trace-bytes" env:"RIALTO_TRACE_BYTES"`
 	// EventLogReplicas is how many NATS nodes hold each event; external only.
 	EventLogReplicas int `yaml:"event-log-replicas" env:"RIALTO_EVENT_LOG_REPLICAS"`
+	// DeadLetterAge is how long the built-in dead letters are kept, DeadLetterBytes how
+	// much they may take; 0 bytes turn them off.
+	DeadLetterAge   time.Duration `yaml:"dead-letter-age" env:"RIALTO_DEAD_LETTER_AGE"`
+	DeadLetterBytes int64         `yaml:"dead-letter-bytes" env:"RIALTO_DEAD_LETTER_BYTES"`
 	// MaxPutEventsBytes is the most that the entries of one PutEvents call may
 	// hold. AWS: 1 MiB, 256 KiB before 2026.
 	MaxPutEventsBytes int `yaml:"max-put-events-bytes" env:"RIALTO_MAX_PUT_EVENTS_BYTES"`
@@ -78,7 +86,10 @@ func NewConfig() Config {
 		DataDir:            "rialto-data",
 		EventLogBytes:      8 << 30,
 		EventLogKeep:       6 * time.Hour,
+		TraceBytes:         256 << 20,
 		EventLogReplicas:   3,
+		DeadLetterAge:      14 * 24 * time.Hour,
+		DeadLetterBytes:    1 << 30,
 		MaxPutEventsBytes:  1 << 20,
 		InstanceTransition: 20 * time.Millisecond,
 		LogLevel:           "info",
@@ -112,6 +123,9 @@ func (c *Config) ReadEnvironment() error {
 // organizationForm is AWS's for the ids of organizations.
 var organizationForm = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
 
+// maxTraceBytes keeps a start short: it reads what earlier ones recorded.
+const maxTraceBytes = 64 << 30
+
 // maxReplicas is the most that a JetStream stream can have.
 const maxReplicas = 5
 
@@ -144,8 +158,17 @@ func (c *Config) Validate() error {
 	if c.EventLogKeep < 0 {
 		return fmt.Errorf("--event-log-keep %s is negative", c.EventLogKeep)
 	}
+	if c.TraceBytes != 0 && (c.TraceBytes < trace.MinBytes || c.TraceBytes > maxTraceBytes) {
+		return fmt.Errorf("--trace-bytes %d is neither 0 nor between %d and %d", c.TraceBytes, trace.MinBytes, int64(maxTraceBytes))
+	}
 	if c.EventLogReplicas < 1 || c.EventLogReplicas > maxReplicas {
 		return fmt.Errorf("--event-log-replicas %d is not between 1 and %d", c.EventLogReplicas, maxReplicas)
+	}
+	if c.DeadLetterAge < time.Minute {
+		return fmt.Errorf("--dead-letter-age %s is less than 1m", c.DeadLetterAge)
+	}
+	if c.DeadLetterBytes != 0 && c.DeadLetterBytes < 16<<20 {
+		return fmt.Errorf("--dead-letter-bytes %d is neither 0, which turns them off, nor at least 16 MiB", c.DeadLetterBytes)
 	}
 	if c.MaxPutEventsBytes < 1024 || c.MaxPutEventsBytes > 1<<20 {
 		return fmt.Errorf("--max-put-events-bytes %d is not between 1024 and %d", c.MaxPutEventsBytes, 1<<20)

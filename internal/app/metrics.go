@@ -33,15 +33,29 @@ func (a *App) metrics() *prometheus.Registry {
 	d := a.delivery
 	counter("events_routed_total", "Events read from the log by the router.", func() int64 { return d.Stats().Routed })
 	counter("events_matched_total", "Pairs of an event and a subscription that it matched.", func() int64 { return d.Stats().Matched })
-	counter("delivery_attempts_total", "Attempts to deliver.", func() int64 { return d.Stats().Attempts })
+	counter("delivery_attempts_total", "Attempts to deliver (AWS: InvocationAttempts).", func() int64 { return d.Stats().Attempts })
+	counter("delivery_retry_attempts_total", "Attempts after the first of their delivery (AWS: RetryInvocationAttempts).", func() int64 { return d.Stats().Retried })
 	counter("delivery_delivered_total", "Attempts that succeeded.", func() int64 { return d.Stats().Delivered })
 	counter("delivery_failed_total", "Attempts that failed.", func() int64 { return d.Stats().Failed })
 	counter("delivery_parked_total", "Deliveries put aside to be tried again.", func() int64 { return d.Stats().Parked })
 	counter("delivery_diverted_total", "Times a subscription left the shared path.", func() int64 { return d.Stats().Diverted })
-	counter("delivery_dead_lettered_total", "Events sent to a dead-letter queue.", func() int64 { return d.Stats().DeadLettered })
-	counter("delivery_dead_letter_failed_total", "Failed attempts to send to a dead-letter queue.", func() int64 { return d.Stats().DeadLetterFailed })
-	counter("delivery_dropped_total", "Events given up without a dead-letter queue.", func() int64 { return d.Stats().Dropped })
+	counter("delivery_given_up_total", "Deliveries given up: dead-lettered, kept or dropped (AWS: FailedInvocations).", func() int64 { return d.Stats().GivenUp() })
+	counter("delivery_dead_lettered_total", "Events sent to a dead-letter queue (AWS: InvocationsSentToDlq).", func() int64 { return d.Stats().DeadLettered })
+	counter("delivery_dead_letter_failed_total", "Failed attempts to send to a dead-letter queue (AWS: InvocationsFailedToBeSentToDlq).", func() int64 { return d.Stats().DeadLetterFailed })
+	counter("delivery_kept_total", "Events given up and kept as built-in dead letters.", func() int64 { return d.Stats().Kept })
+	counter("delivery_dropped_total", "Events given up that nothing took.", func() int64 { return d.Stats().Dropped })
 	counter("delivery_cancelled_total", "Deliveries ended by the deletion of their rule or target.", func() int64 { return d.Stats().Cancelled })
+	counter("dead_letters_redriven_total", "Built-in dead letters that were redriven.", func() int64 { return d.Stats().Redriven })
+	counter("dead_letters_discarded_total", "Built-in dead letters that were discarded.", func() int64 { return d.Stats().Discarded })
+	counter("dead_letters_dropped_total", "Built-in dead letters that were dropped for their age or for want of room.", func() int64 { return d.Stats().LettersDropped })
+	gauge("dead_letters", "Built-in dead letters.", func(ctx context.Context) (int64, error) {
+		letters, _, err := d.KeptDeadLetters(ctx)
+		return letters, err
+	})
+	gauge("dead_letter_bytes", "What built-in dead letters count against --dead-letter-bytes.", func(ctx context.Context) (int64, error) {
+		_, bytes, err := d.KeptDeadLetters(ctx)
+		return bytes, err
+	})
 	v := a.inventory
 	counter("inventory_events_stored_total", "Events that webhooks stored.", func() int64 { return v.Measures().EventsStored })
 	counter("inventory_events_duplicate_total", "Events that webhooks had stored before.", func() int64 { return v.Measures().EventsDuplicate })
@@ -64,6 +78,11 @@ func (a *App) metrics() *prometheus.Registry {
 		s, err := a.log.Stats(ctx)
 		return s.Bytes, err
 	})
+	if a.recorder != nil {
+		counter("trace_entries_total", "Entries recorded for traces.", func() int64 { return a.recorder.Stats().Entries })
+		counter("trace_dropped_total", "Entries for traces that were lost, because the disk took no more or not fast enough.", func() int64 { return a.recorder.Stats().Dropped })
+		gauge("trace_bytes", "Size of what is recorded for traces.", func(context.Context) (int64, error) { return a.recorder.Stats().Bytes, nil })
+	}
 	gauge("outbox_events", "Events waiting in the outbox.", func(ctx context.Context) (int64, error) {
 		n, err := a.db.OutboxLen(ctx)
 		return int64(n), err

@@ -59,10 +59,12 @@ func (a *App) makeServer(public *url.URL) error {
 func (a *App) routes() http.Handler {
 	rest := http.NewServeMux()
 	a.buses.Register(rest)
+	a.delivery.Register(rest)
 	rest.HandleFunc("GET /v1/events/stream", a.auth.WhileAllowed(bus.StreamHandler(a.log, a.stopping)))
 	a.auth.RegisterKeys(rest)
 	a.accounts.Register(rest)
 	a.inventory.Register(rest)
+	a.traces.Register(rest)
 	a.intake.Register(rest)
 
 	mux := http.NewServeMux()

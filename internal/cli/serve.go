@@ -44,7 +44,10 @@ environment over the file.`,
 	f.StringVar(&flags.Database, "database", "", "postgres:// URL instead of SQLite in the data directory")
 	f.Int64Var(&flags.EventLogBytes, "event-log-bytes", defaults.EventLogBytes, "most bytes of undelivered events before PutEvents is throttled")
 	f.DurationVar(&flags.EventLogKeep, "event-log-keep", defaults.EventLogKeep, "how long delivered events stay readable, space allowing")
+	f.Int64Var(&flags.TraceBytes, "trace-bytes", defaults.TraceBytes, "most bytes of records of what became of events; 0 records nothing")
 	f.IntVar(&flags.EventLogReplicas, "event-log-replicas", defaults.EventLogReplicas, "NATS nodes that hold each event (with --nats)")
+	f.DurationVar(&flags.DeadLetterAge, "dead-letter-age", defaults.DeadLetterAge, "how long built-in dead letters are kept")
+	f.Int64Var(&flags.DeadLetterBytes, "dead-letter-bytes", defaults.DeadLetterBytes, "most bytes of built-in dead letters, the oldest are dropped beyond; 0 turns them off")
 	f.IntVar(&flags.MaxPutEventsBytes, "max-put-events-bytes", defaults.MaxPutEventsBytes, "most bytes in the entries of one PutEvents call")
 	f.StringSliceVar(&flags.AllowOutbound, "allow-outbound", nil, "private CIDR or host:port that rules may call; may be repeated")
 	f.StringVar(&flags.Organization, "organization", "", "AWS organization of all accounts here, for bus policies with aws:PrincipalOrgID")
@@ -77,7 +80,10 @@ func serveConfig(cmd *cobra.Command, flags app.Config, file string) (app.Config,
 		"database":             func() { c.Database = flags.Database },
 		"event-log-bytes":      func() { c.EventLogBytes = flags.EventLogBytes },
 		"event-log-keep":       func() { c.EventLogKeep = flags.EventLogKeep },
+		"trace-bytes":          func() { c.TraceBytes = flags.TraceBytes },
 		"event-log-replicas":   func() { c.EventLogReplicas = flags.EventLogReplicas },
+		"dead-letter-age":      func() { c.DeadLetterAge = flags.DeadLetterAge },
+		"dead-letter-bytes":    func() { c.DeadLetterBytes = flags.DeadLetterBytes },
 		"max-put-events-bytes": func() { c.MaxPutEventsBytes = flags.MaxPutEventsBytes },
 		"allow-outbound":       func() { c.AllowOutbound = flags.AllowOutbound },
 		"organization":         func() { c.Organization = flags.Organization },

@@ -135,6 +135,9 @@ type Stats struct {
 	LettersDropped, Redriven, Discarded int64
 }
 
+// GivenUp counts deliveries that were given up.
+func (s Stats) GivenUp() int64 { return s.DeadLettered + s.Kept + s.Dropped }
+
 // New returns a Delivery that Run starts.
 func New(o Options) *Delivery {
 	d := &Delivery{
