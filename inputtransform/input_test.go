@@ -2,6 +2,7 @@ package inputtransform
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -209,5 +210,46 @@ func TestABodyOutlivesLaterReadings(t *testing.T) {
 	}
 	if !ok || string(value) != `["first",["second"]]` {
 		t.Fatalf("got %s", value)
+	}
+}
+
+// What is no JSON is refused wherever it stands; the standard library is the judge.
+func TestEventsAndInputsMustBeJSON(t *testing.T) {
+	path, err := ParsePath("$.x.y")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{
+		"", "1.", ".5", "+1", "-", "-a", "01", "1e", "1e+", "1E5", "-0.0e-0", "0x1", "NaN", "tru", "truex", "true1", "nul", "falsé",
+		`"`, `"\`, `"\x"`, `"\u12"`, `"\u12G4"`, `"\uABcd"`, "\"\t\"", "\"\x7f\"", `"\b\f\n\r\t\/\\\""`, "'a'",
+		"[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "]", "[}", "{", "{a:1}", `{"a"`, `{"a" 1}`, `{"a":}`, `{"a":1,}`, `{"a":1 "b":2}`, "{]", "{1:2}",
+		"/**/1", "1//", "\ufeff1", "\u00a01", "1\v", "true false", "{}{}",
+	} {
+		for _, event := range []string{`{"x":{"y":` + value + `}}`, `{"a":` + value + `}`, `{"x":[` + value + `]}`} {
+			transform := mustCompile(t, Input{Path: new("$.x.y")})
+			_, err := transform.Render([]byte(event), Variables{})
+			var unreadable *EventError
+			if valid := json.Valid([]byte(event)); (err == nil) != valid || !valid && (!errors.As(err, &unreadable) || !strings.HasPrefix(err.Error(), "invalid event: it is not JSON: ")) {
+				t.Errorf("%s is JSON: %v, error %v", event, valid, err)
+			}
+			if _, ok := path.Get([]byte(event)); ok && !json.Valid([]byte(event)) {
+				t.Errorf("%s has a value", event)
+			}
+			if _, err := Compile(Input{Text: &event}); (err == nil) != json.Valid([]byte(event)) {
+				t.Errorf("%s as an input: %v", event, err)
+			}
+		}
+	}
+	var unreadable *EventError
+	if _, err := mustCompile(t, Input{Path: new("$")}).Render([]byte("{\"a\":\"\xff\"}"), Variables{}); !errors.As(err, &unreadable) {
+		t.Errorf("an event that is not UTF-8: %v", err)
+	}
+}
+
+func TestVariablesAreFilledInAsJSON(t *testing.T) {
+	v := Variables{RuleName: "\"上\\海\"\n\x01\xff", RuleARN: "a\\"}
+	body, err := mustCompile(t, withTemplate(`{"a":<aws.events.rule-name>,"b":"<aws.events.rule-arn>"}`, nil)).Render([]byte("{}"), v)
+	if want := `{"a":"\"上\\海\"\u000a\u0001` + "\ufffd" + `","b":"a\\"}`; err != nil || string(body) != want {
+		t.Errorf("got %s, %v\nwant %s", body, err, want)
 	}
 }
