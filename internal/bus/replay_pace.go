@@ -57,7 +57,8 @@ func newReplayPace(o *Options) *replayPace {
 func (b *Buses) putReplayed(ctx context.Context, recs []event.Record) (put bool, err error) {
 	p := b.pace
 	if p.progress == nil {
-		return true, b.Put(ctx, recs)
+		err := b.Put(ctx, recs)
+		return err == nil, err
 	}
 	if err := b.awaitLanes(ctx, recs); err != nil {
 		return false, err
