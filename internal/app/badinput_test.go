@@ -99,7 +99,7 @@ func TestBadInputIsRefusedByAWSName(t *testing.T) {
 			return err
 		}(), "ValidationException", "default"},
 		{"an operation that is not served", func() error {
-			_, err := events.DescribeArchive(ctx, &eventbridge.DescribeArchiveInput{ArchiveName: aws.String("a")})
+			_, err := events.ListEndpoints(ctx, &eventbridge.ListEndpointsInput{})
 			return err
 		}(), "UnknownOperationException", ""},
 
