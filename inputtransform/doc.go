@@ -41,7 +41,8 @@
 //
 // Compile refuses what AWS's PutTargets refuses, with an *Error whose Message is AWS's own. Render returns an *InvalidJSONError with the
 // broken text if a filled-in template is not JSON, and an *EventError for an event that it cannot read: one that is not a JSON object,
-// or is nested more than MaxDepth levels deep. MaxInput, MaxTemplate, MaxPath and MaxPaths are AWS's limits; MaxBody is our own.
+// or is nested more than MaxDepth levels deep. MaxInput, MaxTemplate, MaxPath and MaxPaths are AWS's limits; MaxBody is our own, and what exceeds it a
+// *TooLargeError.
 //
 // # Where AWS is not certain
 //
