@@ -184,7 +184,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.intake = intake.New(a.node, intake.Options{
 		DB: a.db, Cloud: polledQueues{a.accounts}, Auth: a.auth, BusExists: a.busExists, PublicURL: a.URL, Changed: a.tellSources, Now: h.now, Logger: a.logger,
 	})
-	targets := target.New(target.Options{Queues: a.queues, Buses: a.buses, Archives: a.buses, HTTP: client, Logger: a.logger})
+	targets := target.New(target.Options{Queues: a.queues, LogGroups: a.logGroups, Buses: a.buses, Archives: a.buses, HTTP: client, Logger: a.logger})
 	a.buses.HandleAuthorization(targets)
 	if err := a.openRecorder(h); err != nil {
 		return err

@@ -2,22 +2,12 @@ package target
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
-	"github.com/rialto-bus/rialto/internal/auth"
-	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/bus"
 )
-
-// servicePrincipal is the principal under which rules reach their targets.
-const servicePrincipal = "events.amazonaws.com"
 
 func (t *Targets) sendToQueue(ctx context.Context, a Attempt) error {
 	in := sqs.SendMessageInput{MessageBody: new(string(a.Body))}
@@ -90,60 +80,21 @@ type DeadLetterReason struct {
 
 // send sends to the queue with the ARN as the rule: its policy decides.
 func (t *Targets) send(ctx context.Context, a Attempt, queueARN string, in *sqs.SendMessageInput) error {
-	if t.queues == nil {
+	at, err := parseARN(queueARN, "sqs")
+	if err != nil {
+		return err
+	}
+	services, err := t.servicesFor(ctx, at)
+	if err != nil {
+		return err
+	}
+	if services.Queues == nil {
 		return notServed(bus.KindQueue, queueARN)
 	}
-	parts := strings.Split(queueARN, ":") // arn:aws:sqs:REGION:ACCOUNT:NAME
-	if len(parts) != 6 {
-		return &Failure{Code: CodeInvalidParameter, Message: fmt.Sprintf("%q is not the ARN of a queue.", queueARN)}
-	}
-	region, account, name := parts[3], parts[4], parts[5]
-	in.QueueUrl = new("https://sqs." + region + ".amazonaws.com/" + account + "/" + name)
-	requestID := uuid.NewString()
-	ctx = awsapi.WithCaller(ctx, awsapi.Caller{
-		Account: a.Subscription.Bus.Account, Region: region, Role: string(auth.Operator),
-		Service: "sqs", Operation: "SendMessage", RequestID: requestID,
-	})
-	ctx = auth.WithSource(ctx, auth.Source{
-		Service: servicePrincipal, ARN: a.Subscription.RuleARN, Account: a.Subscription.Bus.Account,
-	})
-	if _, err := t.queues.SendMessage(ctx, in); err != nil {
-		return queueFailure(err, requestID)
+	in.QueueUrl = new("https://sqs." + at.region + "." + domain(at.region) + "/" + at.account + "/" + at.resource)
+	ctx, requestID := asRule(ctx, a, a.Subscription.Bus.Account, at.region, "sqs", "SendMessage")
+	if _, err := services.Queues.SendMessage(ctx, in); err != nil {
+		return t.serviceFailure(serviceQueues, err, requestID)
 	}
 	return nil
-}
-
-// queueFailure tells a queue's refusals apart. AWS: a missing queue and a
-// missing permission are final, throttling and faults are not; the message is
-// the SDK's, with the code that the query protocol has for the error.
-func queueFailure(err error, requestID string) error {
-	e, ok := errors.AsType[*awsapi.Error](err)
-	if !ok {
-		return AsFailure(fmt.Errorf("send the message: %w", err))
-	}
-	code := e.Code
-	if modelled := sqs.API.Errors[code]; modelled.QueryCode != "" {
-		code = modelled.QueryCode
-	}
-	status := e.Status
-	if status == 0 {
-		status = http.StatusBadRequest
-		if e.Fault {
-			status = http.StatusInternalServerError
-		}
-	}
-	f := &Failure{Status: status, Message: fmt.Sprintf("%s (Service: AmazonSQS; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)", e.Message, status, code, requestID)}
-	switch {
-	case code == "AWS.SimpleQueueService.NonExistentQueue":
-		f.Code = CodeNoResource
-	case strings.Contains(code, "Throttl") || code == "OverLimit":
-		f.Code, f.Retryable = CodeThrottling, true
-	case code == "AccessDenied" || code == "AccessDeniedException" || status == http.StatusForbidden:
-		f.Code = CodeNoPermissions
-	case e.Fault || status >= http.StatusInternalServerError:
-		f.Code, f.Retryable = CodeErrorFromTarget, true
-	default:
-		f.Code = CodeInvalidParameter
-	}
-	return f
 }

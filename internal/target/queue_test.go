@@ -97,7 +97,7 @@ func TestAQueuesRefusalsFallIntoAWSsClasses(t *testing.T) {
 		"unavailable":      {&awsapi.Error{Code: "ServiceUnavailable", Message: "later", Status: 503}, CodeErrorFromTarget, true, ""},
 		"too large":        {sqs.ErrInvalidParameterValueException("too large"), CodeInvalidParameter, false, ""},
 		"wrapped":          {fmt.Errorf("send: %w", sqs.ErrInvalidMessageContents("bad")), CodeInvalidParameter, false, ""},
-		"no database":      {errors.New("no database"), CodeInternalError, true, "send the message: no database"},
+		"no database":      {errors.New("no database"), CodeInternalError, true, "AmazonSQS could not be called: no database"},
 		"not in time":      {context.DeadlineExceeded, CodeTimeout, true, ""},
 		"message is UTF-8": {sqs.ErrUnsupportedOperation("机器"), CodeInvalidParameter, false, "机器 (Service: AmazonSQS; Status Code: 400; Error Code: AWS.SimpleQueueService.UnsupportedOperation; Request ID: ID; Proxy: null)"},
 	} {
@@ -209,8 +209,13 @@ func TestWhatIsNoTargetIsFinal(t *testing.T) {
 }
 
 func TestAKindWhoseServiceIsAbsentIsFinal(t *testing.T) {
-	for _, kind := range []bus.TargetKind{bus.KindQueue, bus.KindAPIDestination, bus.KindBus} {
-		f := failureOf(t, New(Options{}).Invoke(t.Context(), attemptAt(queueARN, kind, nil)))
+	for kind, arn := range map[bus.TargetKind]string{
+		bus.KindQueue: queueARN, bus.KindAPIDestination: destinationARN, bus.KindBus: "arn:aws:events:us-east-1:444455556666:event-bus/orders",
+		bus.KindTopic: topicARN, bus.KindLogGroup: logGroupARN, bus.KindArchive: "arn:aws:events:us-east-1:::",
+	} {
+		a := attemptAt(arn, kind, nil)
+		a.Record.JSON = []byte(`{"time":"2026-05-01T12:00:00Z"}`)
+		f := failureOf(t, New(Options{}).Invoke(t.Context(), a))
 		if f == nil || f.Retryable || f.Code != CodeInvalidParameter || !strings.Contains(f.Message, kind.String()) {
 			t.Errorf("kind %v: got %+v", kind, f)
 		}

@@ -54,8 +54,8 @@ type Archives interface {
 	Archive(ctx context.Context, rec *event.Record, sub *bus.Subscription) error
 }
 
-// Options are the services that New's targets are invoked through. A target of a
-// kind whose service is nil fails for good, and its failure says so.
+// Options are what New's targets are invoked through. A target of a kind whose
+// service is nil fails for good, and its failure says so.
 type Options struct {
 	// Queues, Topics and LogGroups are the box's services.
 	Queues    sqs.Service
@@ -64,27 +64,29 @@ type Options struct {
 	Buses     Buses
 	Archives  Archives
 	// HTTP is the guarded client.
-	HTTP   HTTP
+	HTTP HTTP
+	// Real reaches real accounts; nil: the box serves all.
+	Real   Real
 	Logger *slog.Logger
 }
 
 // Targets invokes targets of every kind. Use New.
 type Targets struct {
-	queues    sqs.Service
-	topics    sns.Service
-	logGroups logs.Service
-	buses     Buses
-	archives  Archives
-	http      HTTP
-	tokens    *tokens
-	limits    limits
-	logger    *slog.Logger
+	box      Services
+	real     Real
+	buses    Buses
+	archives Archives
+	http     HTTP
+	tokens   *tokens
+	limits   limits
+	logger   *slog.Logger
 }
 
 // New returns the invoker of all kinds of targets.
 func New(o Options) *Targets {
 	return &Targets{
-		queues: o.Queues, topics: o.Topics, logGroups: o.LogGroups, buses: o.Buses, archives: o.Archives, http: o.HTTP, logger: o.Logger,
+		box:  Services{Queues: o.Queues, Topics: o.Topics, LogGroups: o.LogGroups},
+		real: o.Real, buses: o.Buses, archives: o.Archives, http: o.HTTP, logger: o.Logger,
 		tokens: newTokens(o.HTTP, o.Buses, o.Logger), limits: limits{byARN: make(map[string]*rate.Limiter)},
 	}
 }
@@ -101,13 +103,17 @@ func (t *Targets) Invoke(ctx context.Context, a Attempt) error {
 	defer cancel()
 	kind := a.Subscription.Target.Kind
 	switch {
-	case kind == bus.KindQueue && t.queues != nil:
+	case kind == bus.KindQueue:
 		return t.sendToQueue(ctx, a)
+	case kind == bus.KindFunction:
+		return t.invokeFunction(ctx, a)
+	case kind == bus.KindLogGroup:
+		return t.putLogEvent(ctx, a)
 	case kind == bus.KindAPIDestination && t.buses != nil && t.http != nil:
 		return t.callAPIDestination(ctx, a)
 	case kind == bus.KindBus && t.buses != nil:
 		return t.forward(ctx, a)
-	case kind == bus.KindTopic && t.topics != nil:
+	case kind == bus.KindTopic:
 		return t.publish(ctx, a)
 	case kind == bus.KindArchive && t.archives != nil:
 		return t.archive(ctx, a)

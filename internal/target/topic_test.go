@@ -72,7 +72,7 @@ func TestATopicsRefusalsHaveAWSsCodes(t *testing.T) {
 		"too large":   {sns.ErrInvalidParameterException("Invalid parameter: Message too long"), CodeInvalidParameter, false, "Error Code: InvalidParameter;"},
 		"throttled":   {awsapi.Errorf("ThrottlingException", "Rate exceeded"), CodeThrottling, true, "Rate exceeded"},
 		"fault":       {sns.ErrInternalErrorException("Try again"), CodeErrorFromTarget, true, "Status Code: 500"},
-		"our own":     {errors.New("disk"), CodeInternalError, true, "publish the message: disk"},
+		"our own":     {errors.New("disk"), CodeInternalError, true, "AmazonSNS could not be called: disk"},
 		"interrupted": {context.DeadlineExceeded, CodeTimeout, true, "did not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
