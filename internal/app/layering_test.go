@@ -20,7 +20,7 @@ var free = []string{"event", "store", "work", "auth", "awsapi", "awsapi/gen/*", 
 // has it in words. What is not listed is not allowed.
 var allowed = map[string][]string{
 	"cmd/rialto":     {"cli"},
-	"cli":            {"app", "inventory", "eventpattern", "inputtransform"},
+	"cli":            {"app", "inventory", "eventpattern", "inputtransform", "intake/template"},
 	"app":            {"*", "*/*", "*/*/*"},
 	"eventpattern":   nil,
 	"inputtransform": nil,

@@ -279,14 +279,27 @@ func monitorAccount(ctx context.Context, c *client, projectName, accountID strin
 
 func newAccountMonitor(s *streams, c *client) *cobra.Command {
 	var projectName string
+	var f templateFlags
 	cmd := &cobra.Command{
 		Use:   "monitor ACCOUNT",
 		Short: "Make the client id, client secret and webhook that EventBridge calls with",
 		Long: `Make the real-time credential of a cloud account: a client id, a client secret
 (shown this once) and the webhook's URL. Give them to an EventBridge connection
-(OAuth client credentials) and an API destination.`,
+(OAuth client credentials) and an API destination; with --template this prints
+the AWS side of a credential that was made before, ready to deploy. The client
+secret is a parameter of what is printed: it is not in it.`,
+		Example: `  rialto inventory account monitor 111122223333 --project web
+  rialto inventory account monitor 111122223333 --project web --template cloudformation > monitor.yaml`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("template") {
+				return printMonitorTemplate(cmd, s, c, &f, projectName, args[0])
+			}
+			for _, name := range []string{"central", "per-region", "region"} {
+				if cmd.Flags().Changed(name) {
+					return usagef("--%s goes with --template", name)
+				}
+			}
 			m, err := monitorAccount(cmd.Context(), c, projectName, args[0])
 			if err != nil {
 				return err
@@ -294,6 +307,7 @@ func newAccountMonitor(s *streams, c *client) *cobra.Command {
 			return printMonitor(s, m)
 		},
 	}
+	f.register(cmd, "template", "")
 	return listing(remote(inProject(cmd, &projectName), c), s)
 }
 

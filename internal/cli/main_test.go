@@ -46,6 +46,8 @@ func TestMain(m *testing.M) {
 //	terminate REGION ID     terminates an instance
 //	connect FILE REGION     leads state changes to the webhook of a monitor file
 //	await REGEXP COMMAND…   runs rialto until what it prints matches
+//	call TOKEN CLIENT SECRET URL FILE   calls a source's endpoint with a token from a URL
+//	queue NAME REGION BODY… makes a queue and sends messages to it
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -55,7 +57,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails": scriptFails, "server": scriptServer, "field": scriptField, "launch": scriptLaunch, "terminate": scriptTerminate,
-			"connect": scriptConnect, "await": scriptAwait,
+			"connect": scriptConnect, "await": scriptAwait, "call": scriptCall, "queue": scriptQueue,
 		},
 	})
 }
