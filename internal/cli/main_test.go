@@ -45,6 +45,10 @@ func TestMain(m *testing.M) {
 //	launch NAME REGION N    launches instances; NAME is the first's id
 //	terminate REGION ID     terminates an instance
 //	connect FILE REGION     leads state changes to the webhook of a monitor file
+//	queuerule NAME          leads the events of a source to the queue of its name
+//	deleterule NAME         deletes that rule
+//	createqueue NAME        creates a queue
+//	received QUEUE TEXT     waits for a message with the text
 //	await REGEXP COMMAND…   runs rialto until what it prints matches
 //	call TOKEN CLIENT SECRET URL FILE   calls a source's endpoint with a token from a URL
 //	queue NAME REGION BODY… makes a queue and sends messages to it
@@ -56,6 +60,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"queuerule": scriptQueueRule, "deleterule": scriptDeleteRule, "createqueue": scriptCreateQueue, "received": scriptReceived,
 			"fails": scriptFails, "server": scriptServer, "field": scriptField, "launch": scriptLaunch, "terminate": scriptTerminate,
 			"connect": scriptConnect, "await": scriptAwait, "call": scriptCall, "queue": scriptQueue,
 		},

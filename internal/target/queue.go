@@ -18,16 +18,22 @@ func (t *Targets) sendToQueue(ctx context.Context, a Attempt) error {
 		}
 		in.MessageGroupId = &group
 	}
+	setTrace(&in, a)
+	return t.send(ctx, a, a.Subscription.Target.ARN, &in)
+}
+
+// setTrace hands the event's trace header on.
+func setTrace(in *sqs.SendMessageInput, a Attempt) {
 	if a.Record.Trace != "" {
 		in.MessageSystemAttributes = map[string]sqs.MessageSystemAttributeValue{
 			"AWSTraceHeader": {DataType: new("String"), StringValue: &a.Record.Trace},
 		}
 	}
-	return t.send(ctx, a, a.Subscription.Target.ARN, &in)
 }
 
 // DeadLetter sends the body of a delivery that failed for good to its
-// dead-letter queue, with AWS's attributes. The error is a *Failure.
+// dead-letter queue, with AWS's attributes and the event's trace header. The error is
+// a *Failure.
 func (t *Targets) DeadLetter(ctx context.Context, a Attempt, reason DeadLetterReason) error {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
@@ -45,6 +51,7 @@ func (t *Targets) DeadLetter(ctx context.Context, a Attempt, reason DeadLetterRe
 		MessageBody:       new(string(a.Body)),
 		MessageAttributes: make(map[string]sqs.MessageAttributeValue, len(attributes)),
 	}
+	setTrace(&in, a)
 	for name, value := range attributes {
 		in.MessageAttributes[name] = sqs.MessageAttributeValue{DataType: new("String"), StringValue: &value}
 	}
