@@ -99,7 +99,7 @@ AWS_ENDPOINT_URL=http://127.0.0.1:7425.`,
 		return usagef("%w\nRun '%s --help' for what it takes", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newServe(s), newDemo(s), newKeys(s, c), newPut(s, c), newTail(s, c),
+		newServe(s), newDemo(s), newKeys(s, c), newPut(s, c), newTail(s, c), newTrace(s, c),
 		newInventory(s, c), newAgent(s), newRule(s), newDeadLetters(s, c), newSource(s, c),
 	)
 	forEachLeaf(root, func(cmd *cobra.Command) {
