@@ -310,8 +310,9 @@ func (r Replay) record(e archivedEvent) (event.Record, error) {
 	if err != nil {
 		return event.Record{}, fmt.Errorf("read archived event %s: %w", e.id, err)
 	}
+	origin := event.OriginReplay + " " + r.ARN() + " " + ev.ID
 	ev.ID, ev.ReplayName = r.replayedID(ev.ID), r.Name
 	return event.Record{
-		Bus: r.Bus, ID: ev.ID, Origin: event.OriginReplay + " " + r.ARN(), ReplayRules: r.Rules, JSON: ev.AppendJSON(nil),
+		Bus: r.Bus, ID: ev.ID, Origin: origin, ReplayRules: r.Rules, JSON: ev.AppendJSON(nil),
 	}, nil
 }

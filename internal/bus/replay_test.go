@@ -149,7 +149,7 @@ func TestAReplayedEventIsTheOldOneWithAnIDAndTheReplaysName(t *testing.T) {
 		json = strings.Replace(json, `"region":"eu-west-1",`, `"region":"eu-west-1","replay-name":"again",`, 1)
 		want := event.Record{
 			Bus: defaultRef, ID: id, Accepted: testNow.UTC().Truncate(time.Millisecond), RuleVersion: x.RuleVersion(defaultRef),
-			Origin: "replay " + r.ARN(), ReplayRules: []string{rule}, JSON: []byte(json),
+			Origin: "replay " + r.ARN() + " 旧的-1", ReplayRules: []string{rule}, JSON: []byte(json),
 		}
 		if diff := cmp.Diff(want, got[0]); diff != "" {
 			t.Errorf("the record (-want +got):\n%s", diff)
