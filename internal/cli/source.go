@@ -80,11 +80,11 @@ type sourceRequest struct {
 
 // sourcePath is a path of the API of sources, its parts escaped.
 func sourcePath(parts ...string) string {
-	path := "/v1/sources"
+	escaped := []string{"/v1/sources"}
 	for _, p := range parts {
-		path += "/" + url.PathEscape(p)
+		escaped = append(escaped, url.PathEscape(p))
 	}
-	return path
+	return strings.Join(escaped, "/")
 }
 
 // sourceFlags are the settings that add and update share.
