@@ -167,7 +167,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.client = client
 	a.buses, err = bus.Open(ctx, bus.Options{
 		DB: a.db, Log: a.log, Secrets: a.auth.Sealer(), Jobs: a.work, CheckEndpoint: client.CheckURL, Changed: a.tellRules, OrgID: a.config.Organization,
-		Progress: a.log, Logger: a.logger, Now: h.now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
+		Progress: a.log, Lagging: a.lagging, Logger: a.logger, Now: h.now, Limits: bus.Limits{PutEventsBytes: a.config.MaxPutEventsBytes},
 	})
 	if err != nil {
 		return err
@@ -184,7 +184,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.intake = intake.New(a.node, intake.Options{
 		DB: a.db, Cloud: polledQueues{a.accounts}, Auth: a.auth, BusExists: a.busExists, PublicURL: a.URL, Changed: a.tellSources, Now: h.now, Logger: a.logger,
 	})
-	targets := target.New(target.Options{Queues: a.queues, LogGroups: a.logGroups, Buses: a.buses, Archives: a.buses, HTTP: client, Logger: a.logger})
+	targets := target.New(target.Options{Queues: a.queues, LogGroups: a.logGroups, Buses: a.buses, Archives: a.buses, HTTP: client, Real: realAccounts{a.accounts}, Logger: a.logger})
 	a.buses.HandleAuthorization(targets)
 	if err := a.openRecorder(h); err != nil {
 		return err
@@ -198,6 +198,11 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.aws.Register(
 		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), logs.Bind(a.logGroups), ec2.Bind(a.instances), sts.Bind(identity.Identity{}))
 	return nil
+}
+
+// lagging is asked of the delivery, which is made from the buses.
+func (a *App) lagging(ctx context.Context, subscriptions []int64) (bool, error) {
+	return a.delivery.Lagging(ctx, subscriptions)
 }
 
 // outbound makes the guarded client for calls to addresses that users configure.

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/store"
@@ -103,4 +105,18 @@ func (s deliveryStore) readsFrom(ctx context.Context, subscription int64) (at cu
 	}
 	at.Sequence = uint64(seq)
 	return at, true, nil
+}
+
+// anyReads says whether any of the subscriptions has a row.
+func (s deliveryStore) anyReads(ctx context.Context, subscriptions []int64) (bool, error) {
+	if len(subscriptions) == 0 {
+		return false, nil
+	}
+	list := make([]string, len(subscriptions))
+	for i, id := range subscriptions {
+		list[i] = strconv.FormatInt(id, 10)
+	}
+	var n int
+	err := s.db.QueryRow(ctx, `SELECT count(*) FROM catch_up WHERE subscription_id IN (`+strings.Join(list, ",")+`)`).Scan(&n)
+	return n > 0, err
 }
