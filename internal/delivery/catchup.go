@@ -472,7 +472,7 @@ func (l *lane) tryHandOver(attempts context.Context, p *pair, probe *time.Time) 
 	default:
 		now := time.Now()
 		if probe.IsZero() {
-			*probe = now.Add(l.pause())
+			*probe = now.Add(l.pause(p))
 		}
 		if wait = probe.Sub(now); wait > 0 {
 			return false, wait

@@ -24,6 +24,11 @@ const (
 	// that keeps failing; it doubles.
 	probePause    = time.Second
 	probePauseMax = 30 * time.Second
+	// fewRetries are over within half of the longest pause. Who asks for so few wants to
+	// hear soon of what cannot be delivered: such events follow one another after
+	// briefPause, which bounds what a failing target costs its neighbours.
+	fewRetries = 4
+	briefPause = 100 * time.Millisecond
 )
 
 // lane is the way to one subscription: a bounded queue and workers that exist
@@ -204,12 +209,15 @@ func (l *lane) failed() {
 	l.signalRoom()
 }
 
-// pause is how long to leave a failing target alone before the next attempt.
-// Callers hold mu.
-func (l *lane) pause() time.Duration {
+// pause is how long to leave a failing target alone before the next attempt, with the
+// pair. Callers hold mu.
+func (l *lane) pause(p *pair) time.Duration {
 	d := probePauseMax
 	if l.probes < 5 {
 		d = min(probePause<<l.probes, probePauseMax)
+	}
+	if p.sub.Target.RetryPolicy.MaximumRetryAttempts <= fewRetries {
+		d = min(d, briefPause)
 	}
 	return d/2 + rand.N(d/2)
 }

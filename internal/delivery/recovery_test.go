@@ -340,3 +340,16 @@ func TestAnAttemptThatPanicsIsTriedAgain(t *testing.T) {
 	n.put("odd", 1)
 	n.endpoints.until(t, "the second attempt", received(queueARN("odd"), 1))
 }
+
+func TestEventsWithFewRetriesAreDeadLetteredSoonHoweverLongTheTargetFails(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	n.rule("down", func(r *bus.RuleTarget) { r.HasRetryPolicy, r.MaximumRetryAttempts = true, new(int32(1)) })
+	n.endpoints.behaves(queueARN("down"), down)
+	first := n.put("down", 20)
+	n.endpoints.until(t, "the failing attempts", func(e *endpoints) bool { return e.tried[queueARN("down")] >= 8 })
+	rest := n.put("down", 60) // at a pause of half a minute each, they would take as many
+	n.endpoints.until(t, "the diversion", func(*endpoints) bool { return n.delivery.Stats().Diverted > 0 })
+	n.endpoints.until(t, "a dead letter for each event", func(e *endpoints) bool { return len(e.dead) == len(first)+len(rest) })
+	n.caughtUp()
+}
