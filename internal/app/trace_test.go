@@ -261,6 +261,35 @@ func TestATraceFollowsAnEventFromBusToBus(t *testing.T) {
 	}
 }
 
+func TestATraceShowsTheReplaysOfAnEvent(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	c := s.caller("000000000000", "us-east-1")
+	url := c.ruleToQueue("orders", `{"source":["shop"]}`)
+	made, err := c.events().CreateArchive(t.Context(), &eventbridge.CreateArchiveInput{ArchiveName: aws.String("all"), EventSourceArn: aws.String(c.busARN("default"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := c.put("shop", "order", `{}`)[0]
+	c.nextEvent(url)
+	s.trace(t, id, func(x traced) bool { return ended(x) && len(x.Events[0].Deliveries) == 2 })
+	_, err = c.events().StartReplay(t.Context(), &eventbridge.StartReplayInput{
+		ReplayName: aws.String("again"), EventSourceArn: made.ArchiveArn, Destination: &ebtypes.ReplayDestination{Arn: aws.String(c.busARN("default"))},
+		EventStartTime: aws.Time(time.Now().Add(-time.Hour)), EventEndTime: aws.Time(time.Now().Add(time.Hour)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := s.trace(t, id, func(x traced) bool { return len(x.Events) == 2 && ended(x) })
+	again := x.Events[1]
+	if again.From_Event == nil || *again.From_Event != 0 || again.ID == id || again.Origin.Kind != "replay" || again.story("orders") != "delivered, attempt 1" {
+		t.Errorf("the replay: %+v", again)
+	}
+	if y := s.trace(t, again.ID, ended); len(y.Events) != 2 {
+		t.Errorf("asked for by the id of the replayed: %+v", y)
+	}
+}
+
 // traceAs is trace as somebody of an account, in dev mode.
 func (s *testServer) traceAs(t *testing.T, account, id string, cond func(traced) bool) (last traced) {
 	t.Helper()
