@@ -9,7 +9,19 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
+
+// allowRules lets rules of any account send to a queue.
+func (c *caller) allowRules(queueURL string) {
+	c.t.Helper()
+	_, err := c.queues().SetQueueAttributes(c.t.Context(), &sqs.SetQueueAttributesInput{QueueUrl: &queueURL, Attributes: map[string]string{
+		"Policy": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"events.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*"}]}`,
+	}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
 
 // An account elsewhere is followed as a real one of AWS is: read with its own
 // keys at its own endpoint, with signatures that are checked there; its bus calls
@@ -38,8 +50,11 @@ func TestAnAccountElsewhereIsFollowed(t *testing.T) {
 		t.Errorf("the account's secret is shown: %s", body)
 	}
 	m := s.follow(t, "web", account, home)
-	watcher := s.caller(account, home)
-	records := watcher.ruleToQueue("records", recordEvents)
+	// The account's own queues are elsewhere, too: the records go to another's.
+	watcher := s.caller("000000000000", home)
+	records := watcher.queue("records")
+	s.caller(account, home).putRule("", "records", recordEvents, ebtypes.Target{Id: aws.String("queue"), Arn: aws.String(watcher.queueARN("records"))})
+	watcher.allowRules(records)
 	await := func(detailType, instance string) {
 		t.Helper()
 		watcher.awaitEvents(records, func(e arrivedEvent) bool {

@@ -13,11 +13,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -56,6 +56,8 @@ type Accounts struct {
 	o   Options
 	box *http.Client
 
+	known cache
+
 	mu      sync.Mutex
 	configs map[string]*accountConfig // by account
 }
@@ -67,6 +69,10 @@ type accountConfig struct {
 	settings  Settings
 	limiter   *rate.Limiter
 	base      aws.Config
+	transport *http.Transport // nil: the SDK's client is not one of its own
+
+	mu       sync.Mutex
+	services map[string]*Services // by region
 }
 
 // Open returns the accounts kept in db.
@@ -80,13 +86,26 @@ func Open(db *store.DB, o Options) *Accounts {
 	return &Accounts{db: db, o: o, box: &http.Client{Transport: t, Timeout: time.Minute}, configs: map[string]*accountConfig{}}
 }
 
-// Close drops the idle connections to the box.
-func (a *Accounts) Close() { a.box.CloseIdleConnections() }
+// Close drops the idle connections.
+func (a *Accounts) Close() {
+	a.box.CloseIdleConnections()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.configs {
+		c.closeIdle()
+	}
+}
+
+func (c *accountConfig) closeIdle() {
+	if c != nil && c.transport != nil {
+		c.transport.CloseIdleConnections()
+	}
+}
 
 // Real reports whether the account is configured as a real one; the box serves
 // all others.
 func (a *Accounts) Real(ctx context.Context, account string) (bool, error) {
-	_, found, err := loadSettings(ctx, a.db, account)
+	_, found, err := a.settings(ctx, account)
 	return found, err
 }
 
@@ -104,7 +123,7 @@ func (a *Accounts) EC2(ctx context.Context, account, region string) (*ec2.Client
 // Regions returns the regions of an account: those that its settings name, or
 // else all that DescribeRegions says are enabled.
 func (a *Accounts) Regions(ctx context.Context, account string) ([]string, error) {
-	s, _, err := loadSettings(ctx, a.db, account)
+	s, _, err := a.settings(ctx, account)
 	if err != nil {
 		return nil, fmt.Errorf("read the settings of account %s: %w", account, err)
 	}
@@ -131,15 +150,15 @@ func (a *Accounts) Regions(ctx context.Context, account string) ([]string, error
 // where the account is configured as real, and that of the box where not.
 // Errors are those of EC2.
 func (a *Accounts) Config(ctx context.Context, account, region string) (aws.Config, error) {
-	s, found, err := loadSettings(ctx, a.db, account)
+	s, found, err := a.settings(ctx, account)
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("read the settings of account %s: %w", account, err)
 	}
 	if !found {
 		return a.boxConfig(account, region), nil
 	}
-	if len(s.Regions) > 0 && !slices.Contains(s.Regions, region) {
-		return aws.Config{}, fmt.Errorf("account %s: %w: %s is not one of %s", account, ErrRegion, region, strings.Join(s.Regions, ", "))
+	if err := s.checkRegion(region); err != nil {
+		return aws.Config{}, err
 	}
 	c, err := a.realConfig(ctx, s)
 	if err != nil {
@@ -172,6 +191,7 @@ func (a *Accounts) realConfig(ctx context.Context, s Settings) (*accountConfig, 
 	if err := a.load(ctx, c); err != nil {
 		return nil, err
 	}
+	a.configs[s.AccountID].closeIdle()
 	a.configs[s.AccountID] = c
 	return c, nil
 }
@@ -195,6 +215,10 @@ func (a *Accounts) load(ctx context.Context, c *accountConfig) error {
 	}
 	// Put around the client only now: the SDK builds it with AWS_CA_BUNDLE and
 	// the like, which a client given to LoadDefaultConfig would not get.
+	if sdk, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		c.transport = sdk.GetTransport()
+		cfg.HTTPClient = oneCall{c.transport}
+	}
 	cfg.HTTPClient = &limitedClient{inner: cfg.HTTPClient, limiter: c.limiter}
 	if s.EndpointURL != "" {
 		cfg.BaseEndpoint = aws.String(s.EndpointURL)
@@ -246,6 +270,13 @@ func (a *Accounts) Identity(ctx context.Context, account string) (string, error)
 	return aws.ToString(out.Arn), nil
 }
 
+// oneCall makes calls without following redirects: what is signed and sent is
+// for the endpoint that the settings name.
+type oneCall struct{ transport *http.Transport }
+
+// Do makes the call.
+func (c oneCall) Do(r *http.Request) (*http.Response, error) { return c.transport.RoundTrip(r) }
+
 // limitedClient holds each call, retries included, until the account's rate
 // budget allows it.
 type limitedClient struct {
@@ -256,6 +287,9 @@ type limitedClient struct {
 // Do makes the call once the budget allows it.
 func (c *limitedClient) Do(r *http.Request) (*http.Response, error) {
 	if err := c.limiter.Wait(r.Context()); err != nil {
+		if r.Context().Err() == nil { // it would end before
+			err = ErrBudget
+		}
 		return nil, fmt.Errorf("wait for the account's rate budget: %w", err)
 	}
 	return c.inner.Do(r)

@@ -16,6 +16,9 @@ var (
 	ErrNotConfigured = errors.New("not configured as a real account")
 	// ErrRegion: the account's settings leave the region out.
 	ErrRegion = errors.New("region not allowed")
+	// ErrBudget: so many calls wait for the account's rate budget that this one's
+	// time would be over first.
+	ErrBudget = errors.New("the budget of calls to the account is used up; raise it with requests_per_second")
 	// ErrWrongAccount: the credentials belong to another account.
 	ErrWrongAccount = errors.New("wrong account")
 )

@@ -78,6 +78,14 @@ func (s *Settings) homeRegion() string {
 	return "us-east-1"
 }
 
+// checkRegion returns ErrRegion for a region that the settings leave out.
+func (s *Settings) checkRegion(region string) error {
+	if len(s.Regions) == 0 || slices.Contains(s.Regions, region) {
+		return nil
+	}
+	return fmt.Errorf("account %s: %w: %s is not one of %s", s.AccountID, ErrRegion, region, strings.Join(s.Regions, ", "))
+}
+
 var (
 	accountForm    = regexp.MustCompile(`^[0-9]{12}$`)
 	roleForm       = regexp.MustCompile(`^arn:aws[a-z-]*:iam::([0-9]{12}):role/[\w+=,.@/-]{1,512}$`)
@@ -175,6 +183,7 @@ func (a *Accounts) Put(ctx context.Context, s Settings, secret string) (Settings
 	newExternalID := uuid.NewString()
 	var saved Settings
 	err := a.db.Update(ctx, func(tx *store.Tx) error {
+		tx.OnCommit(func() { a.known.forget(s.AccountID) })
 		saved = s
 		saved.Regions = slices.Clone(s.Regions)
 		old, found, err := loadSettings(ctx, tx, s.AccountID)
@@ -232,6 +241,7 @@ func (a *Accounts) List(ctx context.Context) ([]Settings, error) {
 // returns ErrNotConfigured when there are none.
 func (a *Accounts) Delete(ctx context.Context, account string) error {
 	err := a.db.Update(ctx, func(tx *store.Tx) error {
+		tx.OnCommit(func() { a.known.forget(account) })
 		found, err := deleteSettings(ctx, tx, account)
 		if err == nil && !found {
 			err = ErrNotConfigured
@@ -243,6 +253,7 @@ func (a *Accounts) Delete(ctx context.Context, account string) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.configs[account].closeIdle()
 	delete(a.configs, account)
 	return nil
 }

@@ -21,7 +21,7 @@ func (t *Targets) forward(ctx context.Context, a Attempt) error {
 	if err != nil {
 		return &Failure{Code: CodeInvalidParameter, Message: err.Error()}
 	}
-	services, err := t.servicesFor(ctx, arn{region: to.Region, account: to.Account})
+	services, err := t.servicesFor(ctx, a, arn{region: to.Region, account: to.Account})
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func (t *Targets) invokeFunction(ctx context.Context, a Attempt) error {
 	if err != nil {
 		return err
 	}
-	services, err := t.servicesFor(ctx, at)
+	services, err := t.servicesFor(ctx, a, at)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func (t *Targets) putLogEvent(ctx context.Context, a Attempt) error {
 	if err != nil {
 		return &Failure{Code: CodeInvalidParameter, Message: err.Error()}
 	}
-	services, err := t.servicesFor(ctx, at)
+	services, err := t.servicesFor(ctx, a, at)
 	if err != nil {
 		return err
 	}

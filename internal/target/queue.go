@@ -91,7 +91,7 @@ func (t *Targets) send(ctx context.Context, a Attempt, queueARN string, in *sqs.
 	if err != nil {
 		return err
 	}
-	services, err := t.servicesFor(ctx, at)
+	services, err := t.servicesFor(ctx, a, at)
 	if err != nil {
 		return err
 	}

@@ -49,27 +49,28 @@ type Real interface {
 }
 
 // servicesFor decides, for each target and dead-letter queue alike, whether the
-// box or a real account has it.
-func (t *Targets) servicesFor(ctx context.Context, at arn) (*Services, error) {
-	if t.real != nil {
-		services, err := t.real.Services(ctx, at.account, at.region)
-		if err != nil {
-			return nil, t.accountFailure(fmt.Errorf("reach account %s: %w", at.account, err))
-		}
-		if services != nil {
-			return services, nil
-		}
+// box or a real account has it. AWS sees our credentials and not the rule, so that
+// a resource policy there cannot decide: a real account is open to rules of its
+// own, and to those of the installation's own account.
+func (t *Targets) servicesFor(ctx context.Context, a Attempt, at arn) (*Services, error) {
+	if t.real == nil {
+		return &t.box, nil
 	}
-	return &t.box, nil
-}
-
-func (t *Targets) accountFailure(err error) *Failure {
-	if t.real != nil {
+	services, err := t.real.Services(ctx, at.account, at.region)
+	if err != nil {
 		if f := t.real.AccountFailure(err); f != nil {
-			return f
+			return nil, f
 		}
+		return nil, AsFailure(fmt.Errorf("reach account %s: %w", at.account, err))
 	}
-	return AsFailure(err)
+	if services == nil {
+		return &t.box, nil
+	}
+	if from := a.Subscription.Bus.Account; from != at.account && from != auth.HomeAccount {
+		return nil, &Failure{Code: CodeNoPermissions, Message: fmt.Sprintf(
+			"Rules of account %s cannot reach the real account %s: its own rules can, and those of account %s.", from, at.account, auth.HomeAccount)}
+	}
+	return services, nil
 }
 
 // serviceFailure is what an error of one of Services means.

@@ -1,0 +1,139 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/store/storetest"
+)
+
+// counted serves every request with the handler and counts them.
+func counted(t *testing.T, serve http.HandlerFunc) (url string, calls *atomic.Int32) {
+	calls = &atomic.Int32{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		serve(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL, calls
+}
+
+func configure(t *testing.T, a *Accounts, edit func(s *Settings)) {
+	t.Helper()
+	s := Settings{AccountID: account, AccessKeyID: "AKIAEXAMPLEEXAMPLE00"}
+	edit(&s)
+	if _, err := a.Put(t.Context(), s, "the secret"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func send(ctx context.Context, s *Services) error {
+	_, err := s.Queues.SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl: new("https://sqs.us-east-1.amazonaws.com/" + account + "/q"), MessageBody: new("hi"),
+	})
+	return err
+}
+
+// An account's settings hold for deliveries as soon as they are saved.
+func TestServicesFollowTheSettingsAtOnce(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		a := open(t, db, "http://127.0.0.1:1")
+		services := func() *Services {
+			s, err := a.Services(t.Context(), account, "us-east-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		is := func(want bool) {
+			t.Helper()
+			if got, err := a.Real(t.Context(), account); err != nil || got != want {
+				t.Errorf("real: %v, %v", got, err)
+			}
+		}
+		is(false)
+		if services() != nil {
+			t.Error("an account that is not configured has services")
+		}
+		one, ones := counted(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+		two, twos := counted(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+		configure(t, a, func(s *Settings) { s.EndpointURL = one })
+		is(true)
+		first := services()
+		if first != services() {
+			t.Error("clients are made anew at each call")
+		}
+		if err := send(t.Context(), first); err == nil {
+			t.Error("a fault is no error")
+		}
+		configure(t, a, func(s *Settings) { s.EndpointURL = two })
+		if err := send(t.Context(), services()); err == nil {
+			t.Error("a fault is no error")
+		}
+		if ones.Load() != 1 || twos.Load() != 1 { // once each: deliveries try again, not the SDK
+			t.Errorf("the endpoints were called %d and %d times", ones.Load(), twos.Load())
+		}
+		if err := a.Delete(t.Context(), account); err != nil {
+			t.Fatal(err)
+		}
+		is(false)
+		if services() != nil {
+			t.Error("an account that was deleted has services")
+		}
+	})
+}
+
+func TestServicesKeepToTheSettings(t *testing.T) {
+	a := open(t, storetest.SQLite(t), "http://127.0.0.1:1")
+	elsewhere, strays := counted(t, func(http.ResponseWriter, *http.Request) {})
+	url, calls := counted(t, func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Authorization"), "Credential=AKIAEXAMPLEEXAMPLE00/") || !strings.Contains(r.Header.Get("Authorization"), "/us-east-1/sqs/") {
+			t.Errorf("signed with %s", r.Header.Get("Authorization"))
+		}
+		http.Redirect(w, r, elsewhere, http.StatusTemporaryRedirect)
+	})
+	configure(t, a, func(s *Settings) { s.EndpointURL, s.Regions = url, []string{"us-east-1"} })
+	if _, err := a.Services(t.Context(), account, "eu-west-1"); !errors.Is(err, ErrRegion) {
+		t.Errorf("a region that is left out: %v", err)
+	}
+	s, err := a.Services(t.Context(), account, "us-east-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = send(t.Context(), s)
+	if resp, ok := errors.AsType[*awshttp.ResponseError](err); !ok || resp.HTTPStatusCode() != http.StatusTemporaryRedirect {
+		t.Errorf("a redirect is answered with %v", err)
+	}
+	if calls.Load() != 1 || strays.Load() != 0 {
+		t.Errorf("%d calls, %d of the redirect", calls.Load(), strays.Load())
+	}
+}
+
+// A call that would have to wait for the rate budget past its time fails at once.
+func TestTheRateBudgetBoundsDeliveries(t *testing.T) {
+	a := open(t, storetest.SQLite(t), "http://127.0.0.1:1")
+	url, calls := counted(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	configure(t, a, func(s *Settings) { s.EndpointURL, s.RequestsPerSecond, s.Burst = url, 0.01, 1 })
+	s, err := a.Services(t.Context(), account, "us-east-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := send(ctx, s); errors.Is(err, ErrBudget) {
+		t.Errorf("the first call: %v", err)
+	}
+	if err := send(ctx, s); !errors.Is(err, ErrBudget) || calls.Load() != 1 {
+		t.Errorf("the second of %d calls: %v", calls.Load(), err)
+	}
+}
