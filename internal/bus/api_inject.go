@@ -23,8 +23,9 @@ type injectedEvent struct {
 // Register adds POST /v1/events to mux: it injects the envelopes in the body, a
 // JSON object, a JSON array of them or JSON lines, as they are. It is for admins.
 // The query parameter bus is a name or an ARN, region the region of a bus given
-// by name.
+// by name. It also adds the routes of replays.
 func (b *Buses) Register(mux *http.ServeMux) {
+	b.registerReplays(mux)
 	mux.HandleFunc("POST /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		answer, err := b.serveInject(w, r)
 		if err != nil {

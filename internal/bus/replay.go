@@ -190,6 +190,7 @@ func (b *Buses) checkReplay(ctx context.Context, tx *store.Tx, account, region s
 	return checkReplayRules(ctx, tx, r)
 }
 
+// ruleNameForm is that of the names of rules, and of replays.
 var ruleNameForm = regexp.MustCompile(`^[\.\-_A-Za-z0-9]{1,64}$`)
 
 // checkReplayRules checks that the rules that are to get the events are rules of

@@ -50,6 +50,8 @@ func TestMain(m *testing.M) {
 //	createqueue NAME        creates a queue
 //	received QUEUE TEXT     waits for a message with the text
 //	await REGEXP COMMAND…   runs rialto until what it prints matches
+//	archive NAME            makes an archive of all events
+//	replay NAME ARCHIVE N   replays an archive once it holds N events
 //	call TOKEN CLIENT SECRET URL FILE   calls a source's endpoint with a token from a URL
 //	queue NAME REGION BODY… makes a queue and sends messages to it
 func TestScripts(t *testing.T) {
@@ -62,7 +64,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"queuerule": scriptQueueRule, "deleterule": scriptDeleteRule, "createqueue": scriptCreateQueue, "received": scriptReceived,
 			"fails": scriptFails, "server": scriptServer, "field": scriptField, "launch": scriptLaunch, "terminate": scriptTerminate,
-			"connect": scriptConnect, "await": scriptAwait, "call": scriptCall, "queue": scriptQueue,
+			"connect": scriptConnect, "await": scriptAwait, "archive": scriptArchive, "replay": scriptReplay, "call": scriptCall, "queue": scriptQueue,
 		},
 	})
 }
