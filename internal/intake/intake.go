@@ -57,6 +57,8 @@ type Intake struct {
 	calls chan struct{}
 	// refresh is told that sources changed.
 	refresh chan struct{}
+	// invisible is invisibleFor, but in tests.
+	invisible time.Duration
 
 	activities activities
 	totals     totals
@@ -81,7 +83,7 @@ func New(node string, o Options) *Intake {
 	}
 	return &Intake{
 		o: o, db: o.DB, log: o.Logger, holder: node,
-		calls: make(chan struct{}, maxCalls), refresh: make(chan struct{}, 1), open: map[string]*openSource{},
+		calls: make(chan struct{}, maxCalls), refresh: make(chan struct{}, 1), invisible: invisibleFor, open: map[string]*openSource{},
 	}
 }
 

@@ -23,9 +23,9 @@ const (
 	// pollers is how many calls fetch messages at once while the queue has more than
 	// one can fetch.
 	pollers = 8
-	// invisible is how long messages that we have are hidden from others. It is
+	// invisibleFor is how long messages that we have are hidden from others. It is
 	// prolonged for as long as they are being taken in.
-	invisible = time.Minute
+	invisibleFor = time.Minute
 	// attributesEvery is how often the queue is asked how much it holds.
 	attributesEvery = time.Minute
 	// The pause after an error doubles from retryBase to retryCap.
@@ -184,7 +184,7 @@ var errRedriveChanged = errors.New("the queue's redrive policy changed; polling 
 // more of them at once.
 func (p *poller) fetch(ctx context.Context, wait time.Duration) (full bool, err error) {
 	out, err := p.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: &p.url, MaxNumberOfMessages: pollBatch, WaitTimeSeconds: int32(wait / time.Second), VisibilityTimeout: int32(invisible / time.Second),
+		QueueUrl: &p.url, MaxNumberOfMessages: pollBatch, WaitTimeSeconds: int32(wait / time.Second), VisibilityTimeout: int32(p.i.invisible / time.Second),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{
 			types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameAWSTraceHeader,
 		},
@@ -242,7 +242,7 @@ func (p *poller) settle(ctx context.Context, b *batch) error {
 			return err
 		}
 		p.i.noteFailure(p.src.Source, err)
-		pause(ctx, work.Backoff(attempt, retryBase, invisible/2, nil))
+		pause(ctx, work.Backoff(attempt, retryBase, invisibleFor/2, nil))
 	}
 }
 
@@ -339,7 +339,7 @@ func (p *poller) hold(ctx context.Context, messages []types.Message) (release fu
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(invisible / 3)
+		tick := time.NewTicker(p.i.invisible / 3)
 		defer tick.Stop()
 		for {
 			select {
@@ -348,7 +348,7 @@ func (p *poller) hold(ctx context.Context, messages []types.Message) (release fu
 			case <-tick.C:
 			}
 			// What cannot be prolonged comes back, and is found to be a duplicate then.
-			if err := p.hide(ctx, messages, invisible); err != nil && ctx.Err() == nil {
+			if err := p.hide(ctx, messages, p.i.invisible); err != nil && ctx.Err() == nil {
 				p.i.log.Warn("messages that take long may come again", "source", p.src.Name, "error", err)
 			}
 		}

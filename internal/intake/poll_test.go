@@ -216,6 +216,33 @@ func TestPollingFollowsTheConfiguration(t *testing.T) {
 	}
 }
 
+// What takes longer than messages are hidden for stays hidden: it is received once.
+func TestMessagesStayHiddenWhileTheyAreTakenIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.SQLite(t))
+	w.i.invisible = 3 * time.Second
+	s, client, url := w.queueOf("events", Settings{}, nil)
+	w.send(client, url, eventBody("e", testAccount, testRegion, "{}"))
+	w.i.pressure.at, w.i.pressure.waiting = time.Now().Add(time.Hour), maxOutbox
+	w.run(w.i)
+	w.eventually("they were hidden for longer than once", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.calls["ChangeMessageVisibilityBatch"] >= 5
+	})
+	out, err := client.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &url})
+	if err != nil || len(out.Messages) != 0 {
+		t.Errorf("another received %+v, %v", out, err)
+	}
+	w.i.pressure.mu.Lock()
+	w.i.pressure.at = time.Time{}
+	w.i.pressure.mu.Unlock()
+	w.eventually("it is accepted and deleted", func() bool { return w.inQueue(client, url) == 0 })
+	if a := w.activity(s); a.Accepted != 1 || a.Duplicates != 0 || a.FailedWhy != "" {
+		t.Errorf("activity is %+v", a)
+	}
+}
+
 func TestMessagesStayOursWhileTheyCannotBeStored(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	s, client, url := w.queueOf("events", Settings{}, nil)
