@@ -97,16 +97,16 @@ func forgetMessage(ctx context.Context, tx *store.Tx, id int64) error {
 	return nil
 }
 
-// forgetMessages deletes up to limit messages published before a time that no
-// deliveries are left of: two nodes that made the last two at once each saw the other's.
-func forgetMessages(ctx context.Context, tx *store.Tx, before int64, limit int) (int64, error) {
-	n, err := affected(tx.Exec(ctx, `DELETE FROM topic_message WHERE id IN (SELECT m.id FROM topic_message m
-		WHERE m.published_at < $1 AND m.fanned_to IS NULL AND NOT EXISTS (SELECT 1 FROM topic_delivery d WHERE d.message_id = m.id)
-		ORDER BY m.id LIMIT $2)`, before, limit))
+// finishedMessages returns up to limit messages that no deliveries are left of. On
+// PostgreSQL, transactions that end the last two at once each see the other's.
+func finishedMessages(ctx context.Context, db store.Querier, limit int) ([]int64, error) {
+	rows, err := db.Query(ctx, `SELECT m.id FROM topic_message m
+		WHERE m.fanned_to IS NULL AND NOT EXISTS (SELECT 1 FROM topic_delivery d WHERE d.message_id = m.id) ORDER BY m.id LIMIT $1`, limit)
+	list, err := store.All(rows, err, scanID)
 	if err != nil {
-		return 0, fmt.Errorf("delete messages: %w", err)
+		return nil, fmt.Errorf("read finished messages: %w", err)
 	}
-	return n, nil
+	return list, nil
 }
 
 // insertDeliveries adds deliveries that were not attempted yet.

@@ -11,11 +11,8 @@ import (
 )
 
 const (
-	sweepEvery = time.Minute
+	sweepEvery = 5 * time.Minute
 	sweepChunk = 50
-	// keepOrphans is how long a message without deliveries is left alone: it may be
-	// on its way to having some.
-	keepOrphans = time.Hour
 )
 
 // Run removes subscriptions that nobody confirmed in time, and what nothing
@@ -59,14 +56,23 @@ func (t *Topics) sweepSubscriptions(ctx context.Context) error {
 	}
 }
 
+// sweepMessages removes messages that were delivered and not forgotten. It looks for
+// them outside of transactions: they are few among many.
 func (t *Topics) sweepMessages(ctx context.Context) error {
 	for {
-		var n int64
-		err := t.db.UpdateReadCommitted(ctx, func(tx *store.Tx) (err error) {
-			n, err = forgetMessages(ctx, tx, t.now()-keepOrphans.Milliseconds(), sweepChunk)
+		ids, err := finishedMessages(ctx, t.db, sweepChunk)
+		if err != nil || len(ids) == 0 {
 			return err
+		}
+		err = t.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
+			for _, id := range ids {
+				if err := forgetMessage(ctx, tx, id); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
-		if err != nil || n < sweepChunk {
+		if err != nil || len(ids) < sweepChunk {
 			return err
 		}
 	}

@@ -144,6 +144,12 @@ func onBoth(t *testing.T, f func(t *testing.T, f *fixture), change ...func(*Opti
 	storetest.Run(t, func(t *testing.T, db *store.DB) { f(t, newFixture(t, db, change...)) })
 }
 
+// newSQLite is a fixture for what no database has a part in.
+func newSQLite(t *testing.T, change ...func(*Options)) *fixture {
+	t.Helper()
+	return newFixture(t, storetest.SQLite(t), change...)
+}
+
 func (f *fixture) topic(name string, attrs map[string]string) (arn string) {
 	f.t.Helper()
 	out, err := f.CreateTopic(f.ctx, &sns.CreateTopicInput{Name: &name, Attributes: attrs})
@@ -219,14 +225,27 @@ func parseDocument(t testing.TB, body string) receivedDocument {
 	return d
 }
 
-// quiet waits until nothing is on its way.
+// quiet waits until nothing is on its way, and sees that nothing of it is kept.
 func (f *fixture) quiet() {
 	f.t.Helper()
-	f.until("nothing is on its way", func() bool {
+	count := func(query string) int {
 		var n int
-		err := f.db.QueryRow(f.ctx, `SELECT (SELECT COUNT(*) FROM topic_delivery) + (SELECT COUNT(*) FROM topic_message)`).Scan(&n)
-		return err == nil && n == 0
+		if err := f.db.QueryRow(f.ctx, query).Scan(&n); err != nil {
+			f.t.Fatal(err)
+		}
+		return n
+	}
+	f.until("nothing is on its way", func() bool {
+		return count(`SELECT (SELECT COUNT(*) FROM topic_delivery) + (SELECT COUNT(*) FROM topic_message WHERE fanned_to IS NOT NULL)`) == 0
 	})
+	if f.db.Dialect() == store.Postgres {
+		if err := f.sweepMessages(f.ctx); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	if n := count(`SELECT COUNT(*) FROM topic_message`); n > 0 {
+		f.t.Fatalf("%d messages are kept that nobody waits for", n)
+	}
 }
 
 func (f *fixture) until(what string, ok func() bool) {
