@@ -142,10 +142,13 @@ func TestEventsComeByAQueueAsTheyAre(t *testing.T) {
 	remote.putRule("", "rialto", `{"source":["shop","aws.ec2"]}`,
 		ebtypes.Target{Id: aws.String("rialto"), Arn: aws.String(remote.queueARN("rialto"))},
 		ebtypes.Target{Id: aws.String("witness"), Arn: aws.String(remote.queueARN("witness"))})
-	here := s.caller(awsAccount, "eu-west-1")
-	arrived := here.ruleToQueue("all", `{"source":[{"prefix":""}]}`)
+	// Not on the bus of the account itself: its queues are the real ones.
+	here := s.caller("000000000000", "eu-west-1")
+	arrived := here.ruleToQueue("all", `{"source":[{"prefix":""}],"account":["`+awsAccount+`"]}`)
 	var source addedSource
-	s.do(t, "POST", "/v1/sources", map[string]any{"name": "orders", "kind": "queue", "queue": queueAt(remote, "rialto"), "allow_accounts": []string{awsAccount}}, &source)
+	s.do(t, "POST", "/v1/sources", map[string]any{
+		"name": "orders", "kind": "queue", "queue": queueAt(remote, "rialto"), "allow_accounts": []string{awsAccount}, "bus": here.busARN("default"),
+	}, &source)
 
 	remote.put("shop", "订单 🛒", `{"n": 1.50}`, `{"n": 2}`, `{"n": 3}`)
 	if _, err := remote.ec2().RunInstances(t.Context(), &ec2.RunInstancesInput{ImageId: aws.String("ami-0abcdef1234567890"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1)}); err != nil {
@@ -262,7 +265,7 @@ func TestKilledBetweenAcceptingAndDeleting(t *testing.T) {
 			}
 		}
 	}
-	here := &caller{t: t, url: process.url, account: awsAccount, region: "eu-west-1", key: credentials.NewStaticCredentialsProvider(awsAccount, "any", "")}
+	here := &caller{t: t, url: process.url, account: "000000000000", region: "eu-west-1", key: credentials.NewStaticCredentialsProvider("000000000000", "any", "")}
 	arrived := here.ruleToQueue("all", `{"source":["shop"]}`)
 	rest("PUT", "/v1/cloud/accounts/"+awsAccount, map[string]any{
 		"access_key_id": owner.ID, "secret_access_key": owner.Secret, "endpoint_url": gate.URL,
@@ -280,7 +283,9 @@ func TestKilledBetweenAcceptingAndDeleting(t *testing.T) {
 		return out.Attributes["ApproximateNumberOfMessages"] + "+" + out.Attributes["ApproximateNumberOfMessagesNotVisible"]
 	}
 	eventually(t, "the queue to be full", func() bool { return waiting() == fmt.Sprint(events, "+0") })
-	rest("POST", "/v1/sources", map[string]any{"name": "orders", "kind": "queue", "queue": queueAt(remote, "rialto"), "allow_accounts": []string{awsAccount}}, nil)
+	rest("POST", "/v1/sources", map[string]any{
+		"name": "orders", "kind": "queue", "queue": queueAt(remote, "rialto"), "allow_accounts": []string{awsAccount}, "bus": here.busARN("default"),
+	}, nil)
 	source := func() (s addedSource) {
 		rest("GET", "/v1/sources/orders", nil, &s)
 		return s
