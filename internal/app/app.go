@@ -22,12 +22,14 @@ import (
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/ec2"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/logs"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/sns"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sts"
 	"github.com/rialto-bus/rialto/internal/box/identity"
 	"github.com/rialto-bus/rialto/internal/box/instance"
 	"github.com/rialto-bus/rialto/internal/box/loggroup"
 	"github.com/rialto-bus/rialto/internal/box/queue"
+	"github.com/rialto-bus/rialto/internal/box/topic"
 	"github.com/rialto-bus/rialto/internal/bus"
 	"github.com/rialto-bus/rialto/internal/cloud"
 	"github.com/rialto-bus/rialto/internal/delivery"
@@ -56,6 +58,7 @@ type App struct {
 	work      *work.Runner
 	buses     *bus.Buses
 	queues    *queue.Queues
+	topics    *topic.Topics
 	logGroups *loggroup.Groups
 	instances *instance.Instances
 	accounts  *cloud.Accounts
@@ -66,6 +69,7 @@ type App struct {
 	traces    *trace.Traces
 	aws       *awsapi.Handler
 	client    *target.Client
+	endpoints *target.Client // for those of topics
 
 	listener net.Listener
 	server   *http.Server
@@ -160,7 +164,7 @@ func (a *App) open(ctx context.Context, h hooks) error {
 
 func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.work = work.New(a.db, a.node, a.logger)
-	client, err := a.outbound()
+	client, err := a.outbound(target.Timeout)
 	if err != nil {
 		return err
 	}
@@ -173,6 +177,9 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 		return err
 	}
 	a.queues = queue.New(a.db, queue.Options{BaseURL: a.URL, Logger: a.logger, Now: h.now})
+	if err := a.makeTopics(h); err != nil {
+		return err
+	}
 	a.logGroups = loggroup.New(a.db, loggroup.Options{Node: a.node, Logger: a.logger, Now: h.now})
 	a.instances = instance.New(a.db, a.work, instance.Options{Transition: a.config.InstanceTransition, Logger: a.logger, Now: h.now})
 	a.accounts = cloud.Open(a.db, cloud.Options{
@@ -184,7 +191,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.intake = intake.New(a.node, intake.Options{
 		DB: a.db, Cloud: polledQueues{a.accounts}, Auth: a.auth, BusExists: a.busExists, PublicURL: a.URL, Changed: a.tellSources, Now: h.now, Logger: a.logger,
 	})
-	targets := target.New(target.Options{Queues: a.queues, LogGroups: a.logGroups, Buses: a.buses, Archives: a.buses, HTTP: client, Real: realAccounts{a.accounts}, Logger: a.logger})
+	targets := target.New(target.Options{Queues: a.queues, Topics: a.topics, LogGroups: a.logGroups, Buses: a.buses, Archives: a.buses, HTTP: client, Real: realAccounts{a.accounts}, Logger: a.logger})
 	a.buses.HandleAuthorization(targets)
 	if err := a.openRecorder(h); err != nil {
 		return err
@@ -196,7 +203,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.makeTraces(h)
 	a.aws = awsapi.New(awsapi.Config{Keys: a.auth, DevMode: a.auth.DevMode, Now: h.now, Logger: a.logger})
 	a.aws.Register(
-		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), logs.Bind(a.logGroups), ec2.Bind(a.instances), sts.Bind(identity.Identity{}))
+		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), sns.Bind(a.topics), logs.Bind(a.logGroups), ec2.Bind(a.instances), sts.Bind(identity.Identity{}))
 	return nil
 }
 
@@ -206,13 +213,13 @@ func (a *App) lagging(ctx context.Context, subscriptions []int64) (bool, error) 
 }
 
 // outbound makes the guarded client for calls to addresses that users configure.
-func (a *App) outbound() (*target.Client, error) {
+func (a *App) outbound(timeout time.Duration) (*target.Client, error) {
 	allow, err := target.ParseAllow(a.config.AllowOutbound)
 	if err != nil {
 		return nil, fmt.Errorf("--allow-outbound: %w", err)
 	}
 	return target.NewClient(target.ClientOptions{
-		Allow:         allow,
+		Allow: allow, Timeout: timeout,
 		AllowLoopback: a.DevMode,
 		// Rules may call our own token endpoint, webhooks and intakes.
 		Own: func() []string { return []string{a.LocalURL(), a.url} },
@@ -265,6 +272,7 @@ func (a *App) run(ctx context.Context) {
 	a.start(ctx, "trimmer", func(ctx context.Context) error { return a.log.RunTrimmer(ctx, a.delivery.KeepFrom) })
 	a.runTraces(ctx)
 	a.start(ctx, "queues", a.queues.Run)
+	a.start(ctx, "topics", a.topics.Run)
 	a.start(ctx, "log groups", a.logGroups.Run)
 	a.start(ctx, "archives", func(ctx context.Context) error { return a.buses.RunArchives(ctx, a.node) })
 	a.start(ctx, "rules", a.followRules)
@@ -336,8 +344,10 @@ func (a *App) Wait(ctx context.Context) error {
 // close closes what open opened, as far as it came.
 func (a *App) close() error {
 	var errs []error
-	if a.client != nil {
-		a.client.Close()
+	for _, client := range []*target.Client{a.client, a.endpoints} {
+		if client != nil {
+			client.Close()
+		}
 	}
 	if a.accounts != nil {
 		a.accounts.Close()

@@ -70,6 +70,14 @@ type Config struct {
 	// Organization is the AWS organization that all accounts here belong to, such
 	// as o-a1b2c3d4e5, for event bus policies with aws:PrincipalOrgID; empty: none.
 	Organization string `yaml:"organization" env:"RIALTO_ORGANIZATION"`
+	// SMTP is the HOST:PORT of the server that topics send e-mail by, from the address
+	// SMTPFrom; empty: they send none. SMTPTLS is starttls to require it, tls to
+	// speak it from the start, or empty to use STARTTLS where it is offered.
+	SMTP         string `yaml:"smtp" env:"RIALTO_SMTP"`
+	SMTPFrom     string `yaml:"smtp-from" env:"RIALTO_SMTP_FROM"`
+	SMTPTLS      string `yaml:"smtp-tls" env:"RIALTO_SMTP_TLS"`
+	SMTPUsername string `yaml:"smtp-username" env:"RIALTO_SMTP_USERNAME"`
+	SMTPPassword string `yaml:"-" env:"RIALTO_SMTP_PASSWORD"`
 	// InstanceTransition is how long an instance of the box stays pending,
 	// stopping or shutting down.
 	InstanceTransition time.Duration `yaml:"instance-transition" env:"RIALTO_INSTANCE_TRANSITION"`
@@ -178,6 +186,9 @@ func (c *Config) Validate() error {
 	}
 	if c.InstanceTransition < 0 || c.InstanceTransition > time.Hour {
 		return fmt.Errorf("--instance-transition %s is not between 0 and 1h", c.InstanceTransition)
+	}
+	if err := c.validateMail(); err != nil {
+		return err
 	}
 	if _, err := target.ParseAllow(c.AllowOutbound); err != nil {
 		return fmt.Errorf("--allow-outbound %w", err)

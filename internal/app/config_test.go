@@ -35,6 +35,11 @@ func TestSettingsThatCannotBeServedWithAreNamed(t *testing.T) {
 		"--instance-transition":  func(c *Config) { c.InstanceTransition = -time.Second },
 		"--allow-outbound":       func(c *Config) { c.AllowOutbound = []string{"10.0.0.0/99"} },
 		"--organization":         func(c *Config) { c.Organization = "acme" },
+		"HOST:PORT":              func(c *Config) { c.SMTP, c.SMTPFrom = "mail.example.com", "rialto@example.com" },
+		"e-mail address":         func(c *Config) { c.SMTP, c.SMTPFrom = "mail.example.com:25", "Rialto <rialto@example.com>" },
+		"--smtp HOST:PORT":       func(c *Config) { c.SMTPFrom = "rialto@example.com" },
+		"starttls":               func(c *Config) { c.SMTP, c.SMTPFrom, c.SMTPTLS = "mail.example.com:25", "r@example.com", "none" },
+		"user name and password": func(c *Config) { c.SMTP, c.SMTPFrom, c.SMTPUsername = "mail.example.com:25", "r@example.com", "u" },
 		"--log-level":            func(c *Config) { c.LogLevel = "loud" },
 		"--log-format":           func(c *Config) { c.LogFormat = "xml" },
 	} {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rialto-bus/rialto/internal/auth"
 	"github.com/rialto-bus/rialto/internal/awsapi"
+	"github.com/rialto-bus/rialto/internal/box/topic"
 	"github.com/rialto-bus/rialto/internal/bus"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 )
@@ -30,7 +31,7 @@ const (
 )
 
 func (a *App) makeServer(public *url.URL) error {
-	handler, err := httpapi.Guard(a.routes(), httpapi.GuardOptions{PublicURL: public, Hosts: a.config.Hosts, Open: a.auth.DevMode})
+	handler, err := httpapi.Guard(a.routes(), httpapi.GuardOptions{PublicURL: public, Hosts: a.config.Hosts, Open: a.auth.DevMode, Page: topic.IsLink})
 	if err != nil {
 		return err
 	}
@@ -86,6 +87,10 @@ func (a *App) routes() http.Handler {
 
 // serveRoot answers AWS requests, which may have any path, and greets others.
 func (a *App) serveRoot(w http.ResponseWriter, r *http.Request) {
+	if topic.IsLink(r) {
+		a.topics.ServeHTTP(w, r)
+		return
+	}
 	if awsapi.IsAWSRequest(r) {
 		a.aws.ServeHTTP(w, r)
 		return

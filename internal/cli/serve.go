@@ -50,6 +50,8 @@ environment over the file.`,
 	f.Int64Var(&flags.DeadLetterBytes, "dead-letter-bytes", defaults.DeadLetterBytes, "most bytes of built-in dead letters, the oldest are dropped beyond; 0 turns them off")
 	f.IntVar(&flags.MaxPutEventsBytes, "max-put-events-bytes", defaults.MaxPutEventsBytes, "most bytes in the entries of one PutEvents call")
 	f.StringSliceVar(&flags.AllowOutbound, "allow-outbound", nil, "private CIDR or host:port that rules may call; may be repeated")
+	f.StringVar(&flags.SMTP, "smtp", "", "HOST:PORT of the SMTP server that topics send e-mail by")
+	f.StringVar(&flags.SMTPFrom, "smtp-from", "", "address that topics send e-mail from (with --smtp)")
 	f.StringVar(&flags.Organization, "organization", "", "AWS organization of all accounts here, for bus policies with aws:PrincipalOrgID")
 	f.DurationVar(&flags.InstanceTransition, "instance-transition", defaults.InstanceTransition, "how long instances of the box stay pending, stopping or shutting down")
 	f.StringVar(&flags.LogLevel, "log-level", defaults.LogLevel, "debug, info, warn or error")
@@ -86,6 +88,8 @@ func serveConfig(cmd *cobra.Command, flags app.Config, file string) (app.Config,
 		"dead-letter-bytes":    func() { c.DeadLetterBytes = flags.DeadLetterBytes },
 		"max-put-events-bytes": func() { c.MaxPutEventsBytes = flags.MaxPutEventsBytes },
 		"allow-outbound":       func() { c.AllowOutbound = flags.AllowOutbound },
+		"smtp":                 func() { c.SMTP = flags.SMTP },
+		"smtp-from":            func() { c.SMTPFrom = flags.SMTPFrom },
 		"organization":         func() { c.Organization = flags.Organization },
 		"instance-transition":  func() { c.InstanceTransition = flags.InstanceTransition },
 		"log-level":            func() { c.LogLevel = flags.LogLevel },
