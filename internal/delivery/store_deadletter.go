@@ -51,15 +51,15 @@ func insertLetter(ctx context.Context, tx *store.Tx, l *DeadLetter) (id int64, i
 		INSERT INTO dead_letter (account, subscription_id, event_id, digest, dead_at, code, message, exhausted, attempts, spells,
 			redriven, target_arn, queue_arn, queue_error, source, detail_type, sequence, entry, size, record, body)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
-		ON CONFLICT (subscription_id, event_id, digest) DO NOTHING RETURNING id`,
+		ON CONFLICT (event_id, subscription_id, digest) DO NOTHING RETURNING id`,
 		l.Bus.Account, l.Subscription, l.EventID, digest, l.At.UnixMilli(), l.Code, l.Message, l.Exhausted, l.Attempts, string(spells),
 		l.Redriven, l.TargetARN, l.QueueARN, l.QueueError, l.Source, l.DetailType, int64(l.sequence), l.index, l.Size, l.Record.Append(nil), l.Body,
 	).Scan(&id)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return id, true, err
 	}
-	err = tx.QueryRow(ctx, `SELECT id FROM dead_letter WHERE subscription_id = $1 AND event_id = $2 AND digest = $3`,
-		l.Subscription, l.EventID, digest).Scan(&id)
+	err = tx.QueryRow(ctx, `SELECT id FROM dead_letter WHERE event_id = $1 AND subscription_id = $2 AND digest = $3`,
+		l.EventID, l.Subscription, digest).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil // redriven or discarded at this moment: it was there
 	}

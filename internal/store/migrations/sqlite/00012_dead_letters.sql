@@ -23,11 +23,10 @@ CREATE TABLE dead_letter (
 	size            BIGINT NOT NULL,
 	record          BLOB   NOT NULL,
 	body            BLOB,
-	UNIQUE (subscription_id, event_id, digest)
+	UNIQUE (event_id, subscription_id, digest)
 );
 CREATE INDEX dead_letter_account ON dead_letter (account, dead_at, id, code);
 CREATE INDEX dead_letter_subscription ON dead_letter (subscription_id, dead_at, id, code);
-CREATE INDEX dead_letter_event ON dead_letter (event_id);
 
 -- What is kept for each subscription, changed with the letters themselves.
 CREATE TABLE dead_letter_total (
