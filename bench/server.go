@@ -154,7 +154,12 @@ var sentMark = []byte(`"sent":`)
 // sentDigits is how many digits a time in nanoseconds has until the year 2286.
 const sentDigits = 19
 
+// since returns how long ago the event was sent; false for one that was not now, or
+// that a replay sends again.
 func since(rec *event.Record) (time.Duration, bool) {
+	if strings.HasPrefix(rec.Origin, event.OriginReplay) {
+		return 0, false
+	}
 	now := time.Now().UnixNano()
 	i := bytes.LastIndex(rec.JSON, sentMark)
 	if i < 0 || len(rec.JSON) < i+len(sentMark)+sentDigits {

@@ -82,8 +82,8 @@ type Options struct {
 	// Progress paces replays by how far the router is; nil lets them go as fast as
 	// the log takes them.
 	Progress Progress
-	// Lagging says whether one of the subscriptions has left the shared path: replays
-	// wait for it for a while. May be nil.
+	// Lagging says whether one of the subscriptions has as much to do as its target
+	// takes: replays wait for it for a while. May be nil.
 	Lagging func(ctx context.Context, subscriptions []int64) (bool, error)
 	// OrgID is the organization that all accounts here belong to, for policies
 	// with aws:PrincipalOrgID; empty: none.

@@ -32,17 +32,18 @@ type replayPace struct {
 }
 
 const (
-	// replayPoll is how often the router's progress is asked for, lanePoll that of lanes.
+	// replayPoll is how often the router's progress is asked for, lanePoll that of the
+	// targets.
 	replayPoll = 2 * time.Millisecond
-	lanePoll   = 50 * time.Millisecond
+	lanePoll   = 5 * time.Millisecond
 	// replayWait is how long a slice waits before the replay looks whether it is
 	// cancelled. One for a target that lags is put then.
 	replayWait = time.Second
 	// The router is not done while any target is slow, one that no replay is about too.
 	// Once nothing waits for the router itself for replayPatience, slices go out up to
 	// replayOpen ahead.
-	replayPatience = 50 * time.Millisecond
-	replayOpen     = 16
+	replayPatience = 10 * time.Millisecond
+	replayOpen     = 64
 )
 
 func newReplayPace(o *Options) *replayPace {

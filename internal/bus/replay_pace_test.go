@@ -114,7 +114,7 @@ func TestAPaceEndsWithItsContextAndTellsFailures(t *testing.T) {
 		p := &fakeProgress{}
 		pace := newReplayPace(&Options{Progress: p})
 		p.put(t, pace)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), replayPatience/2)
 		defer cancel()
 		if ok, err := pace.admit(ctx); ok || !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(ok, err)

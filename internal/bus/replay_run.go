@@ -157,8 +157,8 @@ func (b *Buses) sendReplayed(ctx context.Context, r Replay, next []archivedEvent
 
 const (
 	// replaySlice and replaySliceBytes bound what is put on the bus at once: live
-	// events wait behind that much, see replayPace.
-	replaySlice      = 64
+	// events wait behind that much, see replayPace. A lane has workers for more.
+	replaySlice      = 16
 	replaySliceBytes = 256 << 10
 )
 
