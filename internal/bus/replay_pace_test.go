@@ -57,6 +57,7 @@ func TestASliceWaitsUntilTheRouterIsDoneWithTheOneBefore(t *testing.T) {
 			t.Errorf("the first slice waited %s", after)
 		}
 		p.put(t, pace)
+		p.waiting.Store(1)
 		time.AfterFunc(30*time.Millisecond, func() { p.floor.Store(1) })
 		if ok, after := admitted(t, pace); !ok || after < 30*time.Millisecond || after > 30*time.Millisecond+replayPoll {
 			t.Errorf("the second went %s after the first, which was done after 30 ms", after)
