@@ -168,6 +168,9 @@ func checkSchedule(r *Rule) error {
 }
 
 func (b *Buses) checkPattern(text string) error {
+	if err := checkText("EventPattern", &text); err != nil { // AWS takes any text behind a pattern
+		return err
+	}
 	if utf8.RuneCountInString(text) > b.limits.PatternLength {
 		return events.ErrLimitExceededException("The event pattern is longer than the %d characters allowed.", b.limits.PatternLength)
 	}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
@@ -64,6 +65,8 @@ func (r *LaunchRequest) check() error {
 		return awsapi.Errorf("InvalidAMIID.Malformed", `Invalid id: "%s" (expecting "ami-...")`, r.Launch.ImageID)
 	case len(r.Token) > maxToken:
 		return errValue("Value (%s) for parameter clientToken is invalid. It must be at most %d characters long.", r.Token, maxToken)
+	case strings.IndexByte(r.Token, 0) >= 0: // PostgreSQL cannot keep it
+		return errValue("Value (%s) for parameter clientToken is invalid. It must not hold the character U+0000.", r.Token)
 	}
 	return checkTags(nil, r.Tags)
 }

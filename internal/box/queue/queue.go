@@ -39,7 +39,7 @@ func (r Ref) ARN() string {
 // ParseARN reads a queue's ARN. The last result is false when it is not one.
 func ParseARN(arn string) (Ref, bool) {
 	p := strings.Split(arn, ":")
-	if len(p) != 6 || p[0] != "arn" || p[2] != "sqs" || p[3] == "" || !validAccount.MatchString(p[4]) || !validName.MatchString(p[5]) {
+	if len(p) != 6 || p[0] != "arn" || p[2] != "sqs" || !validRegion.MatchString(p[3]) || !validAccount.MatchString(p[4]) || !validName.MatchString(p[5]) {
 		return Ref{}, false
 	}
 	r := Ref{Account: p[4], Region: p[3], Name: p[5]}
@@ -47,6 +47,7 @@ func ParseARN(arn string) (Ref, bool) {
 }
 
 var (
+	validRegion  = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 	validAccount = regexp.MustCompile(`^[0-9]{12}$`)
 	validName    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$|^[A-Za-z0-9_-]{1,75}\.fifo$`)
 )
@@ -228,5 +229,8 @@ func (q *Queues) Find(ctx context.Context, r Ref) (*Queue, error) {
 // List returns up to limit queues of the account and region whose names begin
 // with prefix and come after the name given.
 func (q *Queues) List(ctx context.Context, account, region, prefix, after string, limit int) ([]Ref, error) {
+	if strings.IndexByte(prefix, 0) >= 0 {
+		return nil, nil // of no queue's name, and PostgreSQL cannot be asked for it
+	}
 	return listQueues(ctx, q.db, account, region, prefix, after, limit)
 }

@@ -15,8 +15,12 @@ import (
 
 const queueColumns = `id, contents_id, account, region, name, attributes, tags, created_at, modified_at, purged_at`
 
-// findQueue returns nil when there is no such queue.
+// findQueue returns nil when there is no such queue. PostgreSQL cannot even be
+// asked for some names that no queue has.
 func findQueue(ctx context.Context, db store.Querier, r Ref) (*Queue, error) {
+	if !validAccount.MatchString(r.Account) || !validName.MatchString(r.Name) {
+		return nil, nil
+	}
 	row := db.QueryRow(ctx, `SELECT `+queueColumns+` FROM queue WHERE account = $1 AND region = $2 AND name = $3`,
 		r.Account, r.Region, r.Name)
 	have, err := scanQueue(row)
