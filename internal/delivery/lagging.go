@@ -3,16 +3,15 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Lagging says whether one of the subscriptions has as much to do as its target
 // takes: deliveries wait in its lane here, or it is off the shared path, which any
 // node knows.
 func (d *Delivery) Lagging(ctx context.Context, subscriptions []int64) (bool, error) {
-	for _, id := range subscriptions {
-		if d.isBusy(id) {
-			return true, nil
-		}
+	if slices.ContainsFunc(subscriptions, d.isBusy) {
+		return true, nil
 	}
 	lags, err := d.store.anyReads(ctx, subscriptions)
 	if err != nil {
