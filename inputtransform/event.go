@@ -97,7 +97,7 @@ func (r *reading) event(event []byte, root *node, slots int) error {
 
 // read reads any JSON value.
 func (r *reading) read(text []byte, root *node, slots int) bool {
-	r.scanner = scanner{text: text}
+	r.scanner = scanner{text: text, most: MaxDepth}
 	r.scratch = r.scratch[:0]
 	for len(r.values) < slots {
 		r.values = append(r.values, nil)

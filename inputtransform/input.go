@@ -88,7 +88,7 @@ func compileText(text string) (*Transform, error) {
 		return nil, tooLong("Input", n, MaxInput)
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")
-	if s, ok := checkJSON([]byte(text), false); !ok && text != "" {
+	if s, ok := checkJSON([]byte(text), false, MaxDepth); !ok && text != "" {
 		return nil, syntaxError("JSON syntax error in input", ": ", "", text, &s)
 	}
 	return &Transform{text: &text}, nil
@@ -144,9 +144,10 @@ func (t *Transform) renderPath(event []byte) ([]byte, error) {
 	return value, nil
 }
 
-// checkJSON reports whether a text is one JSON value or, if several are allowed, values on lines of their own; if not, the scanner says what is wrong.
-func checkJSON(text []byte, several bool) (s scanner, ok bool) {
-	s.text = text
+// checkJSON reports whether a text is one JSON value or, if several are allowed, values on lines of their own, and nests at most so many
+// levels deep; if not, the scanner says what is wrong.
+func checkJSON(text []byte, several bool, depth int) (s scanner, ok bool) {
+	s.text, s.most = text, depth
 	s.skipSpace()
 	for {
 		if !s.skipValue() {

@@ -142,11 +142,21 @@ func TestDepthHasALimit(t *testing.T) {
 		}
 	}
 	transform := mustCompile(t, withTemplate("<v>", map[string]string{"v": "$.v"}))
-	for depth, want := range map[int]bool{MaxDepth: true, MaxDepth + 1: false, 500_000: false} {
+	for depth, want := range map[int]bool{2 * MaxDepth: true, 2*MaxDepth + 1: false, 500_000: false} {
 		var invalid *InvalidJSONError
 		if _, err := transform.Render([]byte(`{"v":"`+nest(depth)+`"}`), Variables{}); errors.As(err, &invalid) == want {
 			t.Errorf("a body %d deep: %v", depth, err)
 		}
+	}
+}
+
+// An event that can be read can also be put into a template.
+func TestTheDeepestEventFitsIntoTheDeepestTemplate(t *testing.T) {
+	event := `{"a":` + strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1) + `}`
+	template := strings.Repeat(`{"b":`, MaxDepth) + "<aws.events.event.json>" + strings.Repeat("}", MaxDepth)
+	body, err := mustCompile(t, withTemplate(template, nil)).Render([]byte(event), Variables{})
+	if want := strings.Replace(template, "<aws.events.event.json>", event, 1); err != nil || string(body) != want {
+		t.Fatalf("got %s, %v", body, err)
 	}
 }
 

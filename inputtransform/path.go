@@ -162,7 +162,7 @@ func (p *Path) appendEach(dst, array []byte) []byte {
 
 // appendElements appends what each element of an array has, with a comma after each.
 func (p *Path) appendElements(dst, array []byte) []byte {
-	s := scanner{text: array}
+	s := scanner{text: array, most: MaxDepth}
 	more, ok := s.enter(']')
 	for more && ok {
 		from := s.pos

@@ -59,7 +59,7 @@ func (t *template) render(event []byte, v Variables) ([]byte, error) {
 			body = t.appendValue(body, r.values[p.slot], p.quoted)
 		}
 	}
-	if s, ok := checkJSON(body, !t.object); !ok {
+	if s, ok := checkJSON(body, !t.object, 2*MaxDepth); !ok {
 		line, column := location(string(body), s.at)
 		return nil, &InvalidJSONError{Body: body, Line: line, Column: column, Reason: s.reason}
 	}

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth is how many objects and arrays may lie within one another (AWS: deeper events are not processed), in events as in templates
-// and what is made of them.
+// MaxDepth is how many objects and arrays may lie within one another (AWS: deeper events are not processed), in events as in templates.
+// In a body, where an event may lie within a template, it is twice as many.
 const MaxDepth = 1000
 
 // scanner reads past JSON values and checks them. Its methods return false where the text is not JSON.
@@ -16,6 +16,7 @@ type scanner struct {
 	text   []byte
 	pos    int
 	depth  int
+	most   int  // how deep it may be
 	spaced bool // there was white space between tokens
 
 	reason string // what is wrong
@@ -52,7 +53,7 @@ func (s *scanner) skipSpace() {
 
 // enter reads an opening brace or bracket; more is false if its closing one follows, which is read, too.
 func (s *scanner) enter(closing byte) (more, ok bool) {
-	if s.depth++; s.depth > MaxDepth {
+	if s.depth++; s.depth > s.most {
 		return false, s.fail(s.pos, "it is nested too deeply")
 	}
 	s.pos++

@@ -130,7 +130,7 @@ func (c *templateCompiler) compile() error {
 	}
 	c.parts = append(c.parts, part{text: piece.String(), slot: none})
 	c.number()
-	if s, ok := checkJSON([]byte(nulled.String()), !c.object); !ok {
+	if s, ok := checkJSON([]byte(nulled.String()), !c.object, MaxDepth); !ok {
 		return syntaxError("Invalid InputTemplate", " : ", ".", nulled.String(), &s)
 	}
 	return nil

@@ -5,16 +5,18 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/rialto-bus/rialto/eventpattern"
 	"github.com/rialto-bus/rialto/internal/event"
 )
 
-// maxDepth is how deep a detail may nest. AWS: deeper levels are not processed.
-const maxDepth = 1000
+// maxDepth is how deep a detail may nest. AWS: what is deeper in an event than 1000
+// levels is not processed. The event itself is one of them.
+const maxDepth = eventpattern.MaxEventDepth - 1
 
 var errDetail = errors.New("detail is malformed")
 
 // checkDetail checks that detail is one JSON object, that it nests no deeper than
-// 1000 and that its integers fit into 64 bits, signed, as AWS requires.
+// maxDepth and that its integers fit into 64 bits, signed, as AWS requires.
 func checkDetail(detail string) error {
 	s := detailScanner{text: detail}
 	s.space()
