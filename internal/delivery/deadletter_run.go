@@ -273,7 +273,6 @@ func (d *Delivery) step(ctx context.Context, r *LetterRun) (taken int, err error
 
 // runStep is what one step changes about its run.
 type runStep struct {
-	done     int64
 	refusals []Refusal // each of one letter
 	after    place
 }

@@ -259,6 +259,10 @@ func (s letterStore) count(ctx context.Context, account string, f DeadLetterFilt
 func (s letterStore) where(ctx context.Context, account string, f DeadLetterFilter) (where string, args []any, err error) {
 	args = []any{account}
 	conditions := []string{`l.account = $1`}
+	if f.EventID != "" || len(f.IDs) > 0 {
+		// These find few letters, where SQLite would go through all of the account.
+		conditions[0] = `l.account || '' = $1`
+	}
 	and := func(condition string, arg any) {
 		args = append(args, arg)
 		conditions = append(conditions, condition+` $`+strconv.Itoa(len(args)))
