@@ -25,6 +25,9 @@ func checkTags(tags []Tag) error {
 			return awsapi.ValidationException("Invalid parameter: Duplicated keys are not allowed.")
 		}
 		seen[t.Key] = true
+		if strings.HasPrefix(strings.ToLower(t.Key), "aws:") { // AWS keeps these for itself
+			return awsapi.ValidationException("Invalid parameter: the tag key %s begins with aws:, which is reserved.", t.Key)
+		}
 		if err := checkText("Tags", new(t.Key+t.Value)); err != nil {
 			return err
 		}
@@ -119,7 +122,8 @@ func (b *Buses) taggable(ctx context.Context, q store.Querier, caller Caller, ar
 	return b.rule(ctx, q, ref, rule)
 }
 
-// parseResourceARN reads the ARN of a bus, or of a rule and its bus.
+// parseResourceARN reads the ARN of a bus, or of a rule and its bus. Tags are kept
+// by ARN, so that only the one form of it will do that AWS gives.
 func parseResourceARN(arn string) (ref event.BusRef, rule string, ok bool) {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || strings.IndexByte(arn, 0) >= 0 || parts[0] != "arn" || parts[2] != "events" || parts[1] != event.Partition(parts[3]) {
@@ -138,7 +142,7 @@ func parseResourceARN(arn string) (ref event.BusRef, rule string, ok bool) {
 		if i := strings.LastIndexByte(name, '/'); i >= 0 {
 			ref.Name, name = name[:i], name[i+1:]
 		}
-		return ref, name, name != "" && ref.Name != ""
+		return ref, name, name != "" && ruleARN(ref, name) == arn
 	}
 	return event.BusRef{}, "", false
 }
