@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -94,5 +97,42 @@ func TestTimesAreGivenAsSuchOrAsHowLongAgo(t *testing.T) {
 		if got, err := timeOrAgo(text, now); err == nil {
 			t.Errorf("%q is %s, want an error", text, got)
 		}
+	}
+}
+
+func TestWhatWasDroppedIsSaidBelowTheList(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch r.URL.Path {
+		case "/v1/dead-letters":
+			fmt.Fprint(w, `{"list":[]}`)
+		case "/v1/dead-letters/summary":
+			fmt.Fprint(w, `{"list":[],"dropped":[{"rule_arn":"arn:aws:events:us-east-1:000000000000:rule/orders","target_id":"queue","reason":"size","count":120,
+				"bytes":98304,"oldest_at":"2026-01-02T03:04:05Z","newest_at":"2026-01-03T03:04:05Z","last_dropped_at":"2026-01-04T03:04:05Z"}]}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer server.Close()
+	run := func(args ...string) (out, errOut string) {
+		t.Helper()
+		var o, e bytes.Buffer
+		if code := Run(t.Context(), append([]string{"dead-letters", "list", "--server", server.URL}, args...), strings.NewReader(""), &o, &e); code != ExitOK {
+			t.Fatalf("exit code %d: %s", code, &e)
+		}
+		return o.String(), e.String()
+	}
+	const row = "arn:aws:events:us-east-1:000000000000:rule/orders  queue   size    120    98304  2026-01-02T03:04:05Z  2026-01-03T03:04:05Z  2026-01-04T03:04:05Z"
+	if out, errOut := run(); !strings.Contains(out, "Dropped, since they were too old or took too much room:") || !strings.Contains(out, row) || errOut != "" {
+		t.Errorf("a table is\n%s%s", out, errOut)
+	}
+	if out, errOut := run("-o", "json"); out != "[]\n" || !strings.Contains(errOut, "--dropped") {
+		t.Errorf("JSON is\n%s%s", out, errOut)
+	}
+	if out, _ := run("--dropped"); strings.Count(out, "\n") != 2 || !strings.Contains(out, row) {
+		t.Errorf("--dropped shows\n%s", out)
+	}
+	if out, _ := run("--dropped", "-o", "json"); !strings.Contains(out, `"count": 120`) {
+		t.Errorf("--dropped -o json shows\n%s", out)
 	}
 }
