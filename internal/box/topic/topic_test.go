@@ -187,6 +187,8 @@ func (f *fixture) publish(topic, message string) (id string) {
 	return *out.MessageId
 }
 
+var receiveNow = queue.ReceiveRequest{Max: 10, Wait: new(time.Duration(0))}
+
 // receive waits for the next message of a queue and takes it.
 func (f *fixture) receive(name string) queue.Received {
 	f.t.Helper()
@@ -204,7 +206,7 @@ func (f *fixture) receive(name string) queue.Received {
 	}
 }
 
-// document is what endpoints get.
+// receivedDocument is what endpoints get.
 type receivedDocument struct {
 	Type, MessageId, TopicArn, Message, Timestamp string
 	Subject                                       *string
@@ -245,6 +247,15 @@ func (f *fixture) quiet() {
 	}
 	if n := count(`SELECT COUNT(*) FROM topic_message`); n > 0 {
 		f.t.Fatalf("%d messages are kept that nobody waits for", n)
+	}
+}
+
+// wake has the lane of a subscription look at the clock, which the test has moved.
+func (f *fixture) wake(subscription int64) {
+	f.t.Helper()
+	err := f.db.Update(f.ctx, func(tx *store.Tx) error { return f.wakeLanes(f.ctx, tx, []int64{subscription}) })
+	if err != nil {
+		f.t.Fatal(err)
 	}
 }
 
