@@ -23,6 +23,8 @@ type Tracer interface {
 // Step is something that became of one delivery.
 type Step struct {
 	Kind StepKind
+	// At is when it happened; zero for now.
+	At time.Time
 	// Sequence and Index are the event's place in the log, Record the event and
 	// Subscription where it goes.
 	Sequence     uint64
@@ -82,7 +84,8 @@ func (d *Delivery) trace(p *pair, s Step) {
 // traceAttempt tells of an attempt that ended now.
 func (d *Delivery) traceAttempt(p *pair, began time.Time, failure *target.Failure) {
 	if d.Trace != nil {
-		d.trace(p, Step{Kind: StepAttempt, Attempt: p.tries, Took: d.Now().Sub(began), Failure: failure})
+		now := d.Now()
+		d.trace(p, Step{Kind: StepAttempt, At: now, Attempt: p.tries, Took: now.Sub(began), Failure: failure})
 	}
 }
 

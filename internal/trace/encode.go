@@ -37,8 +37,7 @@ const (
 
 // encoder writes entries into a buffer.
 type encoder struct {
-	buf     []byte
-	hashes  []uint64  // of the ids by which what is in buf can be asked for
+	buffers
 	entries int       // in buf, definitions not counted
 	first   time.Time // of them
 
@@ -55,6 +54,8 @@ type encoder struct {
 	lastBusNo  uint64
 	lastText   string
 	lastTextNo uint64
+	lastSub    *bus.Subscription
+	lastSubNo  uint64
 	refs       []uint64
 }
 
@@ -73,14 +74,14 @@ func (e *encoder) beginSegment() {
 	clear(e.buses)
 	clear(e.subs)
 	e.size, e.at, e.seq = 0, 0, 0
-	e.lastBus, e.lastBusNo, e.lastText, e.lastTextNo = event.BusRef{}, 0, "", 0
+	e.lastBus, e.lastBusNo, e.lastText, e.lastTextNo, e.lastSub = event.BusRef{}, 0, "", 0, nil
 }
 
-// take empties the buffer, into which spare goes on.
-func (e *encoder) take(spare []byte) chunk {
-	c := chunk{buf: e.buf, hashes: e.hashes, entries: e.entries, first: e.first}
+// take takes out what was written; next is what is written into from then on.
+func (e *encoder) take(next buffers) chunk {
+	c := chunk{buffers: e.buffers, entries: e.entries, first: e.first}
 	e.size += len(c.buf) + blockHeader
-	e.buf, e.hashes, e.entries, e.first = spare[:0], nil, 0, time.Time{}
+	e.buf, e.hashes, e.entries, e.first = next.buf[:0], next.hashes[:0], 0, time.Time{}
 	return c
 }
 
@@ -122,13 +123,21 @@ func (e *encoder) bus(ref event.BusRef) uint64 {
 }
 
 func (e *encoder) subscription(s *bus.Subscription) uint64 {
+	if s == e.lastSub {
+		return e.lastSubNo
+	}
 	key := subscriptionKey{s.ID, s.Revision}
 	n, ok := e.subs[key]
-	if ok {
-		return n
+	if !ok {
+		n = e.define(key, s)
 	}
+	e.lastSub, e.lastSubNo = s, n
+	return n
+}
+
+func (e *encoder) define(key subscriptionKey, s *bus.Subscription) uint64 {
 	name, arn, id, target := e.text(s.RuleName), e.text(s.RuleARN), e.text(s.Target.ID), e.text(s.Target.ARN)
-	n = uint64(len(e.subs) + 1)
+	n := uint64(len(e.subs) + 1)
 	e.subs[key] = n
 	e.buf = append(e.buf, kindSubscription)
 	e.buf = binary.AppendVarint(e.buf, s.ID)

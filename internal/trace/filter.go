@@ -1,23 +1,18 @@
 package trace
 
-import (
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
 const (
-	// filterBits for each id and filterProbes make one lookup in a hundred of an id
-	// that is not there read a segment for nothing.
-	filterBits   = 10
-	filterProbes = 7
+	// filterBits for each entry and filterProbes make at most one lookup in forty of an
+	// id that is not there read a segment for nothing.
+	filterBits   = 8
+	filterProbes = 5
 )
 
 // filter is a Bloom filter of ids: what it does not hold is not there.
 type filter []uint64
 
 func newFilter(hashes []uint64) filter {
-	slices.Sort(hashes)
-	hashes = slices.Compact(hashes)
 	f := make(filter, (len(hashes)*filterBits+63)/64)
 	for _, h := range hashes {
 		f.each(h, func(word int, bit uint64) bool {

@@ -31,6 +31,9 @@ const (
 	segmentsKept    = 256
 	maxSegments     = 1024
 	minSegmentBytes = 256 << 10
+	// maxSpare bounds the buffers that are kept to be used again, spareBytes their size.
+	maxSpare   = 4
+	spareBytes = 2 * flushBytes
 	// maxGaps bounds the gaps that are remembered.
 	maxGaps = 100
 	// warnEvery is how often the log is told that entries are lost.
@@ -61,7 +64,7 @@ type Recorder struct {
 	enc     *encoder
 	sealed  []chunk // wait to be written, in order
 	pending int     // bytes in sealed
-	spare   []byte
+	spare   []buffers
 	lost    Gap   // dropped since the last gap was written
 	gaps    []Gap // written by this process
 
@@ -75,11 +78,16 @@ type Recorder struct {
 
 // chunk is a piece of a segment.
 type chunk struct {
-	buf     []byte
-	hashes  []uint64
+	buffers
 	entries int
 	first   time.Time // of the entries
 	last    bool      // the segment ends with it
+}
+
+// buffers hold entries, and the hashes of the ids by which they can be asked for.
+type buffers struct {
+	buf    []byte
+	hashes []uint64
 }
 
 // Stats are the recorder's figures since the process started, and what it holds.
@@ -131,7 +139,10 @@ func (r *Recorder) Routed(seq uint64, index int, rec *event.Record, matched []*b
 
 // Step records a step of a delivery.
 func (r *Recorder) Step(s delivery.Step) {
-	at := r.Now()
+	at := s.At
+	if at.IsZero() {
+		at = r.Now()
+	}
 	r.mu.Lock()
 	wake := false
 	if r.room(at) {
@@ -194,9 +205,13 @@ func (r *Recorder) seal(last bool) {
 	if last {
 		r.enc.buf = append(r.enc.buf, kindEnd)
 	}
-	spare := r.spare
-	r.spare = nil
-	c := r.enc.take(spare)
+	var next buffers
+	if n := len(r.spare); n > 0 {
+		next, r.spare = r.spare[n-1], r.spare[:n-1]
+	} else {
+		next.buf = make([]byte, 0, flushBytes+maxMessage)
+	}
+	c := r.enc.take(next)
 	c.last = last
 	r.pending += len(c.buf)
 	r.sealed = append(r.sealed, c)
@@ -256,7 +271,7 @@ func (r *Recorder) write(chunks []chunk) {
 	for _, c := range chunks {
 		err := r.store.write(c, r.Now())
 		if err == nil {
-			r.recycle(c.buf)
+			r.recycle(c.buffers)
 			continue
 		}
 		r.mu.Lock()
@@ -272,11 +287,11 @@ func (r *Recorder) write(chunks []chunk) {
 	}
 }
 
-func (r *Recorder) recycle(buf []byte) {
+func (r *Recorder) recycle(b buffers) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if cap(buf) <= 2*flushBytes {
-		r.spare = buf
+	if cap(b.buf) <= spareBytes && len(r.spare) < maxSpare {
+		r.spare = append(r.spare, b)
 	}
 }
 

@@ -214,7 +214,7 @@ func TestManyRestartsDoNotFillTheDirectory(t *testing.T) {
 		}
 		e := newEncoder(s.hasher)
 		e.routed(start, uint64(i+1), 0, record("x"), nil)
-		c := e.take(nil)
+		c := e.take(buffers{})
 		c.last = true
 		if err := s.write(c, start); err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/auth"
@@ -231,11 +232,7 @@ func (t *Traces) notFound(ctx context.Context, id string, a *assembly) error {
 	if b, err := t.Log.Backlog(ctx); err == nil && b.Waiting+uint64(b.InFlight) > 0 {
 		text += fmt.Sprintf(", or it is among the %d batches of events that are not routed yet", b.Waiting+uint64(b.InFlight))
 	}
-	text += "."
-	for _, note := range a.notes() {
-		text += " " + note
-	}
-	return notFound{text}
+	return notFound{strings.Join(append([]string{text + "."}, a.notes()...), " ")}
 }
 
 // notFound is ErrNotFound with what may be told of it.
