@@ -47,7 +47,7 @@ func newAttributes(r Ref, attrs map[string]string) (map[string]string, error) {
 	}
 	kept := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(attrs)) {
-		v, err := checkAttribute(r, name, attrs[name])
+		v, err := checkAttribute(name, attrs[name])
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +59,7 @@ func newAttributes(r Ref, attrs map[string]string) (map[string]string, error) {
 }
 
 // checkAttribute checks an attribute's value and returns it as it is kept.
-func checkAttribute(r Ref, name, v string) (string, error) {
+func checkAttribute(name, v string) (string, error) {
 	if nothing, ok := absent[name]; ok {
 		if slices.Contains(nothing, strings.ToLower(v)) {
 			return "", nil

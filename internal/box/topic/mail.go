@@ -165,10 +165,11 @@ func (t *Topics) sendMail(ctx context.Context, s *Subscription, m *storedMessage
 // mailText writes an e-mail. AWS: email carries the text, email-json the document;
 // confirmations are for people in both.
 func (t *Topics) mailText(s *Subscription, e *envelope) ([]byte, error) {
-	subject, body := "AWS Notification Message", ""
+	subject := "AWS Notification Message"
 	if e.Subject != nil {
 		subject = *e.Subject
 	}
+	var body string
 	switch {
 	case e.Type == kindConfirmation:
 		subject = "AWS Notification - Subscription Confirmation"

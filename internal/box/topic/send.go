@@ -234,17 +234,17 @@ func (e *envelope) functionEvent(s *Subscription) ([]byte, error) {
 	type record struct {
 		EventSource          string
 		EventVersion         string
-		EventSubscriptionArn string //nolint:revive,staticcheck // AWS's name
+		EventSubscriptionArn string
 		Sns                  any
 	}
 	return json.Marshal(map[string]any{"Records": []record{{"aws:sns", "1.0", s.ARN(), struct {
-		Type, MessageId, TopicArn string //nolint:revive,staticcheck // AWS's names
+		Type, MessageId, TopicArn string
 		Subject                   *string
 		Message, Timestamp        string
 		SignatureVersion          string
 		Signature                 string
-		SigningCertUrl            string //nolint:revive,staticcheck // AWS's name
-		UnsubscribeUrl            string //nolint:revive,staticcheck // AWS's name
+		SigningCertUrl            string
+		UnsubscribeUrl            string
 		MessageAttributes         map[string]value
 	}{
 		e.Type, e.MessageID, e.TopicARN, e.Subject, e.Message, e.Timestamp, e.SignatureVersion, e.Signature, e.CertificateURL, e.UnsubscribeURL, attributes,

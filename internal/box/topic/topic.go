@@ -208,7 +208,7 @@ func (t *Topics) Delete(ctx context.Context, have *Topic) error {
 
 // SetAttribute changes an attribute of the topic.
 func (t *Topics) SetAttribute(ctx context.Context, r Ref, name, value string) error {
-	value, err := checkAttribute(r, name, value)
+	value, err := checkAttribute(name, value)
 	if err != nil {
 		return err
 	}
