@@ -344,3 +344,22 @@ func FuzzUnpackEvent(f *testing.F) {
 		}
 	})
 }
+
+func TestAllCallersLearnThatTheyWereNotArchived(t *testing.T) {
+	onBoth(t, func(t *testing.T, x *fixture) {
+		sub := createArchive(t, x, Archive{Name: "a"})
+		archive(t, x, sub, happened("0", testNow, `{}`))
+		if err := x.db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				if err := x.Archive(t.Context(), happened(fmt.Sprint(i), testNow, `{}`), sub); !errors.Is(err, store.ErrClosed) {
+					t.Errorf("archiving into a closed database: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
