@@ -175,6 +175,9 @@ func TestATraceTellsHowEveryDeliveryEnded(t *testing.T) {
 				if first.HTTP_Status != 503 || first.Duration_MS == nil || *first.Delivered || first.Message == "" {
 					t.Errorf("%s: the first attempt of flaky: %+v", when, first)
 				}
+				if last := d.Steps[len(d.Steps)-1]; last.HTTP_Status != 200 {
+					t.Errorf("%s: the last attempt of flaky: %+v", when, last)
+				}
 			case "own-queue", "broken":
 				if d.Dead_Letter.Queue != c.queueARN("dead") {
 					t.Errorf("%s: %s went to %+v", when, d.Rule, d.Dead_Letter)

@@ -168,7 +168,11 @@ func (s *tracedStep) words(at time.Time) string {
 	case "attempt":
 		took := after(time.Duration(s.DurationMS * float64(time.Millisecond)))
 		if s.Delivered {
-			return fmt.Sprintf("attempt %d delivered it in %s", s.Attempt, took)
+			text := fmt.Sprintf("attempt %d delivered it in %s", s.Attempt, took)
+			if s.HTTPStatus > 0 {
+				text += fmt.Sprintf(": HTTP %d", s.HTTPStatus)
+			}
+			return text
 		}
 		return fmt.Sprintf("attempt %d failed in %s: %s", s.Attempt, took, why)
 	case "parked":

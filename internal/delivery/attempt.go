@@ -123,7 +123,9 @@ func (d *Delivery) invoke(ctx context.Context, p *pair) (err error) {
 			err = &target.Failure{Code: target.CodeInternalError, Message: "The attempt failed within Rialto.", Retryable: true}
 		}
 	}()
-	return d.Targets.Invoke(ctx, p.attempt())
+	a := p.attempt()
+	p.status, a.Status = 0, &p.status
+	return d.Targets.Invoke(ctx, a)
 }
 
 // timeLeft is how long the event may still be attempted, expired that it is too

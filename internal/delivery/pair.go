@@ -23,6 +23,7 @@ type pair struct {
 	state  pairState
 	jobbed bool // a job was stored while it was being attempted; its batch no longer waits for it
 	queued time.Time
+	status int // HTTP status that the last attempt was answered with; of whoever attempts the pair
 	past
 }
 

@@ -35,6 +35,8 @@ type Step struct {
 	Attempt int
 	// Took is how long the attempt took that ended now.
 	Took time.Duration
+	// Status is the HTTP status of the answer of a target that took the event; 0 without.
+	Status int
 	// Failure is how the attempt, or the write to the dead-letter queue, failed; of a
 	// delivery given up why. Nil for an attempt that the target took.
 	Failure *target.Failure
@@ -85,7 +87,7 @@ func (d *Delivery) trace(p *pair, s Step) {
 func (d *Delivery) traceAttempt(p *pair, began time.Time, failure *target.Failure) {
 	if d.Trace != nil {
 		now := d.Now()
-		d.trace(p, Step{Kind: StepAttempt, At: now, Attempt: p.tries, Took: now.Sub(began), Failure: failure})
+		d.trace(p, Step{Kind: StepAttempt, At: now, Attempt: p.tries, Took: now.Sub(began), Status: p.status, Failure: failure})
 	}
 }
 

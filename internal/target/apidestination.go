@@ -45,6 +45,9 @@ func (t *Targets) callAPIDestination(ctx context.Context, a Attempt) error {
 		return callFailure(err)
 	}
 	defer resp.Body.Close()
+	if a.Status != nil {
+		*a.Status = resp.StatusCode
+	}
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}

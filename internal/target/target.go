@@ -32,6 +32,8 @@ type Attempt struct {
 	Record       *event.Record
 	// Body is what the target gets: the event, or what its input makes of it.
 	Body []byte
+	// Status, if set, is where the HTTP status goes that an API destination answers.
+	Status *int
 }
 
 // Buses is what targets need of the bus: connections and forwarding.

@@ -136,8 +136,14 @@ func (d *decoder) routed(r *rawEntry) {
 
 func (d *decoder) step(r *rawEntry) {
 	r.sub, r.attempt, r.took = d.ref(len(d.subs)), d.uvarint(), d.uvarint()
-	if r.failed = d.byte() == 1; r.failed {
-		r.code, r.status, r.message = d.textNo(), d.uvarint(), d.bytes()
+	switch d.byte() {
+	case resultPlain:
+	case resultFailure:
+		r.failed, r.code, r.status, r.message = true, d.textNo(), d.uvarint(), d.bytes()
+	case resultStatus:
+		r.status = d.uvarint()
+	default:
+		d.bad = true
 	}
 	if r.kind == byte(delivery.StepAttempt) {
 		return

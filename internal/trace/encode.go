@@ -26,6 +26,13 @@ const (
 	kindEnd          = 21 // nothing follows: the segment was closed in order
 )
 
+// How a step went.
+const (
+	resultPlain   = 0
+	resultFailure = 1 // code, HTTP status and message follow
+	resultStatus  = 2 // the HTTP status of a success follows
+)
+
 const (
 	// maxMessage bounds what is kept of a failure's message, in bytes.
 	maxMessage = 300
@@ -220,10 +227,14 @@ func (e *encoder) step(at time.Time, s *delivery.Step) {
 	}
 	e.begin(byte(s.Kind), at, s.Sequence, s.Index, s.Record.ID)
 	e.numbers(ref, sub, uint64(max(s.Attempt, 0)), uint64(max(s.Took.Microseconds(), 0)))
-	if s.Failure == nil {
-		e.buf = append(e.buf, 0)
-	} else {
-		e.buf = append(e.buf, 1)
+	switch {
+	case s.Failure == nil && s.Status <= 0:
+		e.buf = append(e.buf, resultPlain)
+	case s.Failure == nil:
+		e.buf = append(e.buf, resultStatus)
+		e.numbers(uint64(s.Status))
+	default:
+		e.buf = append(e.buf, resultFailure)
 		e.numbers(code, uint64(max(s.Failure.Status, 0)))
 		e.inline(cut(s.Failure.Message, maxMessage))
 	}

@@ -40,7 +40,7 @@ type Entry struct {
 	Failed       bool          `json:"failed,omitempty"`
 	Code         string        `json:"code,omitempty"`
 	Message      string        `json:"message,omitempty"`
-	Status       int           `json:"status,omitempty"`
+	Status       int           `json:"status,omitempty"` // HTTP status of the answer
 	Exhausted    string        `json:"exhausted,omitempty"`
 	Until        time.Time     `json:"until,omitzero"`
 	To           string        `json:"to,omitempty"`

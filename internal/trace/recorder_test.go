@@ -82,7 +82,9 @@ func TestWhatIsRecordedIsFoundAsItWas(t *testing.T) {
 	const id = "0d0a608b-b6bd-e22d-739b-365f723ccf4b"
 	r.Routed(10, 4, record(id), []*bus.Subscription{a, b})
 	r.Routed(11, 0, record("another"), nil)
-	r.Step(attempt(10, id, a, 1, nil))
+	ok := attempt(10, id, a, 1, nil)
+	ok.Status = 202
+	r.Step(ok)
 	r.Step(attempt(10, id, b, 1, &target.Failure{Code: "TIMEOUT", Message: "没有回答 🕰️", Status: 504}))
 	until := start.Add(time.Minute).Truncate(time.Millisecond)
 	r.Step(delivery.Step{Kind: delivery.StepParked, Sequence: 10, Index: 4, Record: record(id), Subscription: b, Attempt: 1, Until: until})
@@ -112,7 +114,7 @@ func TestWhatIsRecordedIsFoundAsItWas(t *testing.T) {
 	}
 	want := []Entry{
 		step(0, Entry{Accepted: start.Truncate(time.Millisecond), Origin: "PutEvents AKIA1", RuleVersion: 7, Matched: []Subscription{subA, subB}}),
-		step(delivery.StepAttempt, Entry{Subscription: subA, Attempt: 1, Took: 1500 * time.Microsecond}),
+		step(delivery.StepAttempt, Entry{Subscription: subA, Attempt: 1, Took: 1500 * time.Microsecond, Status: 202}),
 		step(delivery.StepAttempt, Entry{Subscription: subB, Attempt: 1, Took: 1500 * time.Microsecond, Failed: true, Code: "TIMEOUT", Message: "没有回答 🕰️", Status: 504}),
 		step(delivery.StepParked, Entry{Subscription: subB, Attempt: 1, Until: until}),
 		step(delivery.StepDeadLettered, Entry{Subscription: subB, Attempt: 2, Failed: true, Code: "TIMEOUT", Exhausted: "MaximumRetryAttempts", To: "arn:aws:sqs:eu-west-1:111122223333:dead"}),
