@@ -118,6 +118,9 @@ func (q queryDecoder) structure(at *param, shape *Shape, into reflect.Value, nam
 	for i := range shape.Members {
 		member := &shape.Members[i]
 		child := at.children[member.InName()]
+		if child == nil && !q.ec2 && member.Shape.Kind == List {
+			child = at.children[member.Name].empty()
+		}
 		if child == nil {
 			continue
 		}
@@ -225,6 +228,16 @@ func (p *param) child(part, name string) (*param, string) {
 		return c, join(name, part)
 	}
 	return &param{}, name
+}
+
+// empty returns p if it has an empty value and nothing else, or else nil. SDKs
+// write a flattened list without items so, under the name that the member itself
+// has.
+func (p *param) empty() *param {
+	if p == nil || !p.set || p.value != "" || p.children != nil {
+		return nil
+	}
+	return p
 }
 
 // numbers lists the item numbers below p in order. Numbers that are left out do

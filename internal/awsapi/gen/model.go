@@ -39,7 +39,10 @@ type shapeRef struct {
 }
 
 type shape struct {
-	Type      string              `json:"type"`
+	Type string `json:"type"`
+	// LocationName is of members that have none of their own.
+	LocationName string `json:"locationName"`
+
 	Members   map[string]shapeRef `json:"members"`
 	Required  []string            `json:"required"`
 	Member    *shapeRef           `json:"member"`
@@ -152,7 +155,7 @@ func (m *model) overlay(q *model) {
 			s.nameLikeOldModels()
 			continue
 		}
-		s.Flattened = old.Flattened
+		s.Flattened, s.LocationName = old.Flattened, old.LocationName
 		s.Error = old.Error
 		if s.Member != nil && old.Member != nil {
 			s.Member.LocationName = old.Member.LocationName

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -175,10 +176,7 @@ func (p *pkg) emitMember(s *shape, member string) {
 // query: a flattened list's items take the place of the member's own name.
 // ec2: requests use queryName, or else locationName with a capital.
 func (p *pkg) wireNames(member string, ref shapeRef) (in, out string) {
-	name := member
-	if ref.LocationName != "" {
-		name = ref.LocationName
-	}
+	name := cmp.Or(ref.LocationName, p.model.Shapes[ref.Shape].LocationName, member)
 	if p.protocols[0] == "ec2" {
 		if ref.QueryName != "" {
 			return ref.QueryName, name

@@ -594,7 +594,7 @@ var shapeTagMap = &awsapi.Shape{Name: "TagMap", Kind: awsapi.Map, Key: shapeTagK
 
 var shapeTagQueueRequest = &awsapi.Shape{Name: "TagQueueRequest", Kind: awsapi.Structure, Members: []awsapi.Member{
 	{Name: "QueueUrl", Shape: shapeString, Required: true},
-	{Name: "Tags", Shape: shapeTagMap, Required: true},
+	{Name: "Tags", Shape: shapeTagMap, In: "Tag", Out: "Tag", Required: true},
 }}
 
 var shapeTagValue = &awsapi.Shape{Name: "TagValue", Kind: awsapi.String}
