@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 	"golang.org/x/time/rate"
 
 	"github.com/rialto-bus/rialto/internal/store"
@@ -198,7 +199,8 @@ func (a *Accounts) realConfig(ctx context.Context, s Settings) (*accountConfig, 
 
 func (a *Accounts) load(ctx context.Context, c *accountConfig) error {
 	s := c.settings
-	opts := []func(*config.LoadOptions) error{config.WithRegion(s.homeRegion())}
+	// What the SDK would log comes back as an error, too.
+	opts := []func(*config.LoadOptions) error{config.WithRegion(s.homeRegion()), config.WithLogger(logging.Nop{})}
 	if s.Profile != "" {
 		opts = append(opts, config.WithSharedConfigProfile(s.Profile))
 	}

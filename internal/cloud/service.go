@@ -15,6 +15,7 @@ import (
 	awssns "github.com/aws/aws-sdk-go-v2/service/sns"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/logs"
@@ -181,7 +182,7 @@ func (f Functions) Invoke(ctx context.Context, functionARN string, event []byte)
 		return err
 	}
 	if out.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("lambda answered an asynchronous invocation with status %d", out.StatusCode)
+		return &smithy.DeserializationError{Err: fmt.Errorf("lambda answered an asynchronous invocation with status %d", out.StatusCode)}
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (t *Targets) putOnRealBus(ctx context.Context, a Attempt, buses events.Serv
 	}
 	out, err := buses.PutEvents(ctx, &events.PutEventsInput{Entries: []events.PutEventsRequestEntry{entry}})
 	if err != nil {
-		return t.serviceFailure(serviceBuses, err, requestID)
+		return t.serviceFailure(ctx, serviceBuses, err, requestID)
 	}
 	return entryFailure(out, requestID)
 }

@@ -27,7 +27,7 @@ func (t *Targets) invokeFunction(ctx context.Context, a Attempt) error {
 		return missing.failure(serviceFunctions)
 	}
 	if err := services.Functions.Invoke(ctx, a.Subscription.Target.ARN, a.Body); err != nil {
-		return t.serviceFailure(serviceFunctions, err, requestID)
+		return t.serviceFailure(ctx, serviceFunctions, err, requestID)
 	}
 	return nil
 }

@@ -38,23 +38,23 @@ func (t *Targets) putLogEvent(ctx context.Context, a Attempt) error {
 	in := &logs.PutLogEventsInput{LogGroupName: &group, LogStreamName: new(logStream(a.Subscription)), LogEvents: []logs.InputLogEvent{entry}}
 	ctx, requestID := asRule(ctx, a, at.account, at.region, "logs", "PutLogEvents")
 	out, err := services.LogGroups.PutLogEvents(ctx, in)
-	if f := t.logFailure(err, requestID); f != nil && f.Code == CodeNoResource { // the stream is missing, or the group
+	if f := t.logFailure(ctx, err, requestID); f != nil && f.Code == CodeNoResource { // the stream is missing, or the group
 		if f := t.createLogStream(ctx, services.LogGroups, in, requestID); f != nil {
 			return f
 		}
 		out, err = services.LogGroups.PutLogEvents(ctx, in)
 	}
 	if err != nil {
-		return t.logFailure(err, requestID)
+		return t.logFailure(ctx, err, requestID)
 	}
 	return rejectedLogEvent(out.RejectedLogEventsInfo, *entry.Timestamp)
 }
 
-func (t *Targets) logFailure(err error, requestID string) *Failure {
+func (t *Targets) logFailure(ctx context.Context, err error, requestID string) *Failure {
 	if err == nil {
 		return nil
 	}
-	return t.serviceFailure(serviceLogs, err, requestID)
+	return t.serviceFailure(ctx, serviceLogs, err, requestID)
 }
 
 // createLogStream makes the stream; another attempt may have made it meanwhile.
@@ -63,7 +63,7 @@ func (t *Targets) createLogStream(ctx context.Context, groups logs.Service, in *
 	if hasCode(err, logs.CodeResourceAlreadyExistsException) {
 		return nil
 	}
-	return t.logFailure(err, requestID)
+	return t.logFailure(ctx, err, requestID)
 }
 
 // logStream names the stream of a rule: its bus and its name, so that a rule's

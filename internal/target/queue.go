@@ -101,7 +101,7 @@ func (t *Targets) send(ctx context.Context, a Attempt, queueARN string, in *sqs.
 	in.QueueUrl = new("https://sqs." + at.region + "." + domain(at.region) + "/" + at.account + "/" + at.resource)
 	ctx, requestID := asRule(ctx, a, a.Subscription.Bus.Account, at.region, "sqs", "SendMessage")
 	if _, err := services.Queues.SendMessage(ctx, in); err != nil {
-		return t.serviceFailure(serviceQueues, err, requestID)
+		return t.serviceFailure(ctx, serviceQueues, err, requestID)
 	}
 	return nil
 }

@@ -74,13 +74,13 @@ func (t *Targets) servicesFor(ctx context.Context, a Attempt, at arn) (*Services
 }
 
 // serviceFailure is what an error of one of Services means.
-func (t *Targets) serviceFailure(service awsService, err error, requestID string) *Failure {
+func (t *Targets) serviceFailure(ctx context.Context, service awsService, err error, requestID string) *Failure {
 	if t.real != nil {
 		if f := t.real.AccountFailure(err); f != nil {
 			return f
 		}
 	}
-	return serviceFailure(service, err, requestID)
+	return serviceFailure(ctx, service, err, requestID)
 }
 
 // servicePrincipal is the principal under which rules reach their targets.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -50,7 +51,7 @@ func (e *serviceAnswer) text(service awsService) string {
 // serviceFailure says what an error of a service means for the delivery, whether
 // the service is the box's or one of AWS. The request id is that of a call of the
 // box.
-func serviceFailure(service awsService, err error, requestID string) *Failure {
+func serviceFailure(ctx context.Context, service awsService, err error, requestID string) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
@@ -60,7 +61,7 @@ func serviceFailure(service awsService, err error, requestID string) *Failure {
 	if answer, ok := sdkAnswer(err); ok {
 		return answer.failure(service)
 	}
-	return unansweredFailure(service, err)
+	return unansweredFailure(ctx, service, err)
 }
 
 // boxAnswer is the box's refusal as AWS would send it: with the query protocol's
@@ -86,9 +87,12 @@ func (service awsService) boxAnswer(e *awsapi.Error, requestID string) *serviceA
 	return answer
 }
 
+// unknownError is the SDK's code for an answer that has none.
+const unknownError = "UnknownError"
+
 // sdkAnswer is AWS's refusal as the SDK read it.
 func sdkAnswer(err error) (*serviceAnswer, bool) {
-	answer := &serviceAnswer{code: "UnknownError"}
+	answer := &serviceAnswer{code: unknownError}
 	resp, answered := errors.AsType[*awshttp.ResponseError](err)
 	if answered {
 		answer.status, answer.requestID = resp.HTTPStatusCode(), resp.ServiceRequestID()
@@ -126,7 +130,7 @@ func (e *serviceAnswer) failure(service awsService) *Failure {
 		f.Code = CodeNoPermissions
 	case e.fault || e.status >= http.StatusInternalServerError || e.status == http.StatusRequestTimeout:
 		f.Code, f.Retryable = CodeErrorFromTarget, true
-	case e.status/100 != 4: // a redirect, which is not followed
+	case e.code == unknownError: // such as a redirect, which is not followed
 		f.Code = CodeErrorFromTarget
 	default:
 		f.Code = CodeInvalidParameter
@@ -136,15 +140,15 @@ func (e *serviceAnswer) failure(service awsService) *Failure {
 
 // unansweredFailure is for calls to which the service gave no answer that says
 // what happened.
-func unansweredFailure(service awsService, err error) *Failure {
+func unansweredFailure(ctx context.Context, service awsService, err error) *Failure {
 	timeout, isTimeout := errors.AsType[net.Error](err)
 	_, isParameter := errors.AsType[*smithy.InvalidParamsError](err)
 	_, isGarbled := errors.AsType[*smithy.DeserializationError](err)
 	f := &Failure{Message: fmt.Sprintf("%s could not be called: %v", service.name, err), Retryable: true}
 	switch {
-	case errors.Is(err, context.Canceled):
-		return AsFailure(err)
-	case errors.Is(err, context.DeadlineExceeded) || isTimeout && timeout.Timeout():
+	case errors.Is(ctx.Err(), context.Canceled):
+		return AsFailure(ctx.Err())
+	case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || isTimeout && timeout.Timeout():
 		f.Code, f.Message = CodeTimeout, fmt.Sprintf("%s did not answer within %s.", service.name, Timeout)
 	case isParameter:
 		f.Code, f.Retryable = CodeSDKClientError, false
@@ -164,7 +168,7 @@ func isNetwork(err error) bool {
 		return true
 	}
 	_, ok := errors.AsType[net.Error](err)
-	return ok
+	return ok || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // hasCode reports whether a service refused with the code.

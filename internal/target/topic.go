@@ -24,7 +24,7 @@ func (t *Targets) publish(ctx context.Context, a Attempt) error {
 	}
 	ctx, requestID := asRule(ctx, a, a.Subscription.Bus.Account, at.region, "sns", "Publish")
 	if _, err := services.Topics.Publish(ctx, &sns.PublishInput{TopicArn: &topicARN, Message: new(string(a.Body))}); err != nil {
-		return t.serviceFailure(serviceTopics, err, requestID)
+		return t.serviceFailure(ctx, serviceTopics, err, requestID)
 	}
 	return nil
 }
