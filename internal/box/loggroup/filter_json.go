@@ -37,11 +37,26 @@ func compileJSON(text string) (filter, error) {
 		return nil, errFilter("nothing may follow the closing brace")
 	}
 	return func(message string) bool {
-		d := json.NewDecoder(strings.NewReader(message))
-		d.UseNumber()
-		var v any
-		return d.Decode(&v) == nil && holds(v)
+		v, ok := parseDocument(message)
+		return ok && holds(v)
 	}, nil
+}
+
+// parseDocument reads a log event that is a JSON object or array, as a whole.
+func parseDocument(message string) (v any, ok bool) {
+	if !json.Valid([]byte(message)) { // a Decoder does not look behind the first value
+		return nil, false
+	}
+	d := json.NewDecoder(strings.NewReader(message))
+	d.UseNumber()
+	if d.Decode(&v) != nil {
+		return nil, false
+	}
+	switch v.(type) {
+	case map[string]any, []any:
+		return v, true
+	}
+	return nil, false
 }
 
 type jsonScanner struct {

@@ -74,6 +74,9 @@ func TestFilterPatterns(t *testing.T) {
 		{`{ $.code = 1 && ($.code = 2 || $.ok IS TRUE) }`, json, false},
 		{`{ ($.user.id = 1) && ($.users[0].email = "a@b.example") }`, json, true},
 		{`{ $.a = 1 }`, "no JSON", false},
+		{`{ $.a NOT EXISTS }`, "127.0.0.1 GET", false},
+		{`{ $.a NOT EXISTS }`, "404", false},
+		{`{ $.a = 1 }`, `{"a":1} and more`, false},
 		{`{ $.a = 1 }`, "[1]", false},
 		{`{ $[0] = 1 }`, "[1]", true},
 
