@@ -131,9 +131,6 @@ func (c *Config) ReadEnvironment() error {
 // organizationForm is AWS's for the ids of organizations.
 var organizationForm = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
 
-// maxTraceBytes keeps a start short: it reads what earlier ones recorded.
-const maxTraceBytes = 64 << 30
-
 // maxReplicas is the most that a JetStream stream can have.
 const maxReplicas = 5
 
@@ -166,8 +163,8 @@ func (c *Config) Validate() error {
 	if c.EventLogKeep < 0 {
 		return fmt.Errorf("--event-log-keep %s is negative", c.EventLogKeep)
 	}
-	if c.TraceBytes != 0 && (c.TraceBytes < trace.MinBytes || c.TraceBytes > maxTraceBytes) {
-		return fmt.Errorf("--trace-bytes %d is neither 0 nor between %d and %d", c.TraceBytes, trace.MinBytes, int64(maxTraceBytes))
+	if c.TraceBytes != 0 && (c.TraceBytes < trace.MinBytes || c.TraceBytes > trace.MaxBytes) {
+		return fmt.Errorf("--trace-bytes %d is neither 0 nor between %d and %d", c.TraceBytes, trace.MinBytes, int64(trace.MaxBytes))
 	}
 	if c.EventLogReplicas < 1 || c.EventLogReplicas > maxReplicas {
 		return fmt.Errorf("--event-log-replicas %d is not between 1 and %d", c.EventLogReplicas, maxReplicas)

@@ -395,3 +395,33 @@ func TestWithoutARecorderATraceSaysWhy(t *testing.T) {
 		t.Errorf("%s", a)
 	}
 }
+
+func TestATraceSurvivesAKill(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := startProcess(t, serverSettings{DataDir: dir})
+	c := p.client()
+	c.createQueue(t, "orders", 30)
+	c.createRule(t, "orders", "order", queueARN("orders"), "dead")
+	ids, err := c.put(t.Context(), []entry{{Source: "shop", DetailType: "order", Detail: `{}`}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(p *serverProcess) (x traced) {
+		eventually(t, "the trace", func() bool {
+			a := send(t, http.DefaultClient, newRequest(t, "GET", p.url+tracePath(ids[0]), nil))
+			x = traced{}
+			return a.Status == http.StatusOK && json.Unmarshal(a.Body, &x) == nil && ended(x)
+		})
+		return x
+	}
+	read(p) // written then
+	p.kill()
+	x := read(startProcess(t, serverSettings{DataDir: dir}))
+	if x.Status != "delivered" || !strings.HasPrefix(x.Events[0].story("orders"), "delivered, attempt 1") {
+		t.Errorf("%+v", x)
+	}
+	if len(x.Notes) != 1 || !strings.Contains(x.Notes[0], "ended without warning") {
+		t.Errorf("notes %q", x.Notes)
+	}
+}

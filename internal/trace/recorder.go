@@ -24,13 +24,18 @@ const (
 	// maxPending bounds what waits to be written, in bytes; beyond it entries are
 	// dropped.
 	maxPending = 8 << 20
-	// MinBytes is the least that RecorderOptions.Bytes may be.
+	// MinBytes and MaxBytes bound RecorderOptions.Bytes: what is told apart by ids takes
+	// about a thirtieth of it in memory.
 	MinBytes = 1 << 20
+	MaxBytes = 16 << 30
 	// segmentsKept is about how many segments the space is cut into, so that dropping
-	// the oldest costs little; maxSegments bounds them where restarts made small ones.
+	// the oldest costs little, as long as one can be read at once.
 	segmentsKept    = 256
-	maxSegments     = 1024
 	minSegmentBytes = 256 << 10
+	maxSegmentBytes = 16 << 20
+	// minSegments bounds the segments where restarts made small ones: that many, or
+	// twice those that fill the space.
+	minSegments = 1024
 	// maxSpare bounds the buffers that are kept to be used again, spareBytes their size.
 	maxSpare   = 4
 	spareBytes = 2 * flushBytes
@@ -44,7 +49,7 @@ const (
 type RecorderOptions struct {
 	// Dir is the directory of the segments, made when missing.
 	Dir string
-	// Bytes is the most that the segments may take, at least MinBytes.
+	// Bytes is the most that the segments may take, MinBytes to MaxBytes.
 	Bytes int64
 	// Node names this process among the nodes of a cluster.
 	Node   string
@@ -102,16 +107,16 @@ type Stats struct {
 // OpenRecorder finds the segments that earlier processes left. It returns an error if the
 // directory cannot be made or read.
 func OpenRecorder(o RecorderOptions) (*Recorder, error) {
-	if o.Bytes < MinBytes {
-		return nil, fmt.Errorf("open the traces: %d bytes are less than the %d that they need", o.Bytes, MinBytes)
+	if o.Bytes < MinBytes || o.Bytes > MaxBytes {
+		return nil, fmt.Errorf("open the traces: %d bytes are not between %d and %d", o.Bytes, MinBytes, int64(MaxBytes))
 	}
 	h := newHasher()
 	r := &Recorder{
-		RecorderOptions: o, segmentBytes: int(max(o.Bytes/segmentsKept, minSegmentBytes)), enc: newEncoder(h),
+		RecorderOptions: o, segmentBytes: int(min(max(o.Bytes/segmentsKept, minSegmentBytes), maxSegmentBytes)), enc: newEncoder(h),
 		wake: make(chan struct{}, 1), flushes: make(chan chan struct{}), ended: make(chan struct{}),
 	}
 	var err error
-	if r.store, err = openSegments(o.Dir, o.Bytes-int64(r.segmentBytes), h); err != nil {
+	if r.store, err = openSegments(o.Dir, o.Bytes-int64(r.segmentBytes), max(minSegments, 2*int(o.Bytes)/r.segmentBytes), h); err != nil {
 		return nil, fmt.Errorf("open the traces: %w", err)
 	}
 	return r, nil

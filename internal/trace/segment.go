@@ -24,6 +24,7 @@ var errBroken = errors.New("the segment is broken")
 type segments struct {
 	dir    string
 	limit  int64 // for all but the one that is written
+	most   int   // of them
 	hasher hasher
 
 	// The writer's own.
@@ -56,7 +57,7 @@ const segmentName = "%016d.trace"
 // retryAfter is how long a disk that took no more is left alone.
 const retryAfter = 5 * time.Second
 
-func openSegments(dir string, limit int64, h hasher) (*segments, error) {
+func openSegments(dir string, limit int64, most int, h hasher) (*segments, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func openSegments(dir string, limit int64, h hasher) (*segments, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &segments{dir: dir, limit: limit, hasher: h, next: 1}
+	s := &segments{dir: dir, limit: limit, most: most, hasher: h, next: 1}
 	for _, f := range files {
 		var number uint64
 		if n, err := fmt.Sscanf(f.Name(), segmentName, &number); n != 1 || err != nil || f.Name() != fmt.Sprintf(segmentName, number) {
@@ -146,7 +147,7 @@ func (x *segment) end() { x.filter, x.hashes, x.open = newFilter(x.hashes), nil,
 func (s *segments) create() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.list) > 0 && (s.total > s.limit || len(s.list) >= maxSegments) {
+	for len(s.list) > 0 && (s.total > s.limit || len(s.list) >= s.most) {
 		if err := s.drop(0); err != nil {
 			return err
 		}

@@ -67,10 +67,13 @@ type Options struct {
 type Traces struct {
 	Options
 	nodes nodeStore
+	slots chan struct{} // one for each trace that is being put together
 }
 
 // New returns Traces; other nodes hear of this one once it runs.
-func New(o Options) *Traces { return &Traces{Options: o, nodes: nodeStore{o.DB}} }
+func New(o Options) *Traces {
+	return &Traces{Options: o, nodes: nodeStore{o.DB}, slots: make(chan struct{}, maxAtOnce)}
+}
 
 // ErrNotFound says that nothing is known of an event.
 var ErrNotFound = errors.New("nothing is known of the event")
@@ -194,6 +197,8 @@ const (
 	// maxIDs and maxEvents bound how far an event is followed.
 	maxIDs    = 16
 	maxEvents = 50
+	// maxAtOnce bounds the traces that are put together at a time; more wait.
+	maxAtOnce = 8
 	// explained is how many rules that did not match are told of each event, and
 	// explainTime what looking for them may take in all.
 	explained   = 10
@@ -205,6 +210,12 @@ const (
 func (t *Traces) Trace(ctx context.Context, p auth.Principal, id string) (*Trace, error) {
 	if id == "" || len(id) > maxID {
 		return nil, fmt.Errorf("%w: an event's id has 1 to 64 characters", ErrNotFound)
+	}
+	select {
+	case t.slots <- struct{}{}:
+		defer func() { <-t.slots }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("trace event %s: %w", id, ctx.Err())
 	}
 	a := &assembly{t: t, p: p, id: id}
 	if err := a.gather(ctx); err != nil {
