@@ -120,7 +120,11 @@ func (b *Buses) injection(ctx context.Context, p auth.Principal, raw []byte, int
 	if bus == nil {
 		return event.Record{}, nil, httpapi.NotFound("Event bus %s does not exist.", ref.ARN())
 	}
-	return event.Record{Bus: ref, ID: ev.ID, Accepted: now, Origin: event.OriginInjected + " " + p.KeyID, JSON: ev.AppendJSON(nil)}, notes, nil
+	text := ev.AppendJSON(nil)
+	if len(text) > maxEnvelope {
+		return event.Record{}, nil, httpapi.Invalid("The event is %d bytes long, more than the %d allowed.", len(text), maxEnvelope)
+	}
+	return event.Record{Bus: ref, ID: ev.ID, Accepted: now, Origin: event.OriginInjected + " " + p.KeyID, JSON: text}, notes, nil
 }
 
 // capital turns an error's text into the start of a sentence.

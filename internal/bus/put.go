@@ -18,6 +18,10 @@ var ErrThrottled = errors.New("the event log takes no events now")
 // ErrTooLarge says that the events of one call are too large for the event log.
 var ErrTooLarge = errors.New("the events are too large for one write to the event log")
 
+// maxEnvelope is how large an event may be when it comes in, in bytes: less than it
+// may be when it is read again, for a replay adds its name.
+const maxEnvelope = event.MaxSize - 4<<10
+
 // Put is the way in for every event. It stamps Accepted, where it is zero, and
 // RuleVersion, and returns nil once all records are durable. The error is, or
 // wraps, ErrThrottled, ErrTooLarge or the context's; it acknowledges none of

@@ -118,7 +118,12 @@ func (b *Buses) putEntry(ctx context.Context, caller Caller, e *Entry, out *batc
 		ID: id, DetailType: e.DetailType, Source: e.Source, Account: caller.Account, Time: at.Truncate(time.Second),
 		Region: caller.Region, Resources: e.Resources, Detail: []byte(e.Detail),
 	}
-	out.buf = ev.AppendJSON(rec.Append(out.buf))
+	out.buf = rec.Append(out.buf)
+	begins := len(out.buf)
+	out.buf = ev.AppendJSON(out.buf)
+	if len(out.buf)-begins > maxEnvelope {
+		return EntryResult{}, requestTooLarge() // what AWS counts of an entry leaves out what JSON adds
+	}
 	out.cut()
 	return EntryResult{EventID: id}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,6 +149,36 @@ func TestPutEventsLimits(t *testing.T) {
 			}
 			if err != nil || c.message != "" || results[0].ErrorCode != c.code || (results[0].EventID == "") != (c.code != "") {
 				t.Errorf("%+v, %v", results, err)
+			}
+		})
+	}
+}
+
+// AWS counts neither the quotes of texts nor their escapes.
+func TestPutEventsTakesNoEventThatCouldNotBeReadAgain(t *testing.T) {
+	x := open(t, storetest.SQLite(t))
+	for _, c := range []struct {
+		name      string
+		resources []string
+		taken     bool
+	}{
+		{"resources of all the size there is", slices.Repeat([]string{strings.Repeat("x", 100)}, 10_000), true},
+		{"resources that are empty", make([]string, 400_000), false},
+		{"characters that are escaped", []string{strings.Repeat("\x01", 200_000)}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := x.PutEvents(t.Context(), testCaller, []Entry{{Source: "s", DetailType: "t", Detail: "{}", Resources: c.resources}})
+			if c.taken != (err == nil) || err != nil && err.Error() != requestTooLarge().Error() {
+				t.Fatal(err)
+			}
+			recs := x.log.take()
+			if len(recs) == 1 != c.taken {
+				t.Fatalf("%d events were put", len(recs))
+			}
+			for _, rec := range recs {
+				if _, err := event.Parse(rec.JSON); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}
