@@ -25,21 +25,21 @@ type tracePrinter struct {
 
 func printTrace(out io.Writer, t *traced) error {
 	p := &tracePrinter{out: out, trace: t}
-	p.line("Event %s: %s", t.ID, statusWords[t.Status])
+	p.linef("Event %s: %s", t.ID, statusWords[t.Status])
 	for i := range t.Events {
-		p.line("")
+		p.linef("")
 		p.event(i)
 	}
 	for i, note := range t.Notes {
 		if i == 0 {
-			p.line("")
+			p.linef("")
 		}
-		p.line("Note: %s", note)
+		p.linef("Note: %s", note)
 	}
 	return p.err
 }
 
-func (p *tracePrinter) line(format string, args ...any) {
+func (p *tracePrinter) linef(format string, args ...any) {
 	if p.err == nil {
 		_, p.err = fmt.Fprintln(p.out, plain(fmt.Sprintf(format, args...)))
 	}
@@ -59,26 +59,26 @@ func (p *tracePrinter) event(i int) {
 	if e.ID != p.trace.ID {
 		head += " as " + e.ID
 	}
-	p.line("%s", head)
+	p.linef("%s", head)
 	switch {
 	case e.Event != nil:
-		p.line("  %s, %s", e.Event.Source, e.Event.DetailType)
+		p.linef("  %s, %s", e.Event.Source, e.Event.DetailType)
 	default:
-		p.line("  the event itself is no longer kept in the event log")
+		p.linef("  the event itself is no longer kept in the event log")
 	}
 	p.entered(e)
 	if len(e.ReplayRules) > 0 {
-		p.line("  replayed to %s only", strings.Join(e.ReplayRules, ", "))
+		p.linef("  replayed to %s only", strings.Join(e.ReplayRules, ", "))
 	}
 	last := len(e.Deliveries) - 1
 	for n := range e.Deliveries {
 		p.delivery(e, &e.Deliveries[n], n == last && e.MoreDeliveries == 0)
 	}
 	if e.MoreDeliveries > 0 {
-		p.line("  └─ and %d more deliveries, which are not shown", e.MoreDeliveries)
+		p.linef("  └─ and %d more deliveries, which are not shown", e.MoreDeliveries)
 	}
 	if len(e.Deliveries) == 0 {
-		p.line("  no rule matched")
+		p.linef("  no rule matched")
 	}
 	p.notMatched(e)
 }
@@ -104,7 +104,7 @@ func (p *tracePrinter) entered(e *tracedEvent) {
 	if e.RoutedAt != nil && e.AcceptedAt != nil {
 		line += fmt.Sprintf(", routed after %s on %s", after(e.RoutedAt.Sub(*e.AcceptedAt)), e.Node)
 	}
-	p.line("%s", line)
+	p.linef("%s", line)
 }
 
 func (p *tracePrinter) delivery(e *tracedEvent, d *tracedDelivery, last bool) {
@@ -112,7 +112,7 @@ func (p *tracePrinter) delivery(e *tracedEvent, d *tracedDelivery, last bool) {
 	if last {
 		branch, rest = "└─ ", "     "
 	}
-	p.line("  %srule %s → %s %s: %s", branch, d.Rule, d.TargetKind, d.TargetARN, d.state())
+	p.linef("  %srule %s → %s %s: %s", branch, d.Rule, d.TargetKind, d.TargetARN, d.state())
 	from, said := e.AcceptedAt, ""
 	for _, s := range d.Steps {
 		if s.Message == said && s.Step != "attempt" {
@@ -127,7 +127,7 @@ func (p *tracePrinter) delivery(e *tracedEvent, d *tracedDelivery, last bool) {
 		if from != nil {
 			since = "+" + after(at.Sub(*from))
 		}
-		p.line("  %s%8s  %s", rest, since, s.words(at))
+		p.linef("  %s%8s  %s", rest, since, s.words(at))
 	}
 }
 
@@ -209,7 +209,7 @@ func (p *tracePrinter) notMatched(e *tracedEvent) {
 	if len(e.NotMatched) == 0 {
 		return
 	}
-	p.line("  did not match, by the rules as they are now:")
+	p.linef("  did not match, by the rules as they are now:")
 	for i := range e.NotMatched {
 		r := &e.NotMatched[i]
 		for n, why := range r.reasons() {
@@ -217,14 +217,14 @@ func (p *tracePrinter) notMatched(e *tracedEvent) {
 			if n > 0 {
 				name = ""
 			}
-			p.line("    %-20s  %s", name, why)
+			p.linef("    %-20s  %s", name, why)
 		}
 	}
 	if e.MoreNotMatched > 0 {
-		p.line("    and %d more rules, which are further off", e.MoreNotMatched)
+		p.linef("    and %d more rules, which are further off", e.MoreNotMatched)
 	}
 	if e.RulesUnread > 0 {
-		p.line("    %d rules were not looked at, for want of time", e.RulesUnread)
+		p.linef("    %d rules were not looked at, for want of time", e.RulesUnread)
 	}
 }
 
