@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 )
 
 // realAccountAt has a server reach an account as a real one of AWS at another
@@ -160,4 +161,28 @@ func TestAFunctionInARealAccount(t *testing.T) {
 		"RULE_ARN": ruleARN(here, "fn"), "TARGET_ARN": arn, "ERROR_CODE": "NO_RESOURCE",
 		"ERROR_MESSAGE": "Function not found: " + arn + " (Service: AWSLambda; Status Code: 404; Error Code: ResourceNotFoundException; Request ID: req-2; Proxy: null)",
 	})
+}
+
+// A topic of a real account publishes what it gets to its subscribers.
+func TestATopicInARealAccount(t *testing.T) {
+	t.Parallel()
+	const account = "444455556666"
+	s, elsewhere := startServer(t, nil), startServer(t, nil)
+	there, here := s.realAccountAt(t, elsewhere, account), s.caller("000000000000", home)
+	topics := sns.New(sns.Options{Region: home, BaseEndpoint: &there.url, Credentials: there.key, RetryMaxAttempts: 1})
+	topic, err := topics.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: aws.String("orders")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := there.queue("subscriber")
+	if _, err := topics.Subscribe(t.Context(), &sns.SubscribeInput{
+		TopicArn: topic.TopicArn, Protocol: aws.String("sqs"), Endpoint: aws.String(there.queueARN("subscriber")), Attributes: map[string]string{"RawMessageDelivery": "true"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	here.putRule("", "topic", `{"source":["shop"]}`, ebtypes.Target{Id: aws.String("t"), Arn: topic.TopicArn})
+	id := here.put("shop", "order", "{}")[0]
+	if e := there.nextEvent(queue); e.ID != id {
+		t.Errorf("the subscriber got %+v", e)
+	}
 }
