@@ -56,6 +56,14 @@ func (a *App) metrics() *prometheus.Registry {
 		_, bytes, err := d.KeptDeadLetters(ctx)
 		return bytes, err
 	})
+	topics := a.topics
+	counter("topic_published_total", "Messages published to topics (AWS: NumberOfMessagesPublished).", func() int64 { return topics.Stats().Published })
+	counter("topic_filtered_total", "Messages that filter policies kept from subscriptions (AWS: NumberOfNotificationsFilteredOut).", func() int64 { return topics.Stats().Filtered })
+	counter("topic_attempts_total", "Attempts to deliver messages of topics.", func() int64 { return topics.Stats().Attempts })
+	counter("topic_delivered_total", "Messages that endpoints of topics took (AWS: NumberOfNotificationsDelivered).", func() int64 { return topics.Stats().Delivered })
+	counter("topic_failed_total", "Messages of topics given up (AWS: NumberOfNotificationsFailed).", func() int64 { return topics.Stats().Failed })
+	counter("topic_dead_lettered_total", "Messages of topics sent to a dead-letter queue (AWS: NumberOfNotificationsRedrivenToDlq).", func() int64 { return topics.Stats().DeadLettered })
+	counter("topic_dropped_total", "Messages of topics given up that nothing took.", func() int64 { return topics.Stats().Dropped })
 	v := a.inventory
 	counter("inventory_events_stored_total", "Events that webhooks stored.", func() int64 { return v.Measures().EventsStored })
 	counter("inventory_events_duplicate_total", "Events that webhooks had stored before.", func() int64 { return v.Measures().EventsDuplicate })

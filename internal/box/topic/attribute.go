@@ -115,11 +115,11 @@ func (have *Topic) attribute(name string) string {
 	return ""
 }
 
-// counts are how many subscriptions a topic has in each state.
-type counts struct{ confirmed, pending, removed int64 }
+// states are how many subscriptions a topic has in each state.
+type states struct{ confirmed, pending, removed int64 }
 
 // attributes returns what GetTopicAttributes reports.
-func (have *Topic) attributes(n counts) map[string]string {
+func (have *Topic) attributes(n states) map[string]string {
 	all := map[string]string{
 		"TopicArn":                have.ARN(),
 		"Owner":                   have.Account,

@@ -173,6 +173,25 @@ func TestRawDeliveryHandsTheMessageItself(t *testing.T) {
 
 func redriveTo(arn string) string { return fmt.Sprintf(`{"deadLetterTargetArn":%q}`, arn) }
 
+// However large the messages, a lane holds few of them, and delivers all.
+func TestLargeMessagesAreDeliveredFewAtATime(t *testing.T) {
+	onBoth(t, func(t *testing.T, f *fixture) {
+		topic := f.topic("t", nil)
+		f.subscribe(topic, "sqs", f.queue("q"), nil)
+		for i := range 12 {
+			f.publish(topic, fmt.Sprint(i, strings.Repeat("文", 87_000))) // close to 256 KiB
+		}
+		seen := map[string]bool{}
+		for range 12 {
+			seen[parseDocument(t, f.receive("q").Body).MessageId] = true
+		}
+		f.quiet()
+		if s := f.Stats(); len(seen) != 12 || s.Published != 12 || s.Delivered != 12 || s.Attempts != 12 || s.Failed != 0 {
+			t.Errorf("%d arrived, counted %+v", len(seen), s)
+		}
+	})
+}
+
 func TestTheMessageStructureChoosesByProtocol(t *testing.T) {
 	onBoth(t, func(t *testing.T, f *fixture) {
 		topic := f.topic("structure", nil)

@@ -18,8 +18,10 @@ const (
 	laneQueue = "topic.lane"
 	// maxLanes is how many subscriptions are delivered to at once.
 	maxLanes = 256
-	// maxMaking is how many deliveries to one endpoint are made at once.
-	maxMaking = 16
+	// maxMaking is how many deliveries to one endpoint are made at once, as long as
+	// their messages have no more than maxMakingBytes in all: lanes are many.
+	maxMaking      = 16
+	maxMakingBytes = 1 << 20
 	// turn is how long a lane starts deliveries before others that wait have theirs.
 	turn = 10 * time.Second
 	// deadLetterPause is the pause before a dead-letter queue is tried again.
@@ -31,7 +33,7 @@ const (
 type lane struct {
 	t      *Topics
 	id     int64
-	making map[int64]bool
+	making map[int64]int // sizes of what is being delivered, by the delivery's id
 	ended  chan int64
 
 	mu      sync.Mutex
@@ -45,7 +47,7 @@ func (t *Topics) runLane(ctx context.Context, j work.Job) work.Outcome {
 	if err != nil {
 		return work.Fail(err.Error())
 	}
-	l := &lane{t: t, id: id, making: map[int64]bool{}, ended: make(chan int64)}
+	l := &lane{t: t, id: id, making: map[int64]int{}, ended: make(chan int64)}
 	err = l.run(ctx)
 	if err != nil {
 		return work.Retry(err.Error())
@@ -105,22 +107,56 @@ func (l *lane) startDue(ctx context.Context, wg *sync.WaitGroup) error {
 		l.t.pace.forget(l.id)
 		return l.t.dropAll(ctx, l.id)
 	}
-	making := slices.Collect(maps.Keys(l.making))
-	list, err := dueDeliveries(ctx, l.t.db, l.id, l.t.now(), making, maxMaking-len(making))
+	list, messages, err := l.due(ctx)
 	if err != nil {
 		return err
 	}
-	for i := range list {
-		d := &list[i]
-		l.making[d.id] = true
+	for _, d := range list {
+		m := messages[d.message]
+		if m == nil {
+			continue // another lane of the same subscription was faster
+		}
+		l.making[d.id] = d.size
 		wg.Go(func() {
-			if err := l.make(ctx, s, d); err != nil {
+			if err := l.make(ctx, s, &dueDelivery{d, m}); err != nil {
 				l.fail(err)
 			}
 			l.ended <- d.id
 		})
 	}
 	return nil
+}
+
+// dueDelivery is a delivery with its message.
+type dueDelivery struct {
+	delivery
+	content *storedMessage
+}
+
+// due returns deliveries that are due with their messages, as many as there is room for.
+func (l *lane) due(ctx context.Context) ([]delivery, map[int64]*storedMessage, error) {
+	making := slices.Collect(maps.Keys(l.making))
+	list, err := dueDeliveries(ctx, l.t.db, l.id, l.t.now(), making, maxMaking-len(making))
+	if err != nil || len(list) == 0 {
+		return nil, nil, err
+	}
+	size := 0
+	for _, n := range l.making {
+		size += n
+	}
+	var fit []delivery
+	var ids []int64
+	for _, d := range list {
+		if size += d.size; size > maxMakingBytes && len(making)+len(fit) > 0 {
+			break
+		}
+		fit, ids = append(fit, d), append(ids, d.message)
+	}
+	if len(fit) == 0 {
+		return nil, nil, nil
+	}
+	messages, err := messagesByID(ctx, l.t.db, ids)
+	return fit, messages, err
 }
 
 // dropAll deletes what still waits for a subscription that is gone.
@@ -149,7 +185,9 @@ func (l *lane) make(ctx context.Context, s *Subscription, d *dueDelivery) error 
 	if ctx.Err() != nil {
 		return ctx.Err() // what ended is us
 	}
+	l.t.counts.attempts.Add(1)
 	if failed == nil {
+		l.t.counts.delivered.Add(1)
 		return l.settle(ctx, &d.delivery, deleteDelivery)
 	}
 	d.attempt++
@@ -184,10 +222,12 @@ func (l *lane) tooOld(s *Subscription, d *dueDelivery) bool {
 
 // giveUp ends a delivery that failed for good: for the dead-letter queue, if there is one.
 func (l *lane) giveUp(ctx context.Context, s *Subscription, d *dueDelivery, failed *failure) error {
+	l.t.counts.failed.Add(1)
 	if s.deadLetterARN() != "" && d.content.kind == kindNotification {
 		d.failure, d.attempt, d.dueAt = failed, 0, l.t.now()
 		return l.settle(ctx, &d.delivery, postponeDelivery)
 	}
+	l.t.counts.dropped.Add(1)
 	l.t.opt.Logger.Warn("a message could not be delivered and is dropped", "subscription", s.ARN(), "kind", d.content.kind,
 		"message", d.content.messageID, "attempts", d.attempt, "code", failed.Code, "reason", failed.Message)
 	return l.settle(ctx, &d.delivery, deleteDelivery)
@@ -204,6 +244,7 @@ func (l *lane) bury(ctx context.Context, s *Subscription, d *dueDelivery) error 
 		return ctx.Err()
 	}
 	if failed == nil {
+		l.t.counts.deadLettered.Add(1)
 		return l.settle(ctx, &d.delivery, deleteDelivery)
 	}
 	d.attempt++
@@ -211,6 +252,7 @@ func (l *lane) bury(ctx context.Context, s *Subscription, d *dueDelivery) error 
 		d.dueAt = l.t.now() + deadLetterPause.Milliseconds()
 		return l.settle(ctx, &d.delivery, postponeDelivery)
 	}
+	l.t.counts.dropped.Add(1)
 	l.t.opt.Logger.Warn("a message could not be delivered nor put into the dead-letter queue, and is dropped", "subscription", s.ARN(),
 		"message", d.content.messageID, "queue", arn, "code", failed.Code, "reason", failed.Message)
 	return l.settle(ctx, &d.delivery, deleteDelivery)

@@ -53,7 +53,11 @@ func (t *Topics) PublishMessages(ctx context.Context, have *Topic, messages []*M
 		}
 		return add(tx)
 	})
-	return ids, err
+	if err != nil {
+		return nil, err
+	}
+	t.counts.published.Add(int64(len(messages)))
+	return ids, nil
 }
 
 // wanted is a message and the subscriptions that are to get it.
@@ -74,9 +78,11 @@ func (t *Topics) wantedBy(messages []*storedMessage, to []recipient) ([]wanted, 
 			if err != nil {
 				return nil, err
 			}
-			if ok {
-				w.by = append(w.by, r.id)
+			if !ok {
+				t.counts.filtered.Add(1)
+				continue
 			}
+			w.by = append(w.by, r.id)
 		}
 		if len(w.by) > 0 {
 			list = append(list, w)

@@ -27,6 +27,7 @@ type delivery struct {
 	attempt                   int // how many failed
 	dueAt                     int64
 	failure                   *failure // why it goes to the dead-letter queue; nil while it does not
+	size                      int      // of the message, in bytes
 }
 
 // insertMessages adds messages and sets their ids.
@@ -36,8 +37,8 @@ func insertMessages(ctx context.Context, tx *store.Tx, list []*storedMessage) er
 		if err != nil {
 			return fmt.Errorf("encode message: %w", err)
 		}
-		err = tx.QueryRow(ctx, `INSERT INTO topic_message (topic_id, message_id, kind, content, token, fanned_to, published_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`, m.topic, m.messageID, m.kind, string(content), m.token, m.fannedTo, m.publishedAt).Scan(&m.id)
+		err = tx.QueryRow(ctx, `INSERT INTO topic_message (topic_id, message_id, kind, content, size, token, fanned_to, published_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id`, m.topic, m.messageID, m.kind, string(content), len(content), m.token, m.fannedTo, m.publishedAt).Scan(&m.id)
 		if err != nil {
 			return fmt.Errorf("insert message: %w", err)
 		}
@@ -47,11 +48,10 @@ func insertMessages(ctx context.Context, tx *store.Tx, list []*storedMessage) er
 
 const messageColumns = `m.id, m.topic_id, m.message_id, m.kind, m.content, m.token, m.fanned_to, m.published_at`
 
-func scanMessage(row store.Row, more ...any) (*storedMessage, error) {
+func scanMessage(row store.Row) (*storedMessage, error) {
 	var m storedMessage
 	var content string
-	into := []any{&m.id, &m.topic, &m.messageID, &m.kind, &content, &m.token, &m.fannedTo, &m.publishedAt}
-	if err := row.Scan(append(into, more...)...); err != nil {
+	if err := row.Scan(&m.id, &m.topic, &m.messageID, &m.kind, &content, &m.token, &m.fannedTo, &m.publishedAt); err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal([]byte(content), &m.content); err != nil {
@@ -127,35 +127,38 @@ func insertDeliveries(ctx context.Context, tx *store.Tx, list []delivery) error 
 	return nil
 }
 
-// dueDelivery is a delivery with its message.
-type dueDelivery struct {
-	delivery
-	content *storedMessage
+// messagesByID returns messages by their id.
+func messagesByID(ctx context.Context, db store.Querier, ids []int64) (map[int64]*storedMessage, error) {
+	rows, err := db.Query(ctx, `SELECT `+messageColumns+` FROM topic_message m WHERE m.id IN `+in(1, len(ids)), appendIDs(nil, ids)...)
+	list, err := store.All(rows, err, func(row store.Row) (*storedMessage, error) { return scanMessage(row) })
+	if err != nil {
+		return nil, fmt.Errorf("read messages: %w", err)
+	}
+	found := make(map[int64]*storedMessage, len(list))
+	for _, m := range list {
+		found[m.id] = m
+	}
+	return found, nil
 }
 
 // dueDeliveries returns up to limit deliveries of a subscription that are due, but for
 // those that are being made.
-func dueDeliveries(ctx context.Context, db store.Querier, subscription, now int64, making []int64, limit int) ([]dueDelivery, error) {
+func dueDeliveries(ctx context.Context, db store.Querier, subscription, now int64, making []int64, limit int) ([]delivery, error) {
 	but := ""
 	if len(making) > 0 {
 		but = ` AND d.id NOT IN ` + in(4, len(making))
 	}
-	rows, err := db.Query(ctx, `SELECT `+messageColumns+`, d.id, d.attempt, d.due_at, d.failure
+	rows, err := db.Query(ctx, `SELECT d.id, d.message_id, d.attempt, d.due_at, d.failure, m.size
 		FROM topic_delivery d JOIN topic_message m ON m.id = d.message_id
 		WHERE d.subscription_id = $1 AND d.due_at <= $2`+but+` ORDER BY d.due_at, d.id LIMIT $3`,
 		appendIDs([]any{subscription, now, limit}, making)...)
-	list, err := store.All(rows, err, func(row store.Row) (dueDelivery, error) {
-		d := dueDelivery{delivery: delivery{subscription: subscription}}
+	list, err := store.All(rows, err, func(row store.Row) (delivery, error) {
+		d := delivery{subscription: subscription}
 		var text string
-		var err error
-		if d.content, err = scanMessage(row, &d.id, &d.attempt, &d.dueAt, &text); err != nil {
+		if err := row.Scan(&d.id, &d.message, &d.attempt, &d.dueAt, &text, &d.size); err != nil || text == "" {
 			return d, err
 		}
-		d.message = d.content.id
-		if text != "" {
-			err = json.Unmarshal([]byte(text), &d.failure)
-		}
-		return d, err
+		return d, json.Unmarshal([]byte(text), &d.failure)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read deliveries: %w", err)

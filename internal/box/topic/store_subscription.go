@@ -107,7 +107,7 @@ func recipients(ctx context.Context, db store.Querier, topic, after int64, limit
 	return list, nil
 }
 
-func countByState(ctx context.Context, db store.Querier, topic int64) (n counts, err error) {
+func countByState(ctx context.Context, db store.Querier, topic int64) (n states, err error) {
 	rows, err := db.Query(ctx, `SELECT state, COUNT(*) FROM topic_subscription WHERE topic_id = $1 GROUP BY state`, topic)
 	_, err = store.All(rows, err, func(row store.Row) (struct{}, error) {
 		var state string

@@ -110,6 +110,7 @@ type Topics struct {
 	filters filters
 	signer  signer
 	pace    paces
+	counts  counters
 
 	maxSubscriptions int // of a topic
 }

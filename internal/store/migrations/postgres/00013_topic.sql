@@ -42,6 +42,7 @@ CREATE INDEX topic_subscription_owner_filtered ON topic_subscription (owner) WHE
 
 -- A message, for as long as deliveries of it are left. fanned_to is the last
 -- subscription that deliveries were made for while there are more to come, else NULL.
+-- size is the content's, in bytes.
 -- token is sealed, of a confirmation only.
 CREATE TABLE topic_message (
 	id           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -49,6 +50,7 @@ CREATE TABLE topic_message (
 	message_id   TEXT NOT NULL,
 	kind         TEXT NOT NULL,
 	content      TEXT NOT NULL,
+	size         BIGINT NOT NULL,
 	token        BYTEA,
 	fanned_to    BIGINT,
 	published_at BIGINT NOT NULL
