@@ -156,15 +156,29 @@ func endpointURL(endpoint string, params *bus.HTTPParameters, extra *bus.Connect
 	if len(params.Query) == 0 && len(extra.Query) == 0 {
 		return u.String(), nil
 	}
-	query := u.Query()
+	query := url.Values{}
 	for key, value := range params.Query {
 		query.Set(key, value)
 	}
 	for _, p := range extra.Query {
 		query.Set(p.Key, p.Value)
 	}
-	u.RawQuery = query.Encode()
+	u.RawQuery = mergeQuery(u.RawQuery, query)
 	return u.String(), nil
+}
+
+// mergeQuery adds parameters to the endpoint's own query, which stays as it is
+// written, signatures and semicolons in it too, less those of the same names.
+func mergeQuery(own string, added url.Values) string {
+	var pairs []string
+	for pair := range strings.SplitSeq(own, "&") {
+		key, _, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(key)
+		if pair != "" && (err != nil || !added.Has(name)) {
+			pairs = append(pairs, pair)
+		}
+	}
+	return strings.Join(append(pairs, added.Encode()), "&")
 }
 
 // withScheme returns the URL of an endpoint. AWS takes one without a scheme as

@@ -205,6 +205,10 @@ func TestARequestIsMadeOfTheDestinationTheTargetAndTheConnection(t *testing.T) {
 			&bus.HTTPParameters{Query: map[string]string{"b": "2", "c": "2"}},
 			seen{Method: "POST", Path: "/in", Query: "a=1&b=2&c=3&d=%E6%9C%BA+%26", Header: fixed, Body: event},
 		},
+		"an endpoint's query that is to stay as it is": {
+			"POST", "/in?sig=a%2fb;c&z=%zz&&b=1&flag&%62=2", basic(nil), &bus.HTTPParameters{Query: map[string]string{"b": "3"}},
+			seen{Method: "POST", Path: "/in", Query: "sig=a%2fb;c&z=%zz&flag&b=3", Header: fixed, Body: event},
+		},
 		"headers of target and connection, of which the last wins": {
 			"POST", "/in",
 			basic(&bus.ConnectionParameters{Headers: []bus.Parameter{{Key: "x-both", Value: "connection"}, {Key: "Content-Type", Value: "text/plain"}}}),
