@@ -59,8 +59,8 @@ func BenchmarkKept(b *testing.B) {
 	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			id := fmt.Sprintf("0d0a608b-b6bd-e22d-739b-%012x", n.Add(1))
-			p := &pair{sub: sub, rec: event.Record{ID: id, JSON: fmt.Appendf(nil, `{"version":"0","id":%q,"detail-type":"order placed","source":"shop","detail":{"text":%q}}`, id, detail)}}
+			id := event.NewID()
+			p := &pair{seq: uint64(n.Add(1)), sub: sub, rec: event.Record{ID: id, JSON: fmt.Appendf(nil, `{"version":"0","id":%q,"detail-type":"order placed","source":"shop","detail":{"text":%q}}`, id, detail)}}
 			if v := d.keep(context.Background(), p, target.DeadLetterReason{Code: target.CodeNoResource, Message: "The specified queue does not exist."}, nil); v.kind != verdictDone {
 				b.Error("not kept")
 			}

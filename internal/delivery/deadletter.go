@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,7 +44,8 @@ type DeadLetter struct {
 	// Size is how much the letter counts against the store's limit, in bytes.
 	Size int64
 
-	// The event's place in the log, for its trace.
+	// The event's place in the log, by which a delivery that is repeated makes no
+	// second letter.
 	sequence uint64
 	index    int
 
@@ -119,12 +119,6 @@ func (l *DeadLetter) event() any {
 		return json.RawMessage(l.Record.JSON)
 	}
 	return string(l.Record.JSON)
-}
-
-// digest tells events with the same id apart: those injected with it.
-func (l *DeadLetter) digest() []byte {
-	sum := sha256.Sum256(l.Record.JSON)
-	return sum[:16]
 }
 
 // keep stores the pair as a dead letter. While the store refuses, the delivery stays

@@ -57,6 +57,7 @@ type letters struct {
 	buses *knownBuses
 	log   bytes.Buffer
 	at    time.Time
+	seq   uint64 // in the log, of the last event
 }
 
 func newLetters(t *testing.T, db *store.DB, limits DeadLetterLimits) *letters {
@@ -77,7 +78,8 @@ func (l *letters) give(subscription int64, eventID string, edits ...func(*pair, 
 	l.buses.mu.Lock()
 	l.buses.known[subscription] = someSubscription(subscription)
 	l.buses.mu.Unlock()
-	p := &pair{sub: someSubscription(subscription), rec: event.Record{
+	l.seq++
+	p := &pair{seq: l.seq, sub: someSubscription(subscription), rec: event.Record{
 		ID: eventID, Bus: event.BusRef{Account: letterAccount, Region: "us-east-1", Name: event.DefaultBus},
 		JSON: fmt.Appendf(nil, `{"id":%q,"source":"shop","detail-type":"订单","detail":{}}`, eventID),
 	}}
@@ -170,20 +172,29 @@ func TestADeadLetterIsReadBackAsItWasWritten(t *testing.T) {
 	})
 }
 
-func TestAnEventHasOneDeadLetterForEachSubscription(t *testing.T) {
+func TestADeliveryThatIsRepeatedMakesNoSecondDeadLetter(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		l := newLetters(t, db, ample)
-		id := l.give(1, "e")
-		if again := l.give(1, "e"); again != id {
-			t.Errorf("given up again it is letter %d, want %d", again, id)
+		at := func(seq uint64, index int) func(*pair, *target.DeadLetterReason) {
+			return func(p *pair, _ *target.DeadLetterReason) { p.seq, p.index = seq, index }
 		}
-		other := l.give(1, "e", func(p *pair, _ *target.DeadLetterReason) { p.rec.JSON = []byte(`{"id":"e","detail":{"n":2}}`) })
-		elsewhere := l.give(2, "e")
-		if diff := cmp.Diff([]int64{id, other, elsewhere}, l.ids(DeadLetterFilter{})); diff != "" {
+		want := []int64{
+			l.give(1, "e", at(5, 0)),
+			l.give(2, "e", at(5, 0)), // of another target
+			l.give(1, "e", at(5, 1)), // put twice
+			l.give(1, "e", at(6, 0)),
+			l.give(1, "other", at(5, 0)), // the log began anew
+		}
+		for _, repeated := range []int64{l.give(1, "e", at(5, 0)), l.give(1, "e", at(5, 0))} {
+			if repeated != want[0] {
+				t.Errorf("given up again it is letter %d, want %d", repeated, want[0])
+			}
+		}
+		if diff := cmp.Diff(want, l.ids(DeadLetterFilter{})); diff != "" {
 			t.Error(diff)
 		}
-		if n, _ := l.totals(); n != 3 {
-			t.Errorf("%d letters are counted, want 3", n)
+		if n, _ := l.totals(); n != int64(len(want)) {
+			t.Errorf("%d letters are counted, want %d", n, len(want))
 		}
 	})
 }
@@ -392,7 +403,7 @@ func TestDeadLettersOfManyDeliveriesShareTransactions(t *testing.T) {
 		for w := range workers {
 			wg.Go(func() {
 				for i := range each {
-					p := &pair{sub: someSubscription(int64(w % 3)), rec: event.Record{ID: fmt.Sprint(w, "/", i), JSON: []byte(`{}`)}}
+					p := &pair{seq: uint64(i), index: w, sub: someSubscription(int64(w % 3)), rec: event.Record{ID: fmt.Sprint(w, "/", i), JSON: []byte(`{}`)}}
 					if _, err := l.letters.add(context.Background(), l.letter(p, target.DeadLetterReason{Code: "X"}, nil)); err != nil {
 						t.Error(err)
 					}

@@ -46,20 +46,19 @@ func insertLetter(ctx context.Context, tx *store.Tx, l *DeadLetter) (id int64, i
 	if err != nil {
 		return 0, false, fmt.Errorf("encode the attempts of event %s: %w", l.EventID, err)
 	}
-	digest := l.digest()
 	err = tx.QueryRow(ctx, `
-		INSERT INTO dead_letter (account, subscription_id, event_id, digest, dead_at, code, message, exhausted, attempts, spells,
+		INSERT INTO dead_letter (account, subscription_id, event_id, dead_at, code, message, exhausted, attempts, spells,
 			redriven, target_arn, queue_arn, queue_error, source, detail_type, sequence, entry, size, record, body)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
-		ON CONFLICT (event_id, subscription_id, digest) DO NOTHING RETURNING id`,
-		l.Bus.Account, l.Subscription, l.EventID, digest, l.At.UnixMilli(), l.Code, l.Message, l.Exhausted, l.Attempts, string(spells),
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+		ON CONFLICT (subscription_id, sequence, entry, event_id) DO NOTHING RETURNING id`,
+		l.Bus.Account, l.Subscription, l.EventID, l.At.UnixMilli(), l.Code, l.Message, l.Exhausted, l.Attempts, string(spells),
 		l.Redriven, l.TargetARN, l.QueueARN, l.QueueError, l.Source, l.DetailType, int64(l.sequence), l.index, l.Size, l.Record.Append(nil), l.Body,
 	).Scan(&id)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return id, true, err
 	}
-	err = tx.QueryRow(ctx, `SELECT id FROM dead_letter WHERE event_id = $1 AND subscription_id = $2 AND digest = $3`,
-		l.EventID, l.Subscription, digest).Scan(&id)
+	err = tx.QueryRow(ctx, `SELECT id FROM dead_letter WHERE subscription_id = $1 AND sequence = $2 AND entry = $3 AND event_id = $4`,
+		l.Subscription, int64(l.sequence), l.index, l.EventID).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil // redriven or discarded at this moment: it was there
 	}
@@ -259,8 +258,8 @@ func (s letterStore) count(ctx context.Context, account string, f DeadLetterFilt
 func (s letterStore) where(ctx context.Context, account string, f DeadLetterFilter) (where string, args []any, err error) {
 	args = []any{account}
 	conditions := []string{`l.account = $1`}
-	if f.EventID != "" || len(f.IDs) > 0 {
-		// These find few letters, where SQLite would go through all of the account.
+	if len(f.IDs) > 0 {
+		// They find few letters, where SQLite would go through all of the account.
 		conditions[0] = `l.account || '' = $1`
 	}
 	and := func(condition string, arg any) {

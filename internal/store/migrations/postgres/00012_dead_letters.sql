@@ -5,7 +5,6 @@ CREATE TABLE dead_letter (
 	account         TEXT   NOT NULL,
 	subscription_id BIGINT NOT NULL,
 	event_id        TEXT   NOT NULL,
-	digest          BYTEA  NOT NULL, -- of the envelope: an event that comes again makes no second letter
 	dead_at         BIGINT NOT NULL,
 	code            TEXT   NOT NULL,
 	message         TEXT   NOT NULL,
@@ -23,9 +22,10 @@ CREATE TABLE dead_letter (
 	size            BIGINT NOT NULL,
 	record          BYTEA  NOT NULL,
 	body            BYTEA,
-	UNIQUE (event_id, subscription_id, digest)
+	-- The log's place first: what comes together stands together. The event too, should the log begin anew.
+	UNIQUE (subscription_id, sequence, entry, event_id)
 );
-CREATE INDEX dead_letter_account ON dead_letter (account, dead_at, id, code);
+CREATE INDEX dead_letter_account ON dead_letter (account, dead_at, id, code, event_id);
 CREATE INDEX dead_letter_subscription ON dead_letter (subscription_id, dead_at, id, code);
 
 -- What is kept for each subscription, changed with the letters themselves.
