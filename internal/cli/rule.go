@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -235,15 +234,12 @@ type readEvent struct {
 	time                time.Time
 }
 
-// newReadEvent leaves white space out, as a bus does.
+// newReadEvent takes one JSON value and writes it as a bus does, so that bodies come
+// out as they are delivered.
 func newReadEvent(file string, number int, text json.RawMessage) readEvent {
-	var compact bytes.Buffer
-	if json.Compact(&compact, text) == nil {
-		text = compact.Bytes()
-	}
-	e := readEvent{file: file, number: number, text: text}
+	e := readEvent{file: file, number: number, text: event.AppendCompact(nil, text)}
 	var members map[string]json.RawMessage
-	if json.Unmarshal(text, &members) != nil {
+	if json.Unmarshal(e.text, &members) != nil {
 		return e // said when it is matched or transformed
 	}
 	for name, to := range map[string]any{"id": &e.id, "region": &e.region, "account": &e.account, "time": &e.time} {

@@ -83,14 +83,15 @@ func (e *Event) AppendJSON(dst []byte) []byte {
 		dst = AppendText(dst, r)
 	}
 	dst = append(dst, `],"detail":`...)
-	dst = appendCompact(dst, e.Detail)
+	dst = AppendCompact(dst, e.Detail)
 	return append(dst, '}')
 }
 
-// appendCompact appends JSON as AWS writes a detail that it has read: without the
-// white space between its tokens, strings escaped no more than they must be, the
-// order of keys as it is. Runs that stay as they are are copied whole.
-func appendCompact(dst, src []byte) []byte {
+// AppendCompact appends JSON, which must be valid, as AWS writes a detail that it
+// has read: without the white space between its tokens, strings escaped no more than
+// they must be, the order of keys as it is. Runs that stay as they are are copied
+// whole.
+func AppendCompact(dst, src []byte) []byte {
 	start := 0
 	for i := 0; i < len(src); i++ {
 		switch src[i] {

@@ -53,7 +53,7 @@ func TestDetailsAreEscapedNoMoreThanTheyMustBe(t *testing.T) {
 		"control characters":    {`["\n\t\b","\u0000\u001f"]`, `["\n\t\b","\u0000\u001f"]`},
 		"white space stays too": {` { "a b" : "c \u0064\\" , "e" : [ ] } `, `{"a b":"c d\\","e":[]}`},
 	} {
-		if got := string(appendCompact(nil, []byte(tt.detail))); got != tt.want {
+		if got := string(AppendCompact(nil, []byte(tt.detail))); got != tt.want {
 			t.Errorf("%s: got %s, want %s", name, got, tt.want)
 		}
 	}
@@ -67,17 +67,17 @@ func FuzzCompactDetails(f *testing.F) {
 	f.Fuzz(func(t *testing.T, detail []byte) {
 		var before, after any
 		if json.Unmarshal(detail, &before) != nil {
-			_ = appendCompact(nil, detail) // and does not stop
+			_ = AppendCompact(nil, detail) // and does not stop
 			return
 		}
-		compact := appendCompact(nil, detail)
+		compact := AppendCompact(nil, detail)
 		if err := json.Unmarshal(compact, &after); err != nil {
 			t.Fatalf("%s becomes %s: %v", detail, compact, err)
 		}
 		if diff := cmp.Diff(before, after); diff != "" {
 			t.Errorf("%s becomes %s: %s", detail, compact, diff)
 		}
-		if again := appendCompact(nil, compact); !bytes.Equal(again, compact) {
+		if again := AppendCompact(nil, compact); !bytes.Equal(again, compact) {
 			t.Errorf("%s becomes %s, then %s", detail, compact, again)
 		}
 	})
