@@ -124,8 +124,12 @@ func TestADeliveryThatWaitsSaysWhereAndUntilWhen(t *testing.T) {
 		told, left = s.of(ids[len(ids)-1])
 		return strings.HasSuffix(told, "left 0")
 	})
-	if w, err = n.delivery.Waits(ctx, left.Subscription.ID, left.Sequence, left.Index); err != nil || !w.InLog || w.ReaderAt == 0 || w.ReaderAt > left.Sequence {
-		t.Errorf("left in batch %d, and waits: %+v, %v", left.Sequence, w, err)
+	n.endpoints.until(t, "the row that says so", func(*endpoints) bool {
+		w, err = n.delivery.Waits(ctx, left.Subscription.ID, left.Sequence, left.Index)
+		return err == nil && w.InLog
+	})
+	if w.ReaderAt == 0 || w.ReaderAt > left.Sequence {
+		t.Errorf("left in batch %d, and waits: %+v", left.Sequence, w)
 	}
 	if err := n.buses.RemoveTargets(ctx, testBus, "down", []string{"q"}); err != nil {
 		t.Fatal(err)
