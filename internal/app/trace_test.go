@@ -63,7 +63,8 @@ type traced struct {
 	Notes  []string
 }
 
-// story is a delivery in words: its status, and its steps with number and code.
+// story is a delivery in words: its status, and its attempts and end with number and
+// code. Where it waited between depends on how busy the machine is.
 func (e tracedEvent) story(rule string) string {
 	for _, d := range e.Deliveries {
 		if d.Rule != rule {
@@ -71,6 +72,9 @@ func (e tracedEvent) story(rule string) string {
 		}
 		words := []string{d.Status}
 		for _, s := range d.Steps {
+			if s.Step == "parked" || s.Step == "left_in_log" {
+				continue
+			}
 			word := s.Step
 			if s.Step == "attempt" {
 				word += fmt.Sprint(" ", s.Attempt)
@@ -155,7 +159,7 @@ func TestATraceTellsHowEveryDeliveryEnded(t *testing.T) {
 		}
 		e := x.Events[0]
 		for rule, want := range map[string]string{
-			"good": "delivered, attempt 1", "flaky": "delivered, attempt 1 ERROR_FROM_TARGET, parked, attempt 2",
+			"good": "delivered, attempt 1", "flaky": "delivered, attempt 1 ERROR_FROM_TARGET, attempt 2",
 			"own-queue": "dead_lettered, attempt 1 NO_RESOURCE, dead_lettered NO_RESOURCE",
 			"built-in":  "dead_lettered, attempt 1 NO_RESOURCE, kept NO_RESOURCE",
 			"broken":    "dead_lettered, dead_lettered INVALID_JSON",
@@ -165,18 +169,22 @@ func TestATraceTellsHowEveryDeliveryEnded(t *testing.T) {
 				t.Errorf("%s, %s: %s, want %s", when, rule, got, want)
 			}
 		}
-		if got := e.story("doomed"); !strings.HasPrefix(got, "cancelled, attempt 1 ERROR_FROM_TARGET, parked") {
+		if got := e.story("doomed"); !strings.HasPrefix(got, "cancelled, attempt 1 ERROR_FROM_TARGET") {
 			t.Errorf("%s, doomed: %s", when, got)
 		}
 		for _, d := range e.Deliveries {
-			first := d.Steps[0]
+			steps := d.Steps
+			for len(steps) > 0 && steps[0].Step != "attempt" {
+				steps = steps[1:]
+			}
 			switch d.Rule {
 			case "flaky":
+				first := steps[0]
 				if first.HTTP_Status != 503 || first.Duration_MS == nil || *first.Delivered || first.Message == "" {
 					t.Errorf("%s: the first attempt of flaky: %+v", when, first)
 				}
-				if last := d.Steps[len(d.Steps)-1]; last.HTTP_Status != 200 {
-					t.Errorf("%s: the last attempt of flaky: %+v", when, last)
+				if steps[1].Step != "parked" || steps[len(steps)-1].HTTP_Status != 200 {
+					t.Errorf("%s: after the first attempt of flaky: %+v", when, steps[1:])
 				}
 			case "own-queue", "broken":
 				if d.Dead_Letter.Queue != c.queueARN("dead") {
