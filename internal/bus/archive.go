@@ -270,20 +270,31 @@ func (b *Buses) checkArchivePattern(text string) error {
 	if err := b.checkPattern(text); err != nil {
 		return err
 	}
-	if own, has := ownReplayName(text); has && own != notReplayed {
+	_, own, ok := readPattern(text)
+	if !ok {
+		return events.ErrInvalidEventPatternException("Event pattern is not valid. Reason: its members cannot be told apart")
+	}
+	if own != "" && own != notReplayed {
 		return events.ErrInvalidEventPatternException("Event pattern is not valid. Reason: an archive takes no replayed events, so %s can only be %s", replayName, notReplayed)
 	}
-	return nil
+	_, err := compilePattern(Archive{Pattern: text}.rulePattern())
+	return err
 }
 
-// ownReplayName returns what a valid pattern itself asks of the replay's name.
-func ownReplayName(text string) (condition string, has bool) {
+// readPattern returns a pattern without what stands around it, which AWS takes, and
+// what it asks of the replay's name; empty if nothing.
+func readPattern(text string) (bare, ownReplayName string, ok bool) {
 	var members map[string]json.RawMessage
-	var compact bytes.Buffer
-	if json.Unmarshal([]byte(text), &members) != nil || members[replayName] == nil || json.Compact(&compact, members[replayName]) != nil {
-		return "", false
+	dec := json.NewDecoder(strings.NewReader(text))
+	if dec.Decode(&members) != nil {
+		return "", "", false
 	}
-	return compact.String(), true
+	bare = strings.TrimSpace(text[:dec.InputOffset()])
+	var own bytes.Buffer
+	if members[replayName] != nil && json.Compact(&own, members[replayName]) != nil {
+		return "", "", false
+	}
+	return bare, own.String(), true
 }
 
 // ruleName is the name of the rule that fills the archive. AWS names it so.
@@ -299,10 +310,11 @@ func (a Archive) rulePattern() string {
 	if a.Pattern == "" {
 		return "{" + condition + "}"
 	}
-	if _, has := ownReplayName(a.Pattern); has {
-		return a.Pattern
+	bare, own, _ := readPattern(a.Pattern) // it was checked
+	if own != "" {
+		return bare
 	}
-	return strings.TrimSuffix(strings.TrimSpace(a.Pattern), "}") + "," + condition + "}"
+	return strings.TrimSuffix(bare, "}") + "," + condition + "}"
 }
 
 // ruleTarget is the one target of the archive's rule. AWS: the words are its own;

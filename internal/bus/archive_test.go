@@ -165,6 +165,87 @@ func TestTheArchivesOwnPatternDecidesAndNoReplayedEventMatches(t *testing.T) {
 	})
 }
 
+func TestNoPatternLetsAReplayedEventIntoAnArchive(t *testing.T) {
+	x := open(t, storetest.SQLite(t))
+	rec := happened("1", testNow, `{}`)
+	ev, err := event.Parse(rec.JSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev.ReplayName = "again"
+	replayed := &event.Record{Bus: defaultRef, ID: "2", JSON: ev.AppendJSON(nil)}
+	for i, c := range []struct{ pattern, rule string }{
+		{`{"source":["shop"]}`, `{"source":["shop"],"replay-name":[{"exists":false}]}`},
+		{`{"source":["shop"]}}`, `{"source":["shop"],"replay-name":[{"exists":false}]}`}, // AWS takes any text behind a pattern
+		{`{"source":["shop"]} 垃圾 🚮 }`, `{"source":["shop"],"replay-name":[{"exists":false}]}`},
+		{`{"source":["shop"]},"x":["y"]}`, `{"source":["shop"],"replay-name":[{"exists":false}]}`},
+		{`{"source":["shop"],"replay-name":[ {"exists":false} ]} }`, `{"source":["shop"],"replay-name":[ {"exists":false} ]}`},
+		{`{"$or":[{"replay-name":["again"]},{"source":["shop"]}]}`, `{"$or":[{"replay-name":["again"]},{"source":["shop"]}],"replay-name":[{"exists":false}]}`},
+		{`{"source":["shop"],"replay-name":["again"]} }`, ""},
+		{`{"source":["shop"],"replay\u002dname":["again"]}`, ""},
+		{`{"source":["shop"],"replay-name":[{"exists":false},"again"]}`, ""},
+		{`{"source":["shop"],"replay-name":[{"exists":false}],"replay-name":["again"]}`, ""},
+		{`{"source":["shop"],"replay-name":{"x":["again"]}}`, ""},
+	} {
+		a := Archive{Name: fmt.Sprint("a", i), Bus: defaultRef, Pattern: c.pattern}
+		_, err := x.CreateArchive(t.Context(), a)
+		if c.rule == "" {
+			if !awsapi.HasCode(err, "InvalidEventPatternException") {
+				t.Errorf("%s is accepted: %v", c.pattern, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.pattern, err)
+			continue
+		}
+		if r, err := x.Rule(t.Context(), defaultRef, a.ruleName()); err != nil || r.Pattern != c.rule {
+			t.Errorf("of %s the rule has %s, %v", c.pattern, r.Pattern, err)
+		}
+		if got := matched(t, x, rec); len(got) != 1 {
+			t.Errorf("%s: an event goes to %v", c.pattern, got)
+		}
+		if got := matched(t, x, replayed); len(got) > 0 {
+			t.Errorf("%s: a replayed event goes to %v", c.pattern, got)
+		}
+		if err := x.DeleteArchive(t.Context(), testAccount, testRegion, a.Name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func FuzzArchivePattern(f *testing.F) {
+	for _, text := range []string{
+		`{"source":["shop"]}`, `{"source":["shop"]} }`, `{"$or":[{"source":["shop"]},{"replay-name":["again"]}]}`,
+		`{"replay-name":[{"exists":false}]}`, `{"detail":{"名":[{"prefix":"张"}]}}`,
+	} {
+		f.Add(text)
+	}
+	b := &Buses{limits: Limits{}.withDefaults()}
+	live := happened("1", testNow, `{"名":"张三"}`).JSON
+	replayed := bytes.Replace(live, []byte(`"resources"`), []byte(`"replay-name":"again","resources"`), 1)
+	f.Fuzz(func(t *testing.T, text string) {
+		if text == "" || b.checkArchivePattern(text) != nil {
+			return
+		}
+		own, err := compilePattern(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rule, err := compilePattern(Archive{Pattern: text}.rulePattern())
+		if err != nil {
+			t.Fatalf("the rule of an archive with pattern %s: %v", text, err)
+		}
+		if matched, err := rule.Match(replayed); matched || err != nil {
+			t.Errorf("a replayed event matches the rule of %s: %v", text, err)
+		}
+		want, err := own.Match(live)
+		if got, ruleErr := rule.Match(live); got != want || (err == nil) != (ruleErr == nil) {
+			t.Errorf("the pattern %s matches: %t, %v; its rule: %t, %v", text, want, err, got, ruleErr)
+		}
+	})
+}
+
 func TestArchivesHaveAQuotaOfTheirOwn(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		x := open(t, db, func(o *Options) { o.Limits = Limits{Rules: 1, Archives: 2} })
