@@ -10,6 +10,7 @@ package cloud
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -277,7 +278,18 @@ func (a *Accounts) Identity(ctx context.Context, account string) (string, error)
 type oneCall struct{ transport *http.Transport }
 
 // Do makes the call.
-func (c oneCall) Do(r *http.Request) (*http.Response, error) { return c.transport.RoundTrip(r) }
+func (c oneCall) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r = r.WithContext(r.Context())
+		r.Body = plainBody{r.Body}
+	}
+	return c.transport.RoundTrip(r)
+}
+
+// plainBody hides the WriteTo of the SDK's request bodies: the SDK closes a body
+// once the answer begins, and WriteTo then fails, for which the transport would
+// close the connection under the rest of the answer.
+type plainBody struct{ io.ReadCloser }
 
 // limitedClient holds each call, retries included, until the account's rate
 // budget allows it.
