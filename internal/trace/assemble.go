@@ -282,7 +282,7 @@ func (a *assembly) missing(trace *Trace) []string {
 			if g.Entries > 0 {
 				notes = append(notes, fmt.Sprintf("Node %s lost %d entries between %s and %s; some may be of this event.", name, g.Entries, stamp(g.From), stamp(g.To)))
 			} else {
-				notes = append(notes, fmt.Sprintf("Node %s ended without warning after %s; its last entries may be missing here.", name, stamp(g.From)))
+				notes = append(notes, fmt.Sprintf("Node %s ended without warning before %s; its last entries may be missing here.", name, stamp(g.To)))
 			}
 		}
 	}

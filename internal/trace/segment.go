@@ -203,51 +203,78 @@ func (s *segments) holding(id []byte) []segment {
 	return may
 }
 
-// index reads the segments of earlier processes, newest first, so that those that do
-// not hold an id need not be read for it; until then all of them are.
+// index reads the segments of earlier processes, so that those that do not hold an id
+// need not be read for it; until then all of them are.
 func (s *segments) index(ctx context.Context, node string, started time.Time) {
 	s.mu.Lock()
 	old := slices.DeleteFunc(slices.Clone(s.list), func(x *segment) bool { return x.number >= s.own })
 	s.mu.Unlock()
-	until := started // when the segment behind began
-	for _, x := range slices.Backward(old) {
+	var torn []Gap     // whose end is when the next segment began
+	var last time.Time // of the entries so far
+	for _, x := range old {
 		if ctx.Err() != nil {
 			return
 		}
-		var hashes []uint64
-		var gaps []Gap
-		var first, last int64
-		file, err := os.ReadFile(x.path)
-		ended := false
-		if err == nil {
-			ended, _ = scan(file, func(d *decoder) {
-				if d.raw.kind == kindGap {
-					gaps = append(gaps, d.gap(node))
-					return
-				}
-				hashes = append(hashes, s.hasher.hash(d.raw.id))
-				if d.raw.parent != nil {
-					hashes = append(hashes, s.hasher.hash(d.raw.parent))
-				}
-				if first == 0 {
-					first = d.raw.at
-				}
-				last = d.raw.at
-			})
-		}
-		if !ended {
-			gaps = append(gaps, Gap{Node: node, From: time.UnixMicro(last).UTC(), To: until})
-		}
+		v := s.survey(x.path, node)
 		s.mu.Lock()
-		x.filter = newFilter(hashes)
-		if first != 0 {
-			x.first = time.UnixMicro(first).UTC()
-			until = x.first
-		}
-		for _, g := range gaps {
-			s.insertGap(g)
-		}
+		x.filter, x.first = newFilter(v.hashes), v.first
 		s.mu.Unlock()
+		if !v.first.IsZero() {
+			s.endGaps(torn, v.first)
+			torn = nil
+			last = v.last
+		}
+		s.addGaps(v.gaps)
+		if !v.ended {
+			torn = append(torn, Gap{Node: node, From: last})
+		}
+	}
+	s.endGaps(torn, started)
+}
+
+// surveyed is what a segment holds.
+type surveyed struct {
+	hashes      []uint64
+	gaps        []Gap
+	first, last time.Time // of its entries; zero without
+	ended       bool      // it was closed in order
+}
+
+func (s *segments) survey(path, node string) (v surveyed) {
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return surveyed{ended: errors.Is(err, fs.ErrNotExist)} // dropped meanwhile
+	}
+	v.ended, _ = scan(file, func(d *decoder) {
+		if d.raw.kind == kindGap {
+			v.gaps = append(v.gaps, d.gap(node))
+			return
+		}
+		v.hashes = append(v.hashes, s.hasher.hash(d.raw.id))
+		if d.raw.parent != nil {
+			v.hashes = append(v.hashes, s.hasher.hash(d.raw.parent))
+		}
+		v.last = time.UnixMicro(d.raw.at).UTC()
+		if v.first.IsZero() {
+			v.first = v.last
+		}
+	})
+	return v
+}
+
+// endGaps keeps gaps that end at a time.
+func (s *segments) endGaps(gaps []Gap, at time.Time) {
+	for i := range gaps {
+		gaps[i].To = at
+	}
+	s.addGaps(gaps)
+}
+
+func (s *segments) addGaps(gaps []Gap) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range gaps {
+		s.insertGap(g)
 	}
 }
 
