@@ -495,3 +495,86 @@ func TestSpellsJoinAttemptsThatFailAlike(t *testing.T) {
 		t.Errorf("got %+v", spells)
 	}
 }
+
+func TestARunStepsThroughWhatItMeantOnce(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		l := newLetters(t, db, ample)
+		for i := range 150 { // three steps
+			l.give(int64(1+i%3), fmt.Sprint("e", i))
+		}
+		delete(l.buses.known, 2)
+		r, err := l.StartRun(t.Context(), NewRun{Account: letterAccount, Action: ActionRedrive, Rate: MaxRunRate, Count: 150})
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := l.give(1, "later")
+		// Two nodes believe that the run is theirs: each letter goes once all the same.
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				mine, err := l.LetterRun(context.Background(), letterAccount, r.ID)
+				for err == nil {
+					_, err = l.step(context.Background(), mine)
+				}
+				if !errors.Is(err, errNotRunning) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if r, err = l.LetterRun(t.Context(), letterAccount, r.ID); err != nil || r.Status != RunDone || r.Done != 100 || r.FinishedAt.IsZero() {
+			t.Errorf("the run is %+v, %v", r, err)
+		}
+		if len(r.Refusals) != 1 || r.Refusals[0].RuleARN != someSubscription(2).RuleARN || r.Refused < 50 {
+			t.Errorf("it refused %d: %+v", r.Refused, r.Refusals)
+		}
+		if n := jobs(t, l.Delivery); n != 100 {
+			t.Errorf("%d deliveries are parked, want 100", n)
+		}
+		if left := l.ids(DeadLetterFilter{}); len(left) != 51 || left[50] != later {
+			t.Errorf("%d letters are left, want the 50 that were refused and the later one", len(left))
+		}
+		if err := l.DB.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := l.Work.Cancel(t.Context(), tx, runQueue, r.ID)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+
+		r, err = l.StartRun(t.Context(), NewRun{Account: letterAccount, Action: ActionDiscard, Count: 51})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			_, err = l.step(t.Context(), r)
+		}
+		if n, bytes := l.totals(); !errors.Is(err, errNotRunning) || n != 0 || bytes != 0 {
+			t.Errorf("%d letters with %d bytes are left: %v", n, bytes, err)
+		}
+	})
+}
+
+func TestARunOverIDsTakesThoseThatAreThere(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		l := newLetters(t, db, ample)
+		a, b := l.give(1, "a"), l.give(1, "b")
+		c := l.give(1, "c")
+		r, err := l.StartRun(t.Context(), NewRun{Account: letterAccount, Action: ActionRedrive, Filter: DeadLetterFilter{IDs: []int64{c, a, 4711}}, Count: -1})
+		if err != nil || r.Total != 2 || r.Rate != DefaultRunRate {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+		for err == nil {
+			_, err = l.step(t.Context(), r)
+		}
+		if diff := cmp.Diff([]int64{b}, l.ids(DeadLetterFilter{})); diff != "" {
+			t.Error(diff)
+		}
+		stored, err := l.LetterRun(t.Context(), letterAccount, r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(DeadLetterFilter{IDs: []int64{c, a, 4711}}, stored.Filter, cmp.AllowUnexported(DeadLetterFilter{})); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
