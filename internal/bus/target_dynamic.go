@@ -36,6 +36,9 @@ func checkDynamic(parameter, id, value string) error {
 const (
 	maxHTTPParameter = 512
 	maxPathParameter = 2048
+	// maxHTTPParameters is how many of a kind a target may have: as many as AWS lets
+	// a connection have.
+	maxHTTPParameters = 100
 )
 
 // headerText is the form of a header's value: printable ASCII, tabs within.
@@ -46,7 +49,27 @@ func checkHTTPParameters(t *RuleTarget) error {
 	if p == nil {
 		return nil
 	}
-	for _, value := range p.Path {
+	for _, l := range []struct {
+		list  string
+		n     int
+		check func(*RuleTarget) error
+	}{
+		{"PathParameterValues", len(p.Path), checkPathParameters},
+		{"HeaderParameters", len(p.Headers), checkHeaderParameters},
+		{"QueryStringParameters", len(p.Query), checkQueryParameters},
+	} {
+		if l.n > maxHTTPParameters {
+			return invalidHTTPParameter(l.list, t.ID, fmt.Sprintf("there are %d, more than the %d allowed.", l.n, maxHTTPParameters))
+		}
+		if err := l.check(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkPathParameters(t *RuleTarget) error {
+	for _, value := range t.HTTPParameters.Path {
 		if strings.TrimSpace(value) == "" {
 			return awsapi.ValidationException("Parameter HttpParameters.PathParameterValues of target %s must not hold blank values.", t.ID)
 		}
@@ -54,8 +77,13 @@ func checkHTTPParameters(t *RuleTarget) error {
 			return err
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.Headers)) {
-		value := p.Headers[name]
+	return nil
+}
+
+func checkHeaderParameters(t *RuleTarget) error {
+	headers := t.HTTPParameters.Headers
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		value := headers[name]
 		if !headerToken.MatchString(name) || len(name) > maxHTTPParameter {
 			return invalidHTTPParameter("HeaderParameters", t.ID, "the name of a header is up to 512 letters, digits and !#$%&'*+-.^_`|~.")
 		}
@@ -66,12 +94,16 @@ func checkHTTPParameters(t *RuleTarget) error {
 			return err
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.Query)) {
-		value := p.Query[name]
+	return nil
+}
+
+func checkQueryParameters(t *RuleTarget) error {
+	query := t.HTTPParameters.Query
+	for _, name := range slices.Sorted(maps.Keys(query)) {
 		if name == "" || utf8.RuneCountInString(name) > maxHTTPParameter {
 			return invalidHTTPParameter("QueryStringParameters", t.ID, "the name of a query parameter is up to 512 characters.")
 		}
-		if err := checkHTTPParameter("QueryStringParameters", t.ID, value, maxHTTPParameter); err != nil {
+		if err := checkHTTPParameter("QueryStringParameters", t.ID, query[name], maxHTTPParameter); err != nil {
 			return err
 		}
 	}
