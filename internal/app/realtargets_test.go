@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -185,4 +186,47 @@ func TestATopicInARealAccount(t *testing.T) {
 	if e := there.nextEvent(queue); e.ID != id {
 		t.Errorf("the subscriber got %+v", e)
 	}
+}
+
+// What keeps the server from using an account at all has codes of its own.
+func TestAnAccountThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	here := s.caller("000000000000", home)
+	dead := here.queue("dead")
+	denying := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not authorized to perform sts:AssumeRole</Message></Error><RequestId>r</RequestId></ErrorResponse>`)
+	}))
+	defer denying.Close()
+	failing := httptest.NewServer(http.HandlerFunc(status(http.StatusInternalServerError)))
+	defer failing.Close()
+	for i, test := range []struct {
+		settings      map[string]any
+		code, message string
+		exhausted     bool
+	}{
+		{map[string]any{"role_arn": "arn:aws:iam::111100000000:role/rialto", "endpoint_url": denying.URL}, "FAILED_TO_ASSUME_ROLE", "not authorized to perform sts:AssumeRole", false},
+		{map[string]any{"role_arn": "arn:aws:iam::111100000001:role/rialto", "endpoint_url": failing.URL}, "TRANSIENT_ASSUME_ROLE", "500", true},
+		{map[string]any{"regions": []string{"eu-west-1"}, "endpoint_url": failing.URL}, "NO_PERMISSIONS", "us-east-1 is not one of eu-west-1", false},
+		{map[string]any{"requests_per_second": 0.001, "burst": 1, "endpoint_url": failing.URL}, "ERROR_FROM_TARGET", "Status Code: 500", true}, // takes the budget
+	} {
+		account := fmt.Sprintf("11110000000%d", i)
+		test.settings["access_key_id"], test.settings["secret_access_key"] = "AKIAEXAMPLEEXAMPLE00", "hush hush"
+		s.do(t, "PUT", "/v1/cloud/accounts/"+account, test.settings, nil)
+		name, arn := fmt.Sprint("rule", i), "arn:aws:sqs:us-east-1:"+account+":orders"
+		here.putRule("", name, `{"detail-type":["`+name+`"]}`, ebtypes.Target{
+			Id: aws.String("t"), Arn: &arn, DeadLetterConfig: here.deadLetters("dead"), RetryPolicy: &ebtypes.RetryPolicy{MaximumRetryAttempts: aws.Int32(0)},
+		})
+		want := map[string]string{"RULE_ARN": ruleARN(here, name), "TARGET_ARN": arn, "ERROR_CODE": test.code, "ERROR_MESSAGE": test.message}
+		if test.exhausted {
+			want["EXHAUSTED_RETRY_CONDITION"], want["RETRY_ATTEMPTS"] = "MaximumRetryAttempts", "0"
+		}
+		here.deadLetter(dead, here.put("shop", name, "{}")[0], want)
+	}
+	want := map[string]string{
+		"RULE_ARN": ruleARN(here, "rule3"), "TARGET_ARN": "arn:aws:sqs:us-east-1:111100000003:orders", "ERROR_CODE": "THROTTLING",
+		"ERROR_MESSAGE": "requests_per_second", "EXHAUSTED_RETRY_CONDITION": "MaximumRetryAttempts", "RETRY_ATTEMPTS": "0",
+	}
+	here.deadLetter(dead, here.put("shop", "rule3", "{}")[0], want)
 }
