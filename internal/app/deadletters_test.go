@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,7 +69,7 @@ func (p *serverProcess) deadLetters(t *testing.T) map[string]int {
 		}
 		path = ""
 		if link := header.Get("Link"); link != "" {
-			path = link[1:bytes.IndexByte([]byte(link), '>')]
+			path = link[1:strings.IndexByte(link, '>')]
 		}
 	}
 	return letters
@@ -149,8 +150,7 @@ func putUntilKilled(t *testing.T, c *awsClient, p *serverProcess) (acked []strin
 				ids, err := c.put(context.Background(), []entry{
 					{"crash.test", "order", fmt.Sprintf(`{"client":%d,"n":%d,"text":"订单 🛒"}`, client, n)}, {"crash.test", "order", `{}`},
 				})
-				var refused *refusal
-				if errors.As(err, &refused) {
+				if _, refused := errors.AsType[*refusal](err); refused {
 					t.Errorf("an event is refused: %v", err)
 				}
 				if err != nil {

@@ -12,90 +12,117 @@ import (
 
 // metrics are read from the services when they are asked for.
 func (a *App) metrics() *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	counter := func(name, help string, value func() int64) {
-		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "rialto", Name: name, Help: help},
-			func() float64 { return float64(value()) }))
-	}
-	gauge := func(name, help string, value func(ctx context.Context) (int64, error)) {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "rialto", Name: name, Help: help},
-			func() float64 {
-				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-				defer cancel()
-				v, err := value(ctx)
-				if err != nil {
-					return -1 // cannot be read now
-				}
-				return float64(v)
-			}))
-	}
+	m := metricSet{prometheus.NewRegistry()}
+	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.deliveryMetrics(m)
+	a.topicMetrics(m)
+	a.inventoryMetrics(m)
+	a.intakeMetrics(m)
+	a.engineMetrics(m)
+	return m.Registry
+}
+
+// metricSet makes metrics of functions.
+type metricSet struct{ *prometheus.Registry }
+
+func (m metricSet) counter(name, help string, value func() int64) {
+	m.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "rialto", Name: name, Help: help},
+		func() float64 { return float64(value()) }))
+}
+
+// gauge shows -1 for what cannot be read now.
+func (m metricSet) gauge(name, help string, value func(ctx context.Context) (int64, error)) {
+	m.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "rialto", Name: name, Help: help},
+		func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			v, err := value(ctx)
+			if err != nil {
+				return -1
+			}
+			return float64(v)
+		}))
+}
+
+func (a *App) deliveryMetrics(m metricSet) {
 	d := a.delivery
-	counter("events_routed_total", "Events read from the log by the router.", func() int64 { return d.Stats().Routed })
-	counter("events_matched_total", "Pairs of an event and a subscription that it matched.", func() int64 { return d.Stats().Matched })
-	counter("delivery_attempts_total", "Attempts to deliver (AWS: InvocationAttempts).", func() int64 { return d.Stats().Attempts })
-	counter("delivery_retry_attempts_total", "Attempts after the first of their delivery (AWS: RetryInvocationAttempts).", func() int64 { return d.Stats().Retried })
-	counter("delivery_delivered_total", "Attempts that succeeded.", func() int64 { return d.Stats().Delivered })
-	counter("delivery_failed_total", "Attempts that failed.", func() int64 { return d.Stats().Failed })
-	counter("delivery_parked_total", "Deliveries put aside to be tried again.", func() int64 { return d.Stats().Parked })
-	counter("delivery_diverted_total", "Times a subscription left the shared path.", func() int64 { return d.Stats().Diverted })
-	counter("delivery_given_up_total", "Deliveries given up: dead-lettered, kept or dropped (AWS: FailedInvocations).", func() int64 { return d.Stats().GivenUp() })
-	counter("delivery_dead_lettered_total", "Events sent to a dead-letter queue (AWS: InvocationsSentToDlq).", func() int64 { return d.Stats().DeadLettered })
-	counter("delivery_dead_letter_failed_total", "Failed attempts to send to a dead-letter queue (AWS: InvocationsFailedToBeSentToDlq).", func() int64 { return d.Stats().DeadLetterFailed })
-	counter("delivery_kept_total", "Events given up and kept as built-in dead letters.", func() int64 { return d.Stats().Kept })
-	counter("delivery_dropped_total", "Events given up that nothing took.", func() int64 { return d.Stats().Dropped })
-	counter("delivery_cancelled_total", "Deliveries ended by the deletion of their rule or target.", func() int64 { return d.Stats().Cancelled })
-	counter("dead_letters_redriven_total", "Built-in dead letters that were redriven.", func() int64 { return d.Stats().Redriven })
-	counter("dead_letters_discarded_total", "Built-in dead letters that were discarded.", func() int64 { return d.Stats().Discarded })
-	counter("dead_letters_dropped_total", "Built-in dead letters that were dropped for their age or for want of room.", func() int64 { return d.Stats().LettersDropped })
-	gauge("dead_letters", "Built-in dead letters.", func(ctx context.Context) (int64, error) {
+	m.counter("events_routed_total", "Events read from the log by the router.", func() int64 { return d.Stats().Routed })
+	m.counter("events_matched_total", "Pairs of an event and a subscription that it matched.", func() int64 { return d.Stats().Matched })
+	m.counter("delivery_attempts_total", "Attempts to deliver (AWS: InvocationAttempts).", func() int64 { return d.Stats().Attempts })
+	m.counter("delivery_retry_attempts_total", "Attempts after the first of their delivery (AWS: RetryInvocationAttempts).", func() int64 { return d.Stats().Retried })
+	m.counter("delivery_delivered_total", "Attempts that succeeded.", func() int64 { return d.Stats().Delivered })
+	m.counter("delivery_failed_total", "Attempts that failed.", func() int64 { return d.Stats().Failed })
+	m.counter("delivery_parked_total", "Deliveries put aside to be tried again.", func() int64 { return d.Stats().Parked })
+	m.counter("delivery_diverted_total", "Times a subscription left the shared path.", func() int64 { return d.Stats().Diverted })
+	m.counter("delivery_given_up_total", "Deliveries given up: dead-lettered, kept or dropped (AWS: FailedInvocations).", func() int64 { return d.Stats().GivenUp() })
+	m.counter("delivery_dead_lettered_total", "Events sent to a dead-letter queue (AWS: InvocationsSentToDlq).", func() int64 { return d.Stats().DeadLettered })
+	m.counter("delivery_dead_letter_failed_total", "Failed attempts to send to a dead-letter queue (AWS: InvocationsFailedToBeSentToDlq).", func() int64 { return d.Stats().DeadLetterFailed })
+	m.counter("delivery_kept_total", "Events given up and kept as built-in dead letters.", func() int64 { return d.Stats().Kept })
+	m.counter("delivery_dropped_total", "Events given up that nothing took.", func() int64 { return d.Stats().Dropped })
+	m.counter("delivery_cancelled_total", "Deliveries ended by the deletion of their rule or target.", func() int64 { return d.Stats().Cancelled })
+	m.counter("dead_letters_redriven_total", "Built-in dead letters that were redriven.", func() int64 { return d.Stats().Redriven })
+	m.counter("dead_letters_discarded_total", "Built-in dead letters that were discarded.", func() int64 { return d.Stats().Discarded })
+	m.counter("dead_letters_dropped_total", "Built-in dead letters that were dropped for their age or for want of room.", func() int64 { return d.Stats().LettersDropped })
+	m.gauge("dead_letters", "Built-in dead letters.", func(ctx context.Context) (int64, error) {
 		letters, _, err := d.KeptDeadLetters(ctx)
 		return letters, err
 	})
-	gauge("dead_letter_bytes", "What built-in dead letters count against --dead-letter-bytes.", func(ctx context.Context) (int64, error) {
+	m.gauge("dead_letter_bytes", "What built-in dead letters count against --dead-letter-bytes.", func(ctx context.Context) (int64, error) {
 		_, bytes, err := d.KeptDeadLetters(ctx)
 		return bytes, err
 	})
+}
+
+func (a *App) topicMetrics(m metricSet) {
 	topics := a.topics
-	counter("topic_published_total", "Messages published to topics (AWS: NumberOfMessagesPublished).", func() int64 { return topics.Stats().Published })
-	counter("topic_filtered_total", "Messages that filter policies kept from subscriptions (AWS: NumberOfNotificationsFilteredOut).", func() int64 { return topics.Stats().Filtered })
-	counter("topic_attempts_total", "Attempts to deliver messages of topics.", func() int64 { return topics.Stats().Attempts })
-	counter("topic_delivered_total", "Messages that endpoints of topics took (AWS: NumberOfNotificationsDelivered).", func() int64 { return topics.Stats().Delivered })
-	counter("topic_failed_total", "Messages of topics given up (AWS: NumberOfNotificationsFailed).", func() int64 { return topics.Stats().Failed })
-	counter("topic_dead_lettered_total", "Messages of topics sent to a dead-letter queue (AWS: NumberOfNotificationsRedrivenToDlq).", func() int64 { return topics.Stats().DeadLettered })
-	counter("topic_dropped_total", "Messages of topics given up that nothing took.", func() int64 { return topics.Stats().Dropped })
+	m.counter("topic_published_total", "Messages published to topics (AWS: NumberOfMessagesPublished).", func() int64 { return topics.Stats().Published })
+	m.counter("topic_filtered_total", "Messages that filter policies kept from subscriptions (AWS: NumberOfNotificationsFilteredOut).", func() int64 { return topics.Stats().Filtered })
+	m.counter("topic_attempts_total", "Attempts to deliver messages of topics.", func() int64 { return topics.Stats().Attempts })
+	m.counter("topic_delivered_total", "Messages that endpoints of topics took (AWS: NumberOfNotificationsDelivered).", func() int64 { return topics.Stats().Delivered })
+	m.counter("topic_failed_total", "Messages of topics given up (AWS: NumberOfNotificationsFailed).", func() int64 { return topics.Stats().Failed })
+	m.counter("topic_dead_lettered_total", "Messages of topics sent to a dead-letter queue (AWS: NumberOfNotificationsRedrivenToDlq).", func() int64 { return topics.Stats().DeadLettered })
+	m.counter("topic_dropped_total", "Messages of topics given up that nothing took.", func() int64 { return topics.Stats().Dropped })
+}
+
+func (a *App) inventoryMetrics(m metricSet) {
 	v := a.inventory
-	counter("inventory_events_stored_total", "Events that webhooks stored.", func() int64 { return v.Measures().EventsStored })
-	counter("inventory_events_duplicate_total", "Events that webhooks had stored before.", func() int64 { return v.Measures().EventsDuplicate })
-	counter("inventory_events_rejected_total", "Events that webhooks refused or do not act on.", func() int64 { return v.Measures().EventsRejected })
-	counter("inventory_unauthorized_total", "Webhook calls without a good token.", func() int64 { return v.Measures().Unauthorized })
-	counter("inventory_servers_added_total", "Servers added.", func() int64 { return v.Measures().ServersAdded })
-	counter("inventory_servers_updated_total", "Changes of servers, labels included.", func() int64 { return v.Measures().ServersUpdated })
-	counter("inventory_servers_removed_total", "Servers removed.", func() int64 { return v.Measures().ServersRemoved })
-	counter("inventory_agents_enrolled_total", "Enrollments of agents.", func() int64 { return v.Measures().AgentsEnrolled })
-	counter("inventory_sync_runs_total", "Full syncs.", func() int64 { return v.Measures().SyncRuns })
-	counter("inventory_sync_failures_total", "Full syncs that could list no region.", func() int64 { return v.Measures().SyncFailures })
-	counter("inventory_drift_total", "Changes that full syncs found and events should have told.", func() int64 { return v.Measures().Drift })
-	r.MustRegister(lagCollector{v})
+	m.counter("inventory_events_stored_total", "Events that webhooks stored.", func() int64 { return v.Measures().EventsStored })
+	m.counter("inventory_events_duplicate_total", "Events that webhooks had stored before.", func() int64 { return v.Measures().EventsDuplicate })
+	m.counter("inventory_events_rejected_total", "Events that webhooks refused or do not act on.", func() int64 { return v.Measures().EventsRejected })
+	m.counter("inventory_unauthorized_total", "Webhook calls without a good token.", func() int64 { return v.Measures().Unauthorized })
+	m.counter("inventory_servers_added_total", "Servers added.", func() int64 { return v.Measures().ServersAdded })
+	m.counter("inventory_servers_updated_total", "Changes of servers, labels included.", func() int64 { return v.Measures().ServersUpdated })
+	m.counter("inventory_servers_removed_total", "Servers removed.", func() int64 { return v.Measures().ServersRemoved })
+	m.counter("inventory_agents_enrolled_total", "Enrollments of agents.", func() int64 { return v.Measures().AgentsEnrolled })
+	m.counter("inventory_sync_runs_total", "Full syncs.", func() int64 { return v.Measures().SyncRuns })
+	m.counter("inventory_sync_failures_total", "Full syncs that could list no region.", func() int64 { return v.Measures().SyncFailures })
+	m.counter("inventory_drift_total", "Changes that full syncs found and events should have told.", func() int64 { return v.Measures().Drift })
+	m.MustRegister(lagCollector{v})
+}
+
+func (a *App) intakeMetrics(m metricSet) {
 	i := a.intake
-	counter("intake_events_accepted_total", "Events that sources brought.", func() int64 { return i.Totals().Accepted })
-	counter("intake_events_duplicate_total", "Events that sources had brought before.", func() int64 { return i.Totals().Duplicates })
-	counter("intake_events_refused_total", "Events that sources may not bring, and what was none.", func() int64 { return i.Totals().Refused })
-	counter("intake_unauthorized_total", "Calls of endpoints without a good token.", func() int64 { return i.Totals().Unauthorized })
-	gauge("event_log_bytes", "Size of the event log.", func(ctx context.Context) (int64, error) {
+	m.counter("intake_events_accepted_total", "Events that sources brought.", func() int64 { return i.Totals().Accepted })
+	m.counter("intake_events_duplicate_total", "Events that sources had brought before.", func() int64 { return i.Totals().Duplicates })
+	m.counter("intake_events_refused_total", "Events that sources may not bring, and what was none.", func() int64 { return i.Totals().Refused })
+	m.counter("intake_unauthorized_total", "Calls of endpoints without a good token.", func() int64 { return i.Totals().Unauthorized })
+}
+
+// engineMetrics are those of the log, the traces and the outbox.
+func (a *App) engineMetrics(m metricSet) {
+	m.gauge("event_log_bytes", "Size of the event log.", func(ctx context.Context) (int64, error) {
 		s, err := a.log.Stats(ctx)
 		return s.Bytes, err
 	})
 	if a.recorder != nil {
-		counter("trace_entries_total", "Entries recorded for traces.", func() int64 { return a.recorder.Stats().Entries })
-		counter("trace_dropped_total", "Entries for traces that were lost, because the disk took no more or not fast enough.", func() int64 { return a.recorder.Stats().Dropped })
-		gauge("trace_bytes", "Size of what is recorded for traces.", func(context.Context) (int64, error) { return a.recorder.Stats().Bytes, nil })
+		m.counter("trace_entries_total", "Entries recorded for traces.", func() int64 { return a.recorder.Stats().Entries })
+		m.counter("trace_dropped_total", "Entries for traces that were lost, because the disk took no more or not fast enough.", func() int64 { return a.recorder.Stats().Dropped })
+		m.gauge("trace_bytes", "Size of what is recorded for traces.", func(context.Context) (int64, error) { return a.recorder.Stats().Bytes, nil })
 	}
-	gauge("outbox_events", "Events waiting in the outbox.", func(ctx context.Context) (int64, error) {
+	m.gauge("outbox_events", "Events waiting in the outbox.", func(ctx context.Context) (int64, error) {
 		n, err := a.db.OutboxLen(ctx)
 		return int64(n), err
 	})
-	return r
 }
 
 // lagCollector shows the inventory's lag as a histogram.
