@@ -56,8 +56,7 @@ func (s *Schedule) Next(after, start time.Time) (time.Time, bool) {
 	if after.Before(start) {
 		return start.Add(s.every).UTC(), true
 	}
-	periods := after.Sub(start)/s.every + 1
-	return start.Add(periods * s.every).UTC(), true
+	return start.Add(after.Sub(start).Truncate(s.every) + s.every).UTC(), true
 }
 
 // Latest returns the last time from due to now, both included, at which the
@@ -68,7 +67,7 @@ func (s *Schedule) Latest(due, now, start time.Time) time.Time {
 		if now.Before(due) {
 			return due
 		}
-		return start.Add(now.Sub(start) / s.every * s.every).UTC()
+		return start.Add(now.Sub(start).Truncate(s.every)).UTC()
 	}
 	// A cron that is often due is found close to now; to step there from due could
 	// take long.

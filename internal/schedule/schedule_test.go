@@ -56,19 +56,20 @@ func (c scheduleCase) check(t *testing.T) {
 		t.Fatalf("%q: %v", c.Expression, err)
 	}
 	var next []time.Time
-	at, more := c.After, true
+	at := c.After
 	for range c.Next {
-		if at, more = s.Next(at, c.Start); !more {
+		due, more := s.Next(at, c.Start)
+		if !more {
 			break
 		}
-		next = append(next, at)
+		next, at = append(next, due), due
 	}
 	if diff := cmp.Diff(c.Next, next, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("%q: %s", c.Expression, diff)
 	}
 	if c.Ends {
-		if at, more = s.Next(at, c.Start); more {
-			t.Errorf("%q is due again at %s", c.Expression, at)
+		if due, more := s.Next(at, c.Start); more {
+			t.Errorf("%q is due again at %s", c.Expression, due)
 		}
 	}
 }
