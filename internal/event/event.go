@@ -184,6 +184,9 @@ func ParseInjected(b []byte, d Defaults) (e *Event, notes []string, err error) {
 // whose account is shorter, and a matcher compares them as strings.
 var accountForm = regexp.MustCompile(`^[0-9]{1,12}$`)
 
+// noTime stands for a time that is missing: no event has it.
+var noTime = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // parse reads an envelope member by member: their names are told apart by case,
 // as AWS does.
 func parse(b []byte) (e *Event, missing []string, unwrapped bool, err error) {
@@ -197,7 +200,7 @@ func parse(b []byte) (e *Event, missing []string, unwrapped bool, err error) {
 	if members == nil {
 		return nil, nil, false, errors.New("the event is null, not a JSON object")
 	}
-	e = &Event{Detail: members["detail"]}
+	e = &Event{Detail: members["detail"], Time: noTime}
 	for name, value := range members {
 		if err := e.setMember(name, value, &unwrapped); err != nil {
 			return nil, nil, false, err
@@ -208,7 +211,7 @@ func parse(b []byte) (e *Event, missing []string, unwrapped bool, err error) {
 		set  bool
 	}{
 		{"id", e.ID != ""}, {"source", e.Source != ""}, {"account", e.Account != ""}, {"region", e.Region != ""},
-		{"detail-type", e.DetailType != ""}, {"time", !e.Time.IsZero()}, {"detail", len(e.Detail) > 0},
+		{"detail-type", e.DetailType != ""}, {"time", !e.Time.Equal(noTime)}, {"detail", len(e.Detail) > 0},
 	} {
 		if !m.set {
 			missing = append(missing, m.name)
@@ -255,6 +258,9 @@ func (e *Event) setMember(name string, value json.RawMessage, unwrapped *bool) (
 			return fmt.Errorf("time %q is not a time such as 2026-01-15T21:29:54Z", text)
 		}
 		e.Time = e.Time.UTC()
+		if y := e.Time.Year(); y < 0 || y > 9999 { // it could not be written as it is read
+			return fmt.Errorf("time %q is not in the years 0 to 9999 of UTC", text)
+		}
 	case "resources":
 		if err = json.Unmarshal(value, &e.Resources); err != nil {
 			err = errors.New("resources is not a list of strings")

@@ -27,16 +27,22 @@ func TestEnvelopeIsWrittenCompactlyInAWSOrder(t *testing.T) {
 }
 
 func TestWhatIsWrittenIsReadBack(t *testing.T) {
-	e := Event{
-		ID: "1", DetailType: "t", Source: "s", Account: "1", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Region: "r",
-		ReplayName: "n", Resources: []string{"x"}, Detail: json.RawMessage(`{"k":1}`),
-	}
-	got, err := Parse(e.AppendJSON(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(&e, got); diff != "" {
-		t.Error(diff)
+	for _, at := range []time.Time{
+		time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), {}, // Go's zero time is one that an event can have
+		time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
+	} {
+		e := Event{
+			ID: "1", DetailType: "t", Source: "s", Account: "1", Time: at, Region: "r",
+			ReplayName: "n", Resources: []string{"x"}, Detail: json.RawMessage(`{"k":1}`),
+		}
+		got, err := Parse(e.AppendJSON(nil))
+		if err != nil {
+			t.Errorf("an event of %s: %v", at, err)
+			continue
+		}
+		if diff := cmp.Diff(&e, got); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 
@@ -57,6 +63,10 @@ func TestParseRefuses(t *testing.T) {
 		"no detail":                               {strings.Replace(whole, `,"detail":{}`, ``, 1), "no detail"},
 		"detail-type of two strings":              {strings.Replace(whole, `"t"`, `["a","b"]`, 1), "detail-type is not a string"},
 		"a time without a zone":                   {strings.Replace(whole, `05Z`, `05`, 1), "is not a time"},
+		"a time of the year 10000 in UTC":         {strings.Replace(whole, `2026-01-02T03:04:05Z`, `9999-12-31T23:59:59-23:59`, 1), "years 0 to 9999"},
+		"a time before the year 0 in UTC":         {strings.Replace(whole, `2026-01-02T03:04:05Z`, `0000-01-01T00:00:00+00:01`, 1), "years 0 to 9999"},
+		"an empty time":                           {strings.Replace(whole, `2026-01-02T03:04:05Z`, ``, 1), "no time"},
+		"no time":                                 {strings.Replace(whole, `"time":"2026-01-02T03:04:05Z",`, ``, 1), "no time"},
 		"an account with letters":                 {strings.Replace(whole, `111122223333`, `1111a`, 1), "account"},
 		"an id longer than 64":                    {strings.Replace(whole, `"id":"i"`, `"id":"`+strings.Repeat("x", 65)+`"`, 1), "id is 65 characters long"},
 		"text behind the event":                   {whole + ` {}`, "after top-level value"},
