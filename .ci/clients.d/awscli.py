@@ -170,9 +170,7 @@ def replay(t):
 
 
 @story
-def services(t):
-    """The other services, once through."""
-    t.is_("sts", aws(t, "sts", "get-caller-identity")["Account"], t.account)
+def queues_and_topics(t):
     url = text(t, "sqs", "create-queue", "--queue-name", "q", "--attributes", "VisibilityTimeout=5,DelaySeconds=0", "--query", "QueueUrl")
     attributes = {"kind": {"DataType": "String", "StringValue": "订单"}}
     sent = aws(t, "sqs", "send-message", "--queue-url", url, "--message-body", "Grüße 世界 🌍", "--message-attributes", json.dumps(attributes))
@@ -189,6 +187,10 @@ def services(t):
         page = aws(t, "sqs", "receive-message", "--queue-url", url, "--max-number-of-messages", "10", "--wait-time-seconds", "2")
         bodies += [m["Body"] for m in (page or {"Messages": []})["Messages"]]
     t.is_("sns", "by topic 🛒" in bodies, True)
+
+
+@story
+def logs(t):
     aws(t, "logs", "create-log-group", "--log-group-name", "g")
     aws(t, "logs", "create-log-stream", "--log-group-name", "g", "--log-stream-name", "s")
     now = str(int(time.time() * 1000))
@@ -196,6 +198,11 @@ def services(t):
     t.is_("logs", text(t, "logs", "filter-log-events", "--log-group-name", "g", "--filter-pattern", "上海", "--query", "events[].message"), "上海 🛒")
     if not t.cloud.old:  # version 1 has no such command
         t.is_("logs tail", t.cloud.run(t.account, "logs", "tail", "g", "--since", "10m", "--format", "short").strip(), like(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d 上海 🛒"))
+
+
+@story
+def instances(t):
+    t.is_("sts", aws(t, "sts", "get-caller-identity")["Account"], t.account)
     ids = aws(t, "ec2", "run-instances", "--image-id", "ami-0abcdef1234567890", "--query", "Instances[].InstanceId")
     t.cloud.run(t.account, "ec2", "wait", "instance-running", "--instance-ids", *ids)
     t.is_("ec2", aws(t, "ec2", "describe-instances", "--query", "Reservations[].Instances[].State.Name"), ["running"])

@@ -20,6 +20,7 @@ class Cloud:
         self.url, self.web = url, Web()
         self.session = boto3.session.Session()
         self.lock, self.clients = threading.Lock(), {}
+        self.succeeded = set()  # (service, operation) of calls that were answered
         self.accounts = itertools.count(first_account)
 
     def account(self):
@@ -30,17 +31,23 @@ class Cloud:
         with self.lock:  # a session makes one client at a time
             key = service, account, region, checked
             if key not in self.clients:
-                self.clients[key] = self.session.client(
+                made = self.clients[key] = self.session.client(
                     service,
                     region,
                     endpoint_url=self.url,
                     aws_access_key_id=account,
                     aws_secret_access_key="secret",
                     config=Config(
-                        parameter_validation=checked, retries={"total_max_attempts": 1}, read_timeout=30, max_pool_connections=4
+                        parameter_validation=checked, retries={"total_max_attempts": 1}, read_timeout=30, max_pool_connections=4,
+                        inject_host_prefix=False,
                     ),
                 )
+                made.meta.events.register("after-call", self.note)
             return self.clients[key]
+
+    def note(self, http_response, model, **_):
+        if http_response.status_code == 200:
+            self.succeeded.add((model.service_model.service_name, model.name))
 
 
 def knows(client, operation, member):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import struct
 
-from check import TEXT, UUID, answer, like, story
+from check import TEXT, UUID, Matcher, answer, like, story
 from cloud import Queue, knows
 
 
@@ -238,6 +238,10 @@ def queue_redrive(t):
 
         t.until("and completes", task, ("COMPLETED", 1, dead.arn))
         t.is_("the message is back", q.bodies(), ["poison 毒"])
+        for i in range(3):
+            sqs.send_message(QueueUrl=dead.url, MessageBody=str(i))
+        handle = sqs.start_message_move_task(SourceArn=dead.arn, DestinationArn=q.arn, MaxNumberOfMessagesPerSecond=1)["TaskHandle"]
+        t.is_("a slow one is cancelled", sqs.cancel_message_move_task(TaskHandle=handle), Matcher("a count", lambda v: v["ApproximateNumberOfMessagesMoved"] < 3))
     else:
         t.is_("a message that was received too often moves", [(m["Body"], m["Attributes"].get("DeadLetterQueueSourceArn")) for m in dead.messages()], [("poison 毒", q.arn)])
 
