@@ -22,7 +22,11 @@ func serviceOf(s string) string {
 	return parts[2]
 }
 
-var accountForm = regexp.MustCompile(`^[0-9]{12}$`)
+var (
+	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
+	// regionForm is that of the signature's scope, so that no other can be known.
+	regionForm = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+)
 
 // parseARN reads an ARN that names a region and an account.
 func parseARN(s string) (arn, bool) {
@@ -31,7 +35,7 @@ func parseARN(s string) (arn, bool) {
 		return arn{}, false
 	}
 	a := arn{service: parts[2], region: parts[3], account: parts[4], resource: parts[5]}
-	ok := a.region != "" && parts[1] == event.Partition(a.region) && accountForm.MatchString(a.account)
+	ok := regionForm.MatchString(a.region) && parts[1] == event.Partition(a.region) && accountForm.MatchString(a.account)
 	return a, ok
 }
 

@@ -99,6 +99,9 @@ func (b *Buses) injection(ctx context.Context, p auth.Principal, raw []byte, int
 	if err != nil {
 		return event.Record{}, nil, httpapi.Invalid("%s.", capital(err.Error()))
 	}
+	if strings.IndexByte(ev.ID, 0) >= 0 { // PostgreSQL cannot keep it
+		return event.Record{}, nil, httpapi.Invalid("The event's id must not hold the character U+0000.")
+	}
 	if checkDetail(string(ev.Detail)) != nil {
 		return event.Record{}, nil, httpapi.Invalid("The detail is malformed: it nests deeper than %d, or holds an integer that does not fit into 64 bits.", maxDepth)
 	}
@@ -106,8 +109,11 @@ func (b *Buses) injection(ctx context.Context, p auth.Principal, raw []byte, int
 	if caller.Region == "" {
 		caller.Region = ev.Region
 	}
+	if !regionForm.MatchString(caller.Region) {
+		return event.Record{}, nil, httpapi.Invalid("The region %q does not look like us-east-1.", caller.Region)
+	}
 	ref, ok := caller.bus(into.Bus)
-	if !ok {
+	if !ok || !busName.MatchString(ref.Name) {
 		return event.Record{}, nil, httpapi.Invalid("%q is neither the name nor the ARN of an event bus.", into.Bus)
 	}
 	if ref.Account != p.Account {

@@ -119,6 +119,11 @@ func TestInjectRefusesAndPutsNothing(t *testing.T) {
 		{"a bus that does not exist", injection{role: auth.Admin, body: one, query: "?bus=missing"}, 404, "event-bus/missing does not exist"},
 		{"another account's bus", injection{role: auth.Admin, body: one, query: "?bus=arn:aws:events:us-west-2:123456789012:event-bus/default"}, 403, "another account"},
 		{"no bus at all", injection{role: auth.Admin, body: one, query: "?bus=arn:aws:sqs:us-west-2:123456789012:q"}, 400, "neither the name nor the ARN"},
+		{"a bus whose name no bus has", injection{role: auth.Admin, body: one, query: "?bus=a%00b"}, 400, "neither the name nor the ARN"},
+		{"a region that is none", injection{role: auth.Admin, body: one, query: "?bus=b&region=eu%00"}, 400, "does not look like us-east-1"},
+		{"an event of a region that is none", injection{role: auth.Admin, body: `{"source":"a","detail-type":"t","region":"\u0000","detail":{}}`}, 400, "does not look like us-east-1"},
+		{"an id with the character U+0000", injection{role: auth.Admin, body: `{"source":"a","detail-type":"t","id":"\u0000","detail":{}}`}, 400, "U+0000"},
+		{"too deep", injection{role: auth.Admin, body: `{"source":"a","detail-type":"t","detail":` + strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1001)}, 400, "nests deeper than 999"},
 		{"too large", injection{role: auth.Admin, body: `{"source":"a","detail-type":"t","detail":{"a":"` + strings.Repeat("x", 2<<20) + `"}}`}, 413, "larger"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

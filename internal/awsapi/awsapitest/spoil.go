@@ -12,8 +12,8 @@ import (
 )
 
 // Spoiled returns copies of an operation's input, given as JSON: in each, another
-// text of it, a map's key or a value, has the spoil at its end. The first of the
-// pair says which.
+// text of it, a map's key or a value, has the spoil at its end, or at the end of one
+// of its parts if it has colons, as an ARN does. The first of the pair says which.
 func Spoiled(t testing.TB, op awsapi.Operation, input, spoil string) iter.Seq2[string, any] {
 	t.Helper()
 	return func(yield func(string, any) bool) {
@@ -42,7 +42,7 @@ func Spoiled(t testing.TB, op awsapi.Operation, input, spoil string) iter.Seq2[s
 	}
 }
 
-// spoiler spoils one text, after as many others as are left.
+// spoiler spoils one place of one text, after as many others as are left.
 type spoiler struct {
 	left    int
 	spoil   string
@@ -50,11 +50,16 @@ type spoiler struct {
 }
 
 func (s *spoiler) text(text string) string {
-	if s.left--; s.left != -1 {
-		return text
+	for at := range len(text) + 1 {
+		if at < len(text) && text[at] != ':' {
+			continue
+		}
+		if s.left--; s.left == -1 {
+			s.spoiled = text[:at] + s.spoil + text[at:]
+			return s.spoiled
+		}
 	}
-	s.spoiled = text + s.spoil
-	return s.spoiled
+	return text
 }
 
 func (s *spoiler) value(v any) any {
