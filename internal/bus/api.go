@@ -101,9 +101,11 @@ func (s *service) busFor(ctx context.Context, nameOrARN *string, action, rule st
 	if err != nil || ref.Account == caller.Account {
 		return ref, err
 	}
-	// AWS: whoever may manage rules can be limited to those of their own making.
-	creator := caller.Account
+	// AWS: whoever may manage rules can be limited to some by their ARN, and to those
+	// of their own making.
+	creator, resource := caller.Account, "" // the bus
 	if rule != "" {
+		resource = ruleARN(ref, rule)
 		r, exists, err := selectRule(ctx, s.buses.db, ref, rule)
 		if err != nil {
 			return ref, err
@@ -117,7 +119,7 @@ func (s *service) busFor(ctx context.Context, nameOrARN *string, action, rule st
 		return ref, err
 	}
 	denial := s.buses.denial(bus, ref, auth.PolicyRequest{
-		Principal: caller.Account, Action: "events:" + action,
+		Principal: caller.Account, Action: "events:" + action, Resource: resource,
 		Context: map[string][]string{"events:creatorAccount": {creator}},
 	})
 	if denial != "" {

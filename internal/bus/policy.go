@@ -229,12 +229,15 @@ func (b *Buses) lookup(ctx context.Context, ref event.BusRef) (*snapshot, error)
 // emptyDefault is a default bus of which nothing was ever set.
 var emptyDefault = &snapshot{exists: true}
 
-// denial says why the bus's policy does not let r.Principal do r.Action, in AWS's
-// words; empty if it does. Without a policy, or where it says nothing, the bus's
+// denial says why the bus's policy does not let r.Principal do r.Action on
+// r.Resource, or on the bus if that is empty, in AWS's words; empty if it does. Without a policy, or where it says nothing, the bus's
 // own account may and others may not. A nil snapshot is a bus that does not
 // exist, which has no policy.
 func (b *Buses) denial(s *snapshot, ref event.BusRef, r auth.PolicyRequest) string {
-	r.Resource, r.OrgID = ref.ARN(), b.orgID
+	r.OrgID = b.orgID
+	if r.Resource == "" {
+		r.Resource = ref.ARN()
+	}
 	var policy *auth.Policy
 	if s != nil {
 		policy = s.policy
