@@ -79,7 +79,7 @@ func TestEveryFaultEndsInADeadLetterThatSaysWhich(t *testing.T) {
 	number := 0
 	for name, f := range faults {
 		number++
-		url := ""
+		var url string
 		if f.endpoint != nil {
 			url = f.endpoint(t)
 		} else {
