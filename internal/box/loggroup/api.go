@@ -1,6 +1,7 @@
 package loggroup
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -213,6 +214,9 @@ func (g *Groups) DescribeLogStreams(ctx context.Context, in *logs.DescribeLogStr
 		prefix: value(in.LogStreamNamePrefix), byLastTime: value(in.OrderBy) == logs.OrderByLastEventTime,
 		descending: value(in.Descending), limit: maxListed + 1,
 	}
+	if err := checkStreamName(q.prefix); err != nil {
+		return nil, err
+	}
 	if q.byLastTime && in.LogStreamNamePrefix != nil {
 		return nil, errParameter("Cannot order by LastEventTime with a logStreamNamePrefix.")
 	}
@@ -276,7 +280,8 @@ func decodeToken(token *string, mark any) error {
 		return nil
 	}
 	text, err := base64.RawURLEncoding.DecodeString(*token)
-	if err != nil || json.Unmarshal(text, mark) != nil {
+	// A NUL, which no name has, is one that the databases cannot compare with.
+	if err != nil || bytes.Contains(text, []byte(`\u0000`)) || json.Unmarshal(text, mark) != nil {
 		return errToken()
 	}
 	return nil

@@ -195,6 +195,50 @@ func TestWhatWouldBeIgnoredIsRefusedByName(t *testing.T) {
 	}
 }
 
+func TestNULInANameOrTokenIsRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, g *fixture) {
+		g.group("g")
+		stream, group := new("a\x00"), new("g")
+		token, err := encodeToken(streamMark{Name: *stream})
+		if err != nil {
+			t.Fatal(err)
+		}
+		named, err := encodeToken("g\x00")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, call := range map[string]func() error{
+			"create": func() error { return g.createStream(g.ctx, Ref{account, region, "g"}, *stream) },
+			"delete": func() error { return g.removeStream(g.ctx, Ref{account, region, "g"}, *stream) },
+			"put": func() error {
+				return ignore(g.PutLogEvents(g.ctx, &logs.PutLogEventsInput{LogGroupName: group, LogStreamName: stream, LogEvents: []logs.InputLogEvent{g.at(0, "m")}}))
+			},
+			"get": func() error {
+				return ignore(g.GetLogEvents(g.ctx, &logs.GetLogEventsInput{LogGroupName: group, LogStreamName: stream}))
+			},
+			"filter": func() error {
+				return ignore(g.FilterLogEvents(g.ctx, &logs.FilterLogEventsInput{LogGroupName: group, LogStreamNames: []string{*stream}}))
+			},
+			"by prefix": func() error {
+				return ignore(g.FilterLogEvents(g.ctx, &logs.FilterLogEventsInput{LogGroupName: group, LogStreamNamePrefix: stream}))
+			},
+			"streams": func() error {
+				return ignore(g.DescribeLogStreams(g.ctx, &logs.DescribeLogStreamsInput{LogGroupName: group, LogStreamNamePrefix: stream}))
+			},
+			"next page": func() error {
+				return ignore(g.DescribeLogStreams(g.ctx, &logs.DescribeLogStreamsInput{LogGroupName: group, NextToken: token}))
+			},
+			"next group": func() error {
+				return ignore(g.DescribeLogGroups(g.ctx, &logs.DescribeLogGroupsInput{NextToken: named}))
+			},
+		} {
+			t.Run(name, func(t *testing.T) { refused(t, call(), "InvalidParameterException", "") })
+		}
+	})
+}
+
+func ignore(_ any, err error) error { return err }
+
 func TestGroupsAreListedInPages(t *testing.T) {
 	onBoth(t, func(t *testing.T, g *fixture) {
 		for i := range 7 {

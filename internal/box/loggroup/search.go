@@ -31,6 +31,9 @@ type found struct {
 
 // search looks for events of a group.
 func (g *Groups) search(ctx context.Context, r Ref, req searchRequest) (found, error) {
+	if err := checkStreamName(req.prefix); err != nil {
+		return found{}, err
+	}
 	have, err := g.find(ctx, g.db, r)
 	if err != nil {
 		return found{}, err

@@ -2,6 +2,7 @@ package loggroup
 
 import (
 	"context"
+	"strings"
 
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -22,6 +23,9 @@ func (s *stream) arn(of Ref) string { return of.ARN() + ":log-stream:" + s.name 
 
 // findStream returns the group's stream, or ResourceNotFoundException.
 func (g *Groups) findStream(ctx context.Context, q store.Querier, have *group, name string) (*stream, error) {
+	if err := checkStreamName(name); err != nil {
+		return nil, err
+	}
 	s, found, err := findStream(ctx, q, have.id, name)
 	if err != nil {
 		return nil, err
@@ -65,13 +69,11 @@ func (g *Groups) removeStream(ctx context.Context, r Ref, name string) error {
 	})
 }
 
-// checkStreamName refuses what the databases cannot hold; the model's pattern
-// has refused the rest.
+// checkStreamName refuses a name, or a prefix of one, that the databases cannot
+// hold; the model's pattern has refused the rest.
 func checkStreamName(name string) error {
-	for _, c := range name {
-		if c == 0 {
-			return errParameter("The log stream's name must not have the character NUL.")
-		}
+	if strings.ContainsRune(name, 0) {
+		return errParameter("The log stream's name must not have the character NUL.")
 	}
 	return nil
 }

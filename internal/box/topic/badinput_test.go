@@ -142,6 +142,9 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 			{"firehose", subscribe("firehose", "arn:x", nil), invalid, "The protocol firehose is not available here"},
 			{"e-mail without a server", subscribe("email", "a@example.com", nil), invalid, "--smtp"},
 			{"a queue's URL", subscribe("sqs", "https://sqs.eu-west-1.amazonaws.com/111122223333/q", nil), invalid, "Invalid parameter: SQS endpoint ARN"},
+			{"another account's queue behind an own name", subscribe("sqs", queueRef("444455556666/q").ARN(), nil), invalid, "SQS endpoint ARN"},
+			{"a queue's name with a query", subscribe("sqs", queueRef("q?x").ARN(), nil), invalid, "SQS endpoint ARN"},
+			{"a dead-letter queue with NUL", subscribe("sqs", queueRef("r").ARN(), map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + queueRef(`d\u0000`).ARN() + `"}`}), invalid, "deadLetterTargetArn is an invalid arn"},
 			{"a FIFO queue", subscribe("sqs", queueRef("q.fifo").ARN(), nil), invalid, "FIFO SQS Queues can not be subscribed to standard SNS topics"},
 			{"no endpoint", &sns.SubscribeInput{TopicArn: &topic, Protocol: new("sqs")}, invalid, "SQS endpoint ARN"},
 			{"https by http", subscribe("http", "https://example.com", nil), invalid, "Endpoint must match the specified protocol"},
@@ -167,12 +170,15 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		"ConfirmSubscription": {
 			{"no token", &sns.ConfirmSubscriptionInput{TopicArn: &topic}, "ValidationError", "token"},
 			{"a wrong token", &sns.ConfirmSubscriptionInput{TopicArn: &topic, Token: new("abc")}, invalid, "Invalid parameter: Token"},
+			{"a region with NUL", &sns.ConfirmSubscriptionInput{TopicArn: new("arn:aws:sns:eu\x00:111122223333:t"), Token: new("abc")}, invalid, "Invalid parameter: TopicArn"},
 			{"a topic that is missing", &sns.ConfirmSubscriptionInput{TopicArn: &missing, Token: new("abc")}, notFound, "Topic does not exist"},
 			{"perhaps guarded", &sns.ConfirmSubscriptionInput{TopicArn: &topic, Token: new("abc"), AuthenticateOnUnsubscribe: new("maybe")}, invalid, "AuthenticateOnUnsubscribe"},
 		},
 		"Unsubscribe": {
 			{"a topic's ARN", &sns.UnsubscribeInput{SubscriptionArn: &topic}, invalid, "Invalid parameter: SubscriptionArn"},
 			{"what lists show", &sns.UnsubscribeInput{SubscriptionArn: new("PendingConfirmation")}, invalid, "An ARN must have at least 6 elements, not 1"},
+			{"a topic's name with NUL", &sns.UnsubscribeInput{SubscriptionArn: new(topic + "\x00:" + absentID)}, invalid, "Invalid parameter: SubscriptionArn"},
+			{"a region with NUL", &sns.UnsubscribeInput{SubscriptionArn: new("arn:aws:sns:eu\x00:111122223333:t:" + absentID)}, invalid, "Invalid parameter: SubscriptionArn"},
 			{"before it is confirmed", &sns.UnsubscribeInput{SubscriptionArn: &pending}, invalid, "pending confirmation"},
 		},
 		"GetSubscriptionAttributes": {

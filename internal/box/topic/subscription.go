@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/rialto-bus/rialto/internal/auth"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sns"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -51,7 +50,7 @@ func parseSubscriptionARN(arn string) (topic Ref, id string, err error) {
 	if len(p) == 7 {
 		r = Ref{Account: p[4], Region: p[3], Name: p[5]}
 	}
-	if len(p) != 7 || !auth.IsAccount(r.Account) || r.ARN()+":"+p[6] != arn || uuid.Validate(p[6]) != nil {
+	if len(p) != 7 || !r.valid() || r.ARN()+":"+p[6] != arn || uuid.Validate(p[6]) != nil {
 		return Ref{}, "", errInvalid("SubscriptionArn")
 	}
 	return r, p[6], nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -148,13 +149,16 @@ func (s *Subscription) deadLetterARN() string {
 // queueARN is the ARN of a queue in its parts.
 type queueARN struct{ region, account, name string }
 
+var validQueue = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}(\.fifo)?$`)
+
 func parseQueueARN(arn string) (queueARN, bool) {
 	p := strings.Split(arn, ":")
 	if len(p) != 6 {
 		return queueARN{}, false
 	}
 	q := queueARN{region: p[3], account: p[4], name: p[5]}
-	ok := arn == "arn:"+event.Partition(q.region)+":sqs:"+q.region+":"+q.account+":"+q.name && auth.IsAccount(q.account) && q.region != "" && q.name != ""
+	ok := arn == "arn:"+event.Partition(q.region)+":sqs:"+q.region+":"+q.account+":"+q.name &&
+		auth.IsAccount(q.account) && validRegion.MatchString(q.region) && validQueue.MatchString(q.name)
 	return q, ok
 }
 

@@ -45,7 +45,10 @@ func (r Ref) ARN() string {
 	return "arn:" + event.Partition(r.Region) + ":sns:" + r.Region + ":" + r.Account + ":" + r.Name
 }
 
-var validName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
+var (
+	validName   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
+	validRegion = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+)
 
 // parseARN reads a topic's ARN; parameter is what the request calls it.
 func parseARN(parameter, arn string) (Ref, error) {
@@ -54,10 +57,16 @@ func parseARN(parameter, arn string) (Ref, error) {
 		return Ref{}, errParameter(parameter, "An ARN must have at least 6 elements, not %d", len(p))
 	}
 	r := Ref{Account: p[4], Region: p[3], Name: p[5]}
-	if len(p) != 6 || !auth.IsAccount(r.Account) || !validName.MatchString(r.Name) || r.ARN() != arn {
+	if len(p) != 6 || !r.valid() || r.ARN() != arn {
 		return Ref{}, errInvalid(parameter)
 	}
 	return r, nil
+}
+
+// valid says whether there can be a topic of that name: what else stands in an ARN is
+// not looked for.
+func (r Ref) valid() bool {
+	return auth.IsAccount(r.Account) && validRegion.MatchString(r.Region) && validName.MatchString(r.Name)
 }
 
 // HTTP makes the calls to http and https endpoints. It guards which addresses
