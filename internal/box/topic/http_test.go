@@ -396,3 +396,41 @@ func TestASlowEndpointDelaysNobodyElse(t *testing.T) {
 		t.Errorf("%d of 800 deliveries wait, %v", waiting, err)
 	}
 }
+
+// A message that an endpoint takes its time for does not hold up what is published after it.
+func TestACallThatHangsHoldsUpNoOtherMessage(t *testing.T) {
+	f := newSQLite(t)
+	release, began := make(chan struct{}), make(chan struct{})
+	quick := make(chan string, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch {
+		case r.Header.Get("x-amz-sns-message-type") != kindNotification:
+		case string(body) == "hang":
+			close(began)
+			<-release
+		default:
+			quick <- string(body)
+		}
+	}))
+	defer server.Close()
+	defer close(release)
+	topic := f.topic("t", nil)
+	f.subscribe(topic, "http", server.URL, map[string]string{"RawMessageDelivery": "true"})
+	f.quiet() // the confirmation is there
+	err := f.db.Update(f.ctx, func(tx *store.Tx) error { return confirmSubscription(f.ctx, tx, 1, false, false) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.publish(topic, "hang")
+	<-began
+	f.publish(topic, "快")
+	select {
+	case got := <-quick:
+		if got != "快" {
+			t.Errorf("got %q", got)
+		}
+	case <-time.After(patience):
+		t.Error("the second message waits for the first one's answer")
+	}
+}

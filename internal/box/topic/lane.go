@@ -22,6 +22,8 @@ const (
 	// their messages have no more than maxMakingBytes in all: lanes are many.
 	maxMaking      = 16
 	maxMakingBytes = 1 << 20
+	// lookAgain is how often a lane looks for what has come while attempts take their time.
+	lookAgain = time.Second
 	// turn is how long a lane starts deliveries before others that wait have theirs.
 	turn = 10 * time.Second
 	// deadLetterPause is the pause before a dead-letter queue is tried again.
@@ -67,6 +69,8 @@ func (t *Topics) runLane(ctx context.Context, j work.Job) work.Outcome {
 func (l *lane) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
 	end := time.Now().Add(turn)
 	for {
 		more := ctx.Err() == nil && l.failure() == nil && time.Now().Before(end) && len(l.making) <= maxMaking/2
@@ -78,7 +82,11 @@ func (l *lane) run(ctx context.Context) error {
 		if len(l.making) == 0 {
 			return l.failure()
 		}
-		delete(l.making, <-l.ended)
+		select {
+		case id := <-l.ended:
+			delete(l.making, id)
+		case <-again.C: // one attempt that hangs holds up no others
+		}
 	}
 }
 
