@@ -35,11 +35,21 @@ func authorize(api *API, op *Operation, c Caller) error {
 		return nil
 	}
 	action := api.Name + ":" + op.Name
-	e := Errorf("AccessDeniedException",
+	e := Errorf(api.deniedCode(),
 		"User: arn:aws:iam::%s:user/%s is not authorized to perform: %s because no identity-based policy allows the %s action",
 		c.Account, c.AccessKeyID, action, action)
 	if !api.speaks(JSON) || api.QueryCompatible {
 		e.Status = http.StatusForbidden
 	}
 	return e
+}
+
+// deniedCode is of the error for what a role does not allow. Of the services here
+// SNS has a name of its own for it.
+func (a *API) deniedCode() string {
+	const own = "AuthorizationErrorException"
+	if _, ok := a.Errors[own]; ok {
+		return own
+	}
+	return "AccessDeniedException"
 }

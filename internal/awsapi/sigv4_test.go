@@ -17,6 +17,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/sns"
 )
 
 var (
@@ -440,6 +441,17 @@ func TestRolesAllowWhatTheySay(t *testing.T) {
 	status, body := do(t, h, requests["PutRule"].sign(t))
 	want := `{"__type":"AccessDeniedException","message":"User: arn:aws:iam::111122223333:user/AKIDALICE is not authorized to perform: events:PutRule because no identity-based policy allows the events:PutRule action"}`
 	if status != 400 || body != want {
+		t.Errorf("got %d %s", status, body)
+	}
+}
+
+func TestSNSDeniesUnderItsOwnName(t *testing.T) {
+	h, _ := newHandler(verifying(awsapi.RoleReader))
+	h.Register(sns.Bind(sns.Unimplemented{}))
+	q := getCaller()
+	q.service, q.body = "sns", "Action=CreateTopic&Name=t&Version=2010-03-31"
+	status, body := do(t, h, q.sign(t))
+	if status != 403 || !strings.Contains(body, "<Code>AuthorizationError</Code>") || !strings.Contains(body, "sns:CreateTopic") {
 		t.Errorf("got %d %s", status, body)
 	}
 }
