@@ -29,8 +29,6 @@ func (r realAccounts) AccountFailure(err error) *target.Failure {
 	f := &target.Failure{Message: err.Error()}
 	_, noCredentials := errors.AsType[*cloud.CredentialsError](err)
 	switch {
-	case errors.Is(err, cloud.ErrBudget):
-		f.Code, f.Retryable = target.CodeThrottling, true
 	case errors.Is(err, cloud.ErrRegion):
 		f.Code = target.CodeNoPermissions
 	case !noCredentials:

@@ -88,7 +88,7 @@ func (f *accountFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.cloud.Profile, "profile", "", "profile of the AWS configuration on the server's machine")
 	fl.StringVar(&f.cloud.AccessKeyID, "access-key-id", "", "static access key; its secret is read from RIALTO_ACCOUNT_SECRET_ACCESS_KEY")
 	fl.StringVar(&f.cloud.EndpointURL, "endpoint-url", "", "endpoint instead of AWS's own")
-	fl.Float64Var(&f.cloud.RequestsPerSecond, "requests-per-second", 0, "rate budget of calls to the account")
+	fl.Float64Var(&f.cloud.RequestsPerSecond, "requests-per-second", 0, "rate budget of reads of the account")
 }
 
 // request holds the settings whose flags were given.

@@ -65,7 +65,8 @@ type Accounts struct {
 }
 
 // accountConfig is what was made of one state of an account's settings. Its
-// role credentials and its rate budget are shared by all regions.
+// role credentials and its rate budget, which is for reads, are shared by all
+// regions.
 type accountConfig struct {
 	updatedAt time.Time
 	settings  Settings
@@ -115,9 +116,12 @@ func (a *Accounts) Real(ctx context.Context, account string) (bool, error) {
 // wrong with the account's settings, or names a region that they leave out
 // (ErrRegion).
 func (a *Accounts) EC2(ctx context.Context, account, region string) (*ec2.Client, error) {
-	cfg, err := a.Config(ctx, account, region)
+	cfg, c, err := a.config(ctx, account, region)
 	if err != nil {
 		return nil, err
+	}
+	if c != nil {
+		cfg.HTTPClient = &limitedClient{inner: cfg.HTTPClient, limiter: c.limiter}
 	}
 	return ec2.NewFromConfig(cfg), nil
 }
@@ -150,25 +154,31 @@ func (a *Accounts) Regions(ctx context.Context, account string) ([]string, error
 
 // Config returns the SDK configuration for the account in a region: AWS's own
 // where the account is configured as real, and that of the box where not.
-// Errors are those of EC2.
+// Its calls are not held to the rate budget. Errors are those of EC2.
 func (a *Accounts) Config(ctx context.Context, account, region string) (aws.Config, error) {
+	cfg, _, err := a.config(ctx, account, region)
+	return cfg, err
+}
+
+// config also returns what was made of a real account's settings, nil for the box.
+func (a *Accounts) config(ctx context.Context, account, region string) (aws.Config, *accountConfig, error) {
 	s, found, err := a.settings(ctx, account)
 	if err != nil {
-		return aws.Config{}, fmt.Errorf("read the settings of account %s: %w", account, err)
+		return aws.Config{}, nil, fmt.Errorf("read the settings of account %s: %w", account, err)
 	}
 	if !found {
-		return a.boxConfig(account, region), nil
+		return a.boxConfig(account, region), nil, nil
 	}
 	if err := s.checkRegion(region); err != nil {
-		return aws.Config{}, err
+		return aws.Config{}, nil, err
 	}
 	c, err := a.realConfig(ctx, s)
 	if err != nil {
-		return aws.Config{}, fmt.Errorf("configure account %s: %w", account, err)
+		return aws.Config{}, nil, fmt.Errorf("configure account %s: %w", account, err)
 	}
 	cfg := c.base.Copy()
 	cfg.Region = region
-	return cfg, nil
+	return cfg, c, nil
 }
 
 func (a *Accounts) boxConfig(account, region string) aws.Config {
@@ -222,7 +232,6 @@ func (a *Accounts) load(ctx context.Context, c *accountConfig) error {
 		c.transport = sdk.GetTransport()
 		cfg.HTTPClient = oneCall{c.transport}
 	}
-	cfg.HTTPClient = &limitedClient{inner: cfg.HTTPClient, limiter: c.limiter}
 	if s.EndpointURL != "" {
 		cfg.BaseEndpoint = aws.String(s.EndpointURL)
 	} else if cfg.BaseEndpoint != nil && sameHost(*cfg.BaseEndpoint, a.o.BoxEndpoint()) {

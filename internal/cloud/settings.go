@@ -18,7 +18,8 @@ import (
 
 // The rate budget of an account where none is set. AWS: EC2 refills 20
 // DescribeInstances calls a second per account and region; this leaves most of
-// it to the account's owner.
+// it to the account's owner. Deliveries and the queues of sources are not held to
+// it: AWS throttles those itself, and they are tried again.
 const (
 	DefaultRequestsPerSecond = 10
 	DefaultBurst             = 40
@@ -43,8 +44,8 @@ type Settings struct {
 	EndpointURL string
 	// Regions are those that may be reached; empty for all.
 	Regions []string
-	// RequestsPerSecond and Burst are the account's rate budget; 0 for the
-	// defaults.
+	// RequestsPerSecond and Burst are the account's rate budget for reads; 0 for
+	// the defaults.
 	RequestsPerSecond float64
 	Burst             int
 	CreatedAt         time.Time

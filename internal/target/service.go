@@ -43,8 +43,8 @@ type Real interface {
 	// those of the SDK.
 	Services(ctx context.Context, account, region string) (*Services, error)
 	// AccountFailure says what an error of Services or of one of the services means
-	// if it came before AWS was asked: from the account's settings, its credentials
-	// or its rate budget. It returns nil for any other.
+	// if it came before AWS was asked: from the account's settings or its
+	// credentials. It returns nil for any other.
 	AccountFailure(err error) *Failure
 }
 
