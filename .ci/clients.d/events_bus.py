@@ -2,7 +2,7 @@
 
 import json
 
-from check import TIME, UUID, story
+from check import TIME, UUID, like, story
 from cloud import Queue, knows, put, rule_to, tells
 
 NAME = r"[/\.\-_A-Za-z0-9]+"
@@ -256,6 +256,19 @@ def cross_account(t):
     received = q.events()
     t.is_(
         "and the event keeps its own account", [(e["account"], e["id"]) for e in received], [(other, got["Entries"][0]["EventId"])]
+    )
+    rules = {
+        "Sid": "rules", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{other}:root"}, "Action": ["events:PutRule", "events:DescribeRule"],
+        "Resource": f"arn:aws:events:us-east-1:{t.account}:rule/their-*", "Condition": {"StringEqualsIfExists": {"events:creatorAccount": other}},
+    }
+    events.put_permission(Policy=json.dumps({"Version": "2012-10-17", "Statement": [rules]}))
+    theirs.put_rule(Name="their-r", EventBusName=arn, EventPattern='{"source":["shop"]}')
+    made = theirs.describe_rule(Name="their-r", EventBusName=arn)
+    t.has("another account may be allowed rules by their names", made, {"Arn": f"arn:aws:events:us-east-1:{t.account}:rule/their-r"})
+    t.refused(
+        "and no others",
+        ("AccessDeniedException", like(f".* events:PutRule on resource: arn:aws:events:us-east-1:{t.account}:rule/r because no resource-based policy allows .*")),
+        theirs.put_rule, Name="r", EventBusName=arn, EventPattern='{"source":["shop"]}',
     )
     rule_to(t, q.arn, rule="own", pattern=json.dumps({"account": [t.account]}))
     put(events, ("shop", "own", {}))
