@@ -2,6 +2,7 @@ package loggroup
 
 import (
 	"context"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/rialto-bus/rialto/internal/store"
@@ -37,7 +38,8 @@ type rejected struct {
 }
 
 // put stores the events of a batch that are neither too old nor too new, and
-// returns which are. They are durable when it returns.
+// returns which are. They are durable when it returns; when it fails, some of them
+// may be there, as after a crash, and come twice if they are put again.
 func (g *Groups) put(ctx context.Context, r Ref, streamName string, events []logEvent) (rejected, error) {
 	none := rejected{-1, -1, -1}
 	if err := checkBatch(events); err != nil {
@@ -56,16 +58,28 @@ func (g *Groups) put(ctx context.Context, r Ref, streamName string, events []log
 	if len(taken) == 0 {
 		return rej, nil
 	}
-	return rej, g.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
-		there, err := touchStream(ctx, tx, into.id, taken, now)
+	for chunk := range slices.Chunk(taken, putChunk) {
+		err := g.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error { return addEvents(ctx, tx, have.id, into.id, chunk, now) })
 		if err != nil {
-			return err
+			return none, err
 		}
-		if !there { // dropped since it was found
-			return errNoStream()
-		}
-		return insertEvents(ctx, tx, have.id, into.id, taken, now)
-	})
+	}
+	return rej, nil
+}
+
+// putChunk is how many events are stored in one transaction: a batch of 10,000 would
+// keep all others who write waiting.
+const putChunk = 1000
+
+func addEvents(ctx context.Context, tx *store.Tx, group, stream int64, events []logEvent, now int64) error {
+	there, err := touchStream(ctx, tx, stream, events, now)
+	if err != nil {
+		return err
+	}
+	if !there { // dropped since it was found
+		return errNoStream()
+	}
+	return insertEvents(ctx, tx, group, stream, events, now)
 }
 
 // checkBatch refuses a batch as a whole.

@@ -1,6 +1,7 @@
 package loggroup
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,23 @@ func TestMessagesAreKeptAsTheyAre(t *testing.T) {
 		got, page := g.get(&logs.GetLogEventsInput{LogGroupName: new("g"), LogStreamName: new("s")})
 		if got != message || *page.Events[0].IngestionTime != g.now() {
 			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestALargeBatchIsStoredWholeAndInOrder(t *testing.T) {
+	onBoth(t, func(t *testing.T, g *fixture) {
+		g.group("g")
+		g.stream("g", "s")
+		var events []logs.InputLogEvent
+		var want []string
+		for i := range 2*putChunk + 1 {
+			want = append(want, fmt.Sprint(i))
+			events = append(events, g.at(0, want[i]))
+		}
+		g.putAll("g", "s", events...)
+		if got, _ := g.get(&logs.GetLogEventsInput{LogGroupName: new("g"), LogStreamName: new("s")}); got != strings.Join(want, " ") {
+			t.Errorf("got %d bytes in another order", len(got))
 		}
 	})
 }
