@@ -93,13 +93,20 @@ func ownBus(caller Caller, nameOrARN *string) (event.BusRef, error) {
 }
 
 // busFor returns the bus that a name or an ARN means to the caller, who wants to
-// do the action on it: on a bus of another account its policy has to allow that.
-// Rule names the rule that it is about; empty for none.
+// do the action on it: on a bus of another account its policy has to allow that,
+// and on one's own it must not deny it. Rule names the rule that it is about; empty for none.
 func (s *service) busFor(ctx context.Context, nameOrARN *string, action, rule string) (event.BusRef, error) {
 	caller := callerFrom(ctx)
 	ref, err := ownBus(caller, nameOrARN)
-	if err != nil || ref.Account == caller.Account {
+	if err != nil {
 		return ref, err
+	}
+	bus, err := s.buses.lookup(ctx, ref)
+	if err != nil {
+		return ref, err
+	}
+	if ref.Account == caller.Account && (bus == nil || bus.policy == nil) {
+		return ref, nil
 	}
 	// AWS: whoever may manage rules can be limited to some by their ARN, and to those
 	// of their own making.
@@ -113,10 +120,6 @@ func (s *service) busFor(ctx context.Context, nameOrARN *string, action, rule st
 		if exists {
 			creator = r.CreatedBy
 		}
-	}
-	bus, err := s.buses.lookup(ctx, ref)
-	if err != nil {
-		return ref, err
 	}
 	denial := s.buses.denial(bus, ref, auth.PolicyRequest{
 		Principal: caller.Account, Action: "events:" + action, Resource: resource,

@@ -230,9 +230,9 @@ func (b *Buses) lookup(ctx context.Context, ref event.BusRef) (*snapshot, error)
 var emptyDefault = &snapshot{exists: true}
 
 // denial says why the bus's policy does not let r.Principal do r.Action on
-// r.Resource, or on the bus if that is empty, in AWS's words; empty if it does. Without a policy, or where it says nothing, the bus's
-// own account may and others may not. A nil snapshot is a bus that does not
-// exist, which has no policy.
+// r.Resource, or on the bus if that is empty, in AWS's words; empty if it does.
+// Without a policy, or where it says nothing, the bus's own account may and others
+// may not. A nil snapshot is a bus that does not exist, which has no policy.
 func (b *Buses) denial(s *snapshot, ref event.BusRef, r auth.PolicyRequest) string {
 	r.OrgID = b.orgID
 	if r.Resource == "" {
