@@ -232,6 +232,14 @@ def permissions(t):
     except events.exceptions.PolicyLengthExceededException as e:
         code = type(e).__name__
     t.is_("a policy has 10,240 characters", code, "PolicyLengthExceededException")
+    frozen = {"Sid": "frozen", "Effect": "Deny", "Principal": "*", "Action": "events:PutRule", "Resource": "*"}
+    events.put_permission(Policy=json.dumps({"Version": "2012-10-17", "Statement": [frozen]}))
+    rule = f"arn:aws:events:us-east-1:{t.account}:rule/r"
+    t.refused(
+        "a policy that denies holds for the own account too",
+        ("AccessDeniedException", like(f".* events:PutRule on resource: {rule} with an explicit deny in a resource-based policy")),
+        events.put_rule, Name="r", EventPattern='{"source":["a"]}',
+    )
     t.answers("all permissions go at once", events.remove_permission(RemoveAllPermissions=True), {})
     t.is_("and with them the policy", policy_of(events), None)
 
