@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rialto-bus/rialto/eventpattern"
 	"github.com/rialto-bus/rialto/internal/auth"
 	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
@@ -349,6 +350,24 @@ func TestSourcesBelongToTheirAccounts(t *testing.T) {
 	}
 	if a := w.call("DELETE", "/v1/sources/homes", mine, ""); a.status != 404 {
 		t.Errorf("the installation's source is removed: %+v", a)
+	}
+}
+
+func TestAnEventThatNoRuleCouldMatchIsRefused(t *testing.T) {
+	pattern, err := eventpattern.Compile([]byte(`{"source":["s"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for levels, taken := range map[int]bool{1: true, eventpattern.MaxEventDepth - 1: true, eventpattern.MaxEventDepth: false} {
+		detail := strings.Repeat(`{"a]\"[":`, levels-1) + "{}" + strings.Repeat("}", levels-1)
+		raw := []byte(`{"version":"0","id":"i","detail-type":"t","source":"s","account":"111122223333","time":"2026-01-02T03:04:05Z","region":"us-east-1","resources":[],"detail":` + detail + `}`)
+		_, err := parse(raw)
+		if (err == nil) != taken {
+			t.Errorf("a detail of %d levels: %v", levels, err)
+		}
+		if _, matchErr := pattern.Match(raw); (matchErr == nil) != taken {
+			t.Errorf("a detail of %d levels is matched with %v", levels, matchErr)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/rialto-bus/rialto/eventpattern"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 )
@@ -75,6 +76,8 @@ func parse(raw []byte) (*event.Event, error) {
 		return nil, httpapi.Invalid("This is not a whole EventBridge event: %s.%s", err, hint)
 	}
 	switch {
+	case depth(raw) > eventpattern.MaxEventDepth:
+		return nil, httpapi.Invalid("The event nests deeper than %d; no rule could be matched with it.", eventpattern.MaxEventDepth)
 	case !eventIDForm.MatchString(ev.ID):
 		return nil, httpapi.Invalid("The event's id %q is not 1 to 64 letters, digits and signs.", ev.ID)
 	case !regionForm.MatchString(ev.Region):
@@ -83,4 +86,26 @@ func parse(raw []byte) (*event.Event, error) {
 		return nil, httpapi.Invalid("The event's time %s is not one that can be written again.", ev.Time.Format(time.RFC3339))
 	}
 	return ev, nil
+}
+
+// depth is how many objects and arrays of a JSON text lie within one another at
+// most.
+func depth(text []byte) int {
+	deepest, now := 0, 0
+	inString := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			now++
+			deepest = max(deepest, now)
+		case c == '}' || c == ']':
+			now--
+		}
+	}
+	return deepest
 }
