@@ -98,16 +98,19 @@ func (g *Groups) find(ctx context.Context, q store.Querier, r Ref) (*group, erro
 	return &have, nil
 }
 
-// create makes the group; ResourceAlreadyExistsException if there is one.
+// create makes the group; ResourceAlreadyExistsException if there is one. AWS: names
+// that begin with aws/ are its own.
 func (g *Groups) create(ctx context.Context, r Ref) error {
-	err := g.db.Update(ctx, func(tx *store.Tx) error {
+	if strings.HasPrefix(r.Name, "aws/") {
+		return errParameter("Log groups starting with AWS/ are reserved for AWS.")
+	}
+	return g.db.Update(ctx, func(tx *store.Tx) error {
 		made, err := insertGroup(ctx, tx, r, g.now())
 		if err == nil && !made {
 			err = errGroupExists()
 		}
 		return err
 	})
-	return err
 }
 
 // remove takes the group away at once; its streams and events are swept later.

@@ -182,6 +182,8 @@ func TestWhatWouldBeIgnoredIsRefusedByName(t *testing.T) {
 		_, err := g.CreateLogGroup(g.ctx, in)
 		refused(t, err, "InvalidParameterException", member)
 	}
+	_, err := g.CreateLogGroup(g.ctx, &logs.CreateLogGroupInput{LogGroupName: new("aws/orders")})
+	refused(t, err, "InvalidParameterException", "reserved")
 	for member, in := range map[string]*logs.DescribeLogGroupsInput{
 		"includeLinkedAccounts": {IncludeLinkedAccounts: new(true)},
 		"accountIdentifiers":    {AccountIdentifiers: []string{other}},

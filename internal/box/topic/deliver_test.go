@@ -253,6 +253,34 @@ func TestWhatCannotBeDeliveredGoesToTheDeadLetterQueue(t *testing.T) {
 	})
 }
 
+func TestADeadLetterKeepsTheAttributesOfARawMessage(t *testing.T) {
+	f := newSQLite(t)
+	topic := f.topic("t", nil)
+	f.subscribe(topic, "sqs", queueRef("absent").ARN(), map[string]string{"RawMessageDelivery": "true", "RedrivePolicy": redriveTo(f.queue("dead"))})
+	for own, errors := range map[int]int{0: 3, 7: 3, 9: 1, 10: 0, 11: 2} {
+		in := &sns.PublishInput{TopicArn: &topic, Message: new("m"), MessageAttributes: map[string]sns.MessageAttributeValue{}}
+		for i := range own {
+			in.MessageAttributes[fmt.Sprint("a", i)] = sns.MessageAttributeValue{DataType: new("String"), StringValue: new("值")}
+		}
+		if _, err := f.Publish(f.ctx, in); err != nil {
+			t.Fatal(err)
+		}
+		if own > maxQueueAttributes {
+			own = 0
+		}
+		got := f.receive("dead").Attributes
+		kept := 0
+		for name := range got {
+			if strings.HasPrefix(name, "a") {
+				kept++
+			}
+		}
+		if kept != own || len(got)-kept != errors {
+			t.Errorf("of %d attributes %d are kept, beside %d of the error; want %d", own, kept, len(got)-kept, errors)
+		}
+	}
+}
+
 func TestFilterPoliciesChooseMessages(t *testing.T) {
 	onBoth(t, func(t *testing.T, f *fixture) {
 		topic := f.topic("t", nil)

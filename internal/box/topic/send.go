@@ -67,18 +67,19 @@ func (t *Topics) forQueue(ctx context.Context, s *Subscription, m *storedMessage
 }
 
 // sendDeadLetter sends what the endpoint did not take to the dead-letter queue.
-// AWS: with the error in three attributes.
+// AWS: with the error in three attributes. The message's own come first where a queue
+// has no room for all; more than it takes at all are left out.
 func (t *Topics) sendDeadLetter(ctx context.Context, s *Subscription, m *storedMessage, queue string, why *failure) *failure {
 	body, attributes, failed := t.forQueue(ctx, s, m)
 	if failed != nil {
 		return failed
 	}
-	if len(attributes) > maxQueueAttributes-3 || attributes == nil {
+	if len(attributes) > maxQueueAttributes || attributes == nil {
 		attributes = map[string]sqs.MessageAttributeValue{}
 	}
-	for name, v := range map[string]string{"ErrorCode": why.Code, "ErrorMessage": why.Message, "RequestID": why.RequestID} {
-		if v != "" {
-			attributes[name] = sqs.MessageAttributeValue{DataType: new("String"), StringValue: new(printable(v))}
+	for _, e := range []struct{ name, text string }{{"ErrorCode", why.Code}, {"ErrorMessage", why.Message}, {"RequestID", why.RequestID}} {
+		if _, own := attributes[e.name]; e.text != "" && !own && len(attributes) < maxQueueAttributes {
+			attributes[e.name] = sqs.MessageAttributeValue{DataType: new("String"), StringValue: new(printable(e.text))}
 		}
 	}
 	return t.send(ctx, s, m, queue, &sqs.SendMessageInput{MessageBody: &body, MessageAttributes: attributes})
