@@ -149,12 +149,15 @@ def replays(t):
     )
     events.start_replay(**start(t, "all", "shop", at(0), at(59)))
     t.is_("without FilterArns all rules get the events", (len(one.messages(6)), len(two.messages(6))), (6, 6))
+    tokyo = datetime.timezone(datetime.timedelta(hours=9))
+    events.start_replay(**start(t, "zone", "shop", at(2).astimezone(tokyo).replace(microsecond=500_000), at(3).replace(microsecond=999_000)))
+    t.has("times of other zones and with fractions come whole", events.describe_replay(ReplayName="zone"), {"EventStartTime": at(2), "EventEndTime": at(3)})
     for rule, filters, want in (
-        ("by prefix", {"NamePrefix": "al"}, ["all"]), ("by archive", {"EventSourceArn": asked["EventSourceArn"]}, ["again", "all"]), ("by state", {"State": "FAILED"}, []),
+        ("by prefix", {"NamePrefix": "al"}, ["all"]), ("by archive", {"EventSourceArn": asked["EventSourceArn"]}, ["again", "all", "zone"]), ("by state", {"State": "FAILED"}, []),
     ):  # fmt: skip
         t.is_(f"replays are listed {rule}", [r["ReplayName"] for r in events.list_replays(**filters)["Replays"]], want)
     page = events.list_replays(Limit=1)
-    t.is_("and in pages", [r["ReplayName"] for r in events.list_replays(NextToken=page["NextToken"])["Replays"]], ["all"])
+    t.is_("and in pages", [r["ReplayName"] for r in events.list_replays(NextToken=page["NextToken"])["Replays"]], ["all", "zone"])
 
 
 @story

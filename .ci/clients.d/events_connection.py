@@ -176,12 +176,12 @@ def api_destinations(t):
         t.refused(f"{call.__name__} of a missing one", missing_destination("d"), call, Name="d")
 
 
-def destination(t, name, path, kind, parameters, method="POST", **target):
-    """Makes an API destination at the recording web server, and a rule that calls it."""
+def destination(t, name, path, kind, parameters, method="POST", url=None, **target):
+    """Makes an API destination at the recording web server, or a URL, and a rule that calls it."""
     events = t.client("events")
     connection = events.create_connection(Name=name, AuthorizationType=kind, AuthParameters=parameters)["ConnectionArn"]
     arn = events.create_api_destination(
-        Name=name, ConnectionArn=connection, InvocationEndpoint=f"{t.cloud.web.url}/{t.account}{path}", HttpMethod=method
+        Name=name, ConnectionArn=connection, InvocationEndpoint=url or f"{t.cloud.web.url}/{t.account}{path}", HttpMethod=method
     )["ApiDestinationArn"]
     rule_to(t, arn, rule=name, RoleArn=ROLE(t.account), **target)
     return arn
@@ -256,8 +256,21 @@ def dead_letters(t):
     moved = destination(t, "moved", "/status/302/x", "BASIC", BASIC, **letters)
     failing = destination(t, "failing", "/status/503/x", "BASIC", BASIC, RetryPolicy={"MaximumRetryAttempts": 1}, **letters)
     throttled = destination(t, "throttled", "/status/429/x", "BASIC", BASIC, RetryPolicy={"MaximumRetryAttempts": 0}, **letters)
+    unreachable = destination(t, "unreachable", "", "BASIC", BASIC, url="http://127.0.0.1:1/", RetryPolicy={"MaximumRetryAttempts": 0}, **letters)
+    slow = destination(t, "slow", "/slow", "BASIC", BASIC, RetryPolicy={"MaximumRetryAttempts": 0}, **letters)
+    path = destination(t, "path", "/path/*/x", "BASIC", BASIC, HttpParameters={"PathParameterValues": ["$.detail.nix"]}, **letters)
+    topic = f"arn:aws:sns:us-east-1:{t.account}:nix"
+    rule_to(t, topic, rule="topic", **letters)
+    group = f"arn:aws:logs:us-east-1:{t.account}:log-group:nix"
+    rule_to(t, group, rule="group", **letters)
+    foreign = f"arn:aws:events:us-east-1:{t.cloud.account()}:event-bus/default"
+    rule_to(t, foreign, rule="foreign", RoleArn=ROLE(t.account), **letters)
+    third = events.create_event_bus(Name="third")["EventBusArn"]
+    second = events.create_event_bus(Name="second")["EventBusArn"]
+    rule_to(t, second, rule="first-hop", RoleArn=ROLE(t.account))
+    rule_to(t, third, rule="hop", bus="second", RoleArn=ROLE(t.account), **letters)
     put(events, ("shop", "x", {"a": 1}))
-    got = {m["MessageAttributes"]["RULE_ARN"]["StringValue"].rpartition("/")[2]: m for m in dead.messages(7)}
+    got = {m["MessageAttributes"]["RULE_ARN"]["StringValue"].rpartition("/")[2]: m for m in dead.messages(14)}
     aws_sqs = "(Service: AmazonSQS; Status Code: {}; Error Code: {}; Request ID: .*; Proxy: null)"
 
     def sqs(status, code):
@@ -279,11 +292,18 @@ def dead_letters(t):
         ("moved", moved, "ERROR_FROM_TARGET", ".*302.*", {}),
         ("failing", failing, "ERROR_FROM_TARGET", ".*503.*", {**exhausted, "RETRY_ATTEMPTS": "1"}),
         ("throttled", throttled, "THROTTLING", ".*429.*", {**exhausted, "RETRY_ATTEMPTS": "0"}),
+        ("unreachable", unreachable, "CONNECTION_FAILURE", ".+", {**exhausted, "RETRY_ATTEMPTS": "0"}),
+        ("slow", slow, "TIMEOUT", ".+", {**exhausted, "RETRY_ATTEMPTS": "0"}),
+        ("path", path, "INVALID_PARAMETER", ".+", {}),
+        ("topic", topic, "NO_RESOURCE", r".*\(Service: AmazonSNS; Status Code: 404; Error Code: NotFound; Request ID: .*; Proxy: null\)", {}),
+        ("group", group, "NO_RESOURCE", ".*The specified log group does not exist.*", {}),
+        ("foreign", foreign, "NO_PERMISSIONS", ".+", {}),
+        ("hop", third, "THIRD_ACCOUNT_HOP_DETECTED", ".+", {}),
     ):  # fmt: skip
         m = got.get(rule, {"MessageAttributes": {}, "Body": "<none came>"})
         t.is_(
             f"a delivery that is {rule}: why", {k: v["StringValue"] for k, v in m["MessageAttributes"].items()},
-            {"RULE_ARN": f"{arn}rule/{rule}", "TARGET_ARN": target, "ERROR_CODE": code, "ERROR_MESSAGE": like(message), **more},
+            {"RULE_ARN": f"{arn}rule/{'second/' if rule == 'hop' else ''}{rule}", "TARGET_ARN": target, "ERROR_CODE": code, "ERROR_MESSAGE": like(message), **more},
         )
         body = '{"made":"here 订单"}' if rule == "denied" else like(r'\{"version":"0",.*"detail":\{"a":1\}\}')
         t.is_(f"a delivery that is {rule}: what would have been sent", m["Body"], body)

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Web:
     """Requests are kept by the first element of their path, which is a story's
-    account. The rest says what to answer: /ACCOUNT/status/503, /ACCOUNT/token, and
-    200 to anything else."""
+    account. The rest says what to answer: /ACCOUNT/status/503, /ACCOUNT/token,
+    /ACCOUNT/slow, and 200 to anything else."""
 
     def __init__(self):
         self.lock, self.requests = threading.Lock(), {}
@@ -53,6 +53,8 @@ class Web:
         match rest:
             case ["status", status, *_]:
                 return int(status), {}
+            case ["slow"]:
+                time.sleep(6)
             case ["token"]:
                 with self.lock:
                     self.tokens[owner] = self.tokens.get(owner, 0) + 1
