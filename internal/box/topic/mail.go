@@ -192,7 +192,10 @@ func (t *Topics) mailText(s *Subscription, e *envelope) ([]byte, error) {
 	rand.Read(id[:])
 	_, domain, _ := strings.Cut(t.opt.Mail.From, "@")
 	var b bytes.Buffer
-	header := func(name, value string) { fmt.Fprintf(&b, "%s: %s\r\n", name, value) }
+	header := func(name, value string) {
+		// RFC 2047: what is encoded goes on several lines; RFC 5322 allows none of more than 998 bytes.
+		fmt.Fprintf(&b, "%s: %s\r\n", name, strings.ReplaceAll(value, "?= =?", "?=\r\n =?"))
+	}
 	header("From", from.String())
 	header("To", (&mail.Address{Address: s.Endpoint}).String())
 	header("Subject", mime.QEncoding.Encode("utf-8", subject))

@@ -2,11 +2,13 @@ package topic
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
+	"mime"
 	"mime/quotedprintable"
 	"net"
 	"net/http/httptest"
@@ -265,5 +267,28 @@ func TestMailSettings(t *testing.T) {
 		if err := m.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %s", m, err, want)
 		}
+	}
+}
+
+func TestHeadersOfEMailAreFolded(t *testing.T) {
+	topics := &Topics{opt: Options{Mail: &Mail{From: "rialto@example.com"}, Now: time.Now}}
+	long := strings.Repeat("🛒", maxSubject)
+	s := &Subscription{Protocol: "email", Endpoint: "reader@example.com", Topic: &Topic{attrs: map[string]string{attrDisplayName: long}}}
+	text, err := topics.mailText(s, &envelope{Type: kindNotification, Message: "m", Subject: &long})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(string(text), "\r\n") {
+		if len(line) > 100 {
+			t.Errorf("a line of %d bytes: %s", len(line), line)
+		}
+	}
+	read, err := mail.ReadMessage(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, err := new(mime.WordDecoder).DecodeHeader(read.Header.Get("Subject"))
+	if from, bad := mail.ParseAddress(read.Header.Get("From")); err != nil || bad != nil || subject != long || from.Name != long {
+		t.Errorf("read back: %q, %v, %v", subject, from, bad)
 	}
 }
