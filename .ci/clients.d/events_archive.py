@@ -5,6 +5,7 @@ import datetime
 from check import INT, SECOND, TIME, UUID, story
 from cloud import Queue, put, rule_to
 from events_bus import invalid, missing_bus, pattern_rule
+from events_connection import BASIC, destination
 
 UTC = datetime.timezone.utc
 ARCHIVE_NAME = r"[\.\-_A-Za-z0-9]+"
@@ -165,24 +166,22 @@ def cancelled_replay(t):
     events = t.client("events")
     bus = f"arn:aws:events:us-east-1:{t.account}:event-bus/default"
     events.create_archive(ArchiveName="all", EventSourceArn=bus)
-    put(events, ("shop", "x", {}))
-    t.until("an event is archived", lambda: events.describe_archive(ArchiveName="all")["EventCount"], 1)
-    now = datetime.datetime.now(UTC)
-    # Of two calls in a row the replay may have ended before the second.
-    for i in range(20):
-        name = f"r{i}"
-        events.start_replay(**start(t, name, "all", now - datetime.timedelta(hours=1), now + datetime.timedelta(hours=1)))
-        try:
-            got = events.cancel_replay(ReplayName=name)
-            break
-        except events.exceptions.IllegalStatusException:
-            got = {}
+    for _ in range(10):
+        put(events, *[("shop", "x", {})] * 10)
+    t.until("events are archived", lambda: events.describe_archive(ArchiveName="all")["EventCount"], 100)
+    # A replay waits for targets that lag, so this one takes seconds.
+    destination(t, "slow", "/slowly", "BASIC", BASIC)
+    events.update_api_destination(Name="slow", InvocationRateLimitPerSecond=1)
+    now, hour = datetime.datetime.now(UTC), datetime.timedelta(hours=1)
+    events.start_replay(**start(t, "r", "all", now - hour, now + hour))
+    t.until("it is RUNNING", lambda: events.describe_replay(ReplayName="r")["State"], "RUNNING")
+    t.lacks("and has no end", events.describe_replay(ReplayName="r"), "ReplayEndTime")
+    got = events.cancel_replay(ReplayName="r")
     t.answers(
-        "a replay that is cancelled is CANCELLING", got,
-        {"ReplayArn": f"arn:aws:events:us-east-1:{t.account}:replay/{name}", "State": "CANCELLING"},
+        "a replay that is cancelled is CANCELLING", got, {"ReplayArn": f"arn:aws:events:us-east-1:{t.account}:replay/r", "State": "CANCELLING"}
     )
-    t.until("and then CANCELLED", lambda: events.describe_replay(ReplayName=name)["State"], "CANCELLED")
-    t.has("with an end", events.describe_replay(ReplayName=name), {"ReplayStartTime": TIME, "ReplayEndTime": TIME})
+    t.until("and then CANCELLED", lambda: events.describe_replay(ReplayName="r")["State"], "CANCELLED")
+    t.has("with an end", events.describe_replay(ReplayName="r"), {"ReplayStartTime": TIME, "ReplayEndTime": TIME})
 
 
 @story

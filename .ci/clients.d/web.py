@@ -32,11 +32,14 @@ class Web:
                         }
                     )  # fmt: skip
                 said = json.dumps(said).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
+                try:
+                    self.send_response(status)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(said)))
+                    self.end_headers()
+                    self.wfile.write(said)
+                except ConnectionError:  # nobody waits for so long
+                    pass
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
