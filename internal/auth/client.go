@@ -123,7 +123,7 @@ func (c *Clients) addSecret(ctx context.Context, tx *store.Tx, clientID string) 
 	salt := make([]byte, 16)
 	_, _ = rand.Read(salt) // never fails
 	return secret, insertSecret(ctx, tx, &storedSecret{
-		ClientSecret: ClientSecret{ID: randomToken(12), LastFour: secret[len(secret)-4:], CreatedAt: now},
+		ClientSecret: ClientSecret{ID: randomID(), LastFour: secret[len(secret)-4:], CreatedAt: now},
 		clientID:     clientID, salt: salt, hash: c.auth.hashSecret(salt, secret),
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -460,6 +461,27 @@ func BenchmarkVerifyToken(b *testing.B) {
 	for b.Loop() {
 		if _, err := a.VerifyToken(b.Context(), token, hook); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// An id is an argument of commands: one that began with '-' would be taken for a flag.
+func TestIDsOfSecretsAreLettersAndDigits(t *testing.T) {
+	a := node(t, storetest.SQLite(t), newClock())
+	client, _ := newClient(t, a, hook)
+	for range 200 {
+		if _, err := rotate(t, a, client, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := a.Clients().ListSecrets(t.Context(), a.db, client)
+	if err != nil || len(list) != 201 {
+		t.Fatalf("%d secrets, %v", len(list), err)
+	}
+	form := regexp.MustCompile(`^[A-Z2-7]{16}$`)
+	for _, s := range list {
+		if !form.MatchString(s.ID) {
+			t.Errorf("a secret has id %q", s.ID)
 		}
 	}
 }
