@@ -162,28 +162,9 @@ func (t *Topics) sendMail(ctx context.Context, s *Subscription, m *storedMessage
 	return f
 }
 
-// mailText writes an e-mail. AWS: email carries the text, email-json the document;
-// confirmations are for people in both.
+// mailText writes an e-mail.
 func (t *Topics) mailText(s *Subscription, e *envelope) ([]byte, error) {
-	subject := "AWS Notification Message"
-	if e.Subject != nil {
-		subject = *e.Subject
-	}
-	var body string
-	switch {
-	case e.Type == kindConfirmation:
-		subject = "AWS Notification - Subscription Confirmation"
-		body = "You have chosen to subscribe to the topic:\n" + e.TopicARN +
-			"\n\nTo confirm this subscription, visit this link (if this was in error no action is necessary):\n" + e.SubscribeURL + "\n"
-	case e.Type == kindUnsubscribed:
-		subject = "AWS Notification - Unsubscribe Confirmation"
-		body = "Your subscription to the topic below has been deactivated:\n" + e.TopicARN +
-			"\n\nIf this was in error, visit this link to subscribe again:\n" + e.SubscribeURL + "\n"
-	case s.Protocol == protocolEmailJSON:
-		body = e.JSON() + "\n"
-	default:
-		body = e.Message + "\n\n--\nTo stop receiving notifications from this topic, visit this link:\n" + e.UnsubscribeURL + "\n"
-	}
+	subject, body := mailContent(s, e)
 	from := mail.Address{Name: s.Topic.attribute(attrDisplayName), Address: t.opt.Mail.From}
 	if from.Name == "" {
 		from.Name = s.Topic.Name
@@ -215,4 +196,25 @@ func (t *Topics) mailText(s *Subscription, e *envelope) ([]byte, error) {
 	}
 	err := w.Close()
 	return b.Bytes(), err
+}
+
+// mailContent is what a reader sees. AWS: email carries the text, email-json the
+// document; confirmations are for people in both.
+func mailContent(s *Subscription, e *envelope) (subject, body string) {
+	switch {
+	case e.Type == kindConfirmation:
+		return "AWS Notification - Subscription Confirmation", "You have chosen to subscribe to the topic:\n" + e.TopicARN +
+			"\n\nTo confirm this subscription, visit this link (if this was in error no action is necessary):\n" + e.SubscribeURL + "\n"
+	case e.Type == kindUnsubscribed:
+		return "AWS Notification - Unsubscribe Confirmation", "Your subscription to the topic below has been deactivated:\n" + e.TopicARN +
+			"\n\nIf this was in error, visit this link to subscribe again:\n" + e.SubscribeURL + "\n"
+	}
+	subject = "AWS Notification Message"
+	if e.Subject != nil {
+		subject = *e.Subject
+	}
+	if s.Protocol == protocolEmailJSON {
+		return subject, e.JSON() + "\n"
+	}
+	return subject, e.Message + "\n\n--\nTo stop receiving notifications from this topic, visit this link:\n" + e.UnsubscribeURL + "\n"
 }
