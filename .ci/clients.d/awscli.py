@@ -110,11 +110,11 @@ def rules_and_events(t):
     t.is_("both targets got it, its time in UTC", sorted(bodies), ['"上海 🛒"', event])
     t.is_("text output", text(t, "events", "list-rules", "--event-bus-name", "orders", "--query", "Rules[].[Name,State,Description]"), "r\tENABLED\t订单 🚚")
     t.is_("times as this CLI writes them", aws(t, "events", "create-archive", "--archive-name", "all", "--event-source-arn", f"arn:aws:events:us-east-1:{t.account}:event-bus/orders"), {
-        "ArchiveArn": f"arn:aws:events:us-east-1:{t.account}:archive/all", "State": "ENABLED", "CreationTime": Either(ISO),
-    })  # fmt: skip
+        "ArchiveArn": f"arn:aws:events:us-east-1:{t.account}:archive/all", "State": "ENABLED", "CreationTime": either(ISO),
+    })
 
 
-def Either(matcher):
+def either(matcher):
     """A time as text, or as a number of older CLIs."""
     return check.Matcher(repr(matcher), lambda v: matcher == str(v))
 

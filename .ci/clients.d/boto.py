@@ -12,7 +12,7 @@ from cloud import Cloud
 MODULES = (
     "events_bus", "events_rule", "events_pattern", "events_target", "events_put", "events_input", "events_archive", "events_connection", "sqs", "sns",
     "logs", "ec2_sts",
-)  # fmt: skip
+)
 UNKNOWN = ("UnknownOperationException", "InvalidAction")
 # Global endpoints and partners: not served, which shows only once their parameters are right.
 NOT_SERVED = ("Endpoint", "Partner", "EventSource")

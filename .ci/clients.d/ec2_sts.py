@@ -13,7 +13,7 @@ def instances(t):
     got = ec2.run_instances(
         ImageId="ami-0abcdef1234567890", MinCount=2, MaxCount=2, InstanceType="t3.micro",
         TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "机器 🚀"}]}],
-    )  # fmt: skip
+    )
     t.has("RunInstances answers with a reservation", got, {"OwnerId": t.account, "ReservationId": like("r-[0-9a-f]{17}")})
     ids = [i["InstanceId"] for i in got["Instances"]]
     t.has(
@@ -22,7 +22,7 @@ def instances(t):
             "InstanceId": ID, "ImageId": "ami-0abcdef1234567890", "InstanceType": "t3.micro", "State": {"Code": 0, "Name": "pending"}, "LaunchTime": TIME,
             "AmiLaunchIndex": 0, "Tags": [{"Key": "Name", "Value": "机器 🚀"}],
         },
-    )  # fmt: skip
+    )
     ec2.get_waiter("instance_running").wait(InstanceIds=ids, WaiterConfig={"Delay": 1, "MaxAttempts": 10})
     described = [i for r in ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": ["机*"]}])["Reservations"] for i in r["Instances"]]
     t.is_("they run, and filters find them", sorted((i["InstanceId"], i["State"]["Name"]) for i in described), sorted((i, "running") for i in ids))

@@ -33,7 +33,7 @@ def archives(t):
     )
     for rule, filters, want in (
         ("by prefix", {"NamePrefix": "p"}, ["paid"]), ("by bus", {"EventSourceArn": bus}, ["all", "paid"]), ("by state", {"State": "DISABLED"}, []),
-    ):  # fmt: skip
+    ):
         t.is_(f"archives are listed {rule}", [a["ArchiveName"] for a in events.list_archives(**filters)["Archives"]], want)
     first = events.list_archives(Limit=1)
     rest = events.list_archives(Limit=100, NextToken=first["NextToken"])
@@ -85,7 +85,7 @@ def start(t, name, archive, first, last, bus="default", **destination):
     return {
         "ReplayName": name, "EventSourceArn": f"{arn}archive/{archive}", "EventStartTime": first, "EventEndTime": last,
         "Destination": {"Arn": f"{arn}event-bus/{bus}", **destination},
-    }  # fmt: skip
+    }
 
 
 @story
@@ -98,7 +98,7 @@ def replays(t):
     rule_to(t, two.arn, rule="two")
     entries = [
         {"Source": "shop", "DetailType": "order 🛒", "Detail": f'{{"n":{i}}}', "Time": at(i), "Resources": ["arn:r"]} for i in range(6)
-    ]  # fmt: skip
+    ]
     events.put_events(Entries=[*entries, {**entries[0], "Source": "other"}])
     originals = {e["detail"]["n"]: e for e in one.events(6)}
     two.messages(6)
@@ -128,7 +128,7 @@ def replays(t):
             "Destination": asked["Destination"], "EventStartTime": at(1), "EventEndTime": at(4), "EventLastReplayedTime": at(3),
             "ReplayStartTime": SECOND, "ReplayEndTime": SECOND,
         },
-    )  # fmt: skip
+    )
     t.is_("rules that are not named get none", two.messages(1, seconds=0.5), [])
     t.until("replayed events are not archived again", lambda: events.describe_archive(ArchiveName="shop")["EventCount"], 6)
     listed = events.list_replays()
@@ -142,7 +142,7 @@ def replays(t):
                 }
             ]
         },
-    )  # fmt: skip
+    )
     t.refused("a name is used once", ("ResourceAlreadyExistsException", "Replay again already exists."), events.start_replay, **asked)
     t.refused(
         "what has ended cannot be cancelled", ("IllegalStatusException", "Replay again is not in a valid state for this operation."),
@@ -155,7 +155,7 @@ def replays(t):
     t.has("times of other zones and with fractions come whole", events.describe_replay(ReplayName="zone"), {"EventStartTime": at(2), "EventEndTime": at(3)})
     for rule, filters, want in (
         ("by prefix", {"NamePrefix": "al"}, ["all"]), ("by archive", {"EventSourceArn": asked["EventSourceArn"]}, ["again", "all", "zone"]), ("by state", {"State": "FAILED"}, []),
-    ):  # fmt: skip
+    ):
         t.is_(f"replays are listed {rule}", [r["ReplayName"] for r in events.list_replays(**filters)["Replays"]], want)
     page = events.list_replays(Limit=1)
     t.is_("and in pages", [r["ReplayName"] for r in events.list_replays(NextToken=page["NextToken"])["Replays"]], ["all", "zone"])
@@ -199,7 +199,7 @@ def refused_replays(t):
         ("from before its end", "Parameter EventEndTime is not valid. Reason: EventStartTime must be before EventEndTime.", {"EventStartTime": at(3)}),
         ("for some time", "Parameter EventEndTime is not valid. Reason: EventStartTime must be before EventEndTime.", {"EventStartTime": at(2)}),
         ("to a bus", "Parameter Destination.Arn is not valid. Reason: Must contain an event bus ARN.", {"Destination": {"Arn": good["EventSourceArn"]}}),
-    ):  # fmt: skip
+    ):
         t.refused(f"a replay is {rule}", ("ValidationException", want), events.start_replay, **{**good, **change})
     t.refused("to a bus that is there", missing_bus("nix"), events.start_replay, **{**good, "Destination": {"Arn": orders[:-6] + "nix"}})
     missing = ("ResourceNotFoundException", "Replay r does not exist.")

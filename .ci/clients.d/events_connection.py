@@ -20,7 +20,7 @@ def oauth(url, **more):
         "OAuthParameters": {
             "AuthorizationEndpoint": url, "HttpMethod": "POST", "ClientParameters": {"ClientID": "client", "ClientSecret": "hush"}, **more
         }
-    }  # fmt: skip
+    }
 
 
 def missing_connection(name):
@@ -62,7 +62,7 @@ def connections(t):
                 },
             },
         },
-    )  # fmt: skip
+    )
     events.create_connection(
         Name="key", AuthorizationType="API_KEY",
         AuthParameters={"ApiKeyAuthParameters": {"ApiKeyName": "X-Api-Key", "ApiKeyValue": "hush"}, "InvocationHttpParameters": {}},
@@ -91,7 +91,7 @@ def connections(t):
     )
     for rule, filters, want in (
         ("by name", {}, ["basic", "key", "oauth"]), ("by prefix", {"NamePrefix": "k"}, ["key"]), ("by state", {"ConnectionState": "AUTHORIZING"}, ["oauth"]),
-    ):  # fmt: skip
+    ):
         t.is_(f"connections are listed {rule}", [c["Name"] for c in events.list_connections(**filters)["Connections"]], want)
     page = events.list_connections(Limit=1)
     t.is_("and in pages", [c["Name"] for c in events.list_connections(NextToken=page["NextToken"])["Connections"]], ["key", "oauth"])
@@ -122,7 +122,7 @@ def connections(t):
             ("'INVALID'", "authorizationType", AUTHORIZATION_TYPES),
         ),
         unchecked.create_connection, Name=bad, AuthorizationType="INVALID", AuthParameters=BASIC,
-    )  # fmt: skip
+    )
 
 
 @story
@@ -193,10 +193,10 @@ def invocations(t):
     parameters = {
         "HeaderParameters": [{"Key": "X-Both", "Value": "connection"}], "QueryStringParameters": [{"Key": "q", "Value": "a b&c"}],
         "BodyParameters": [{"Key": "extra", "Value": "more"}],
-    }  # fmt: skip
+    }
     destination(t, "basic", "/basic/*/end", "BASIC", {**BASIC, "InvocationHttpParameters": parameters}, HttpParameters={
         "PathParameterValues": ["$.detail.id"], "HeaderParameters": {"X-Both": "target", "X-Id": "$.id", "User-Agent": "mine"}, "QueryStringParameters": {"p": "$.detail.n"},
-    })  # fmt: skip
+    })
     destination(t, "key", "/key", "API_KEY", {"ApiKeyAuthParameters": {"ApiKeyName": "X-Api-Key", "ApiKeyValue": "hush"}}, "PUT", InputPath="$.detail.id")
     [event_id] = put(t.client("events"), ("shop", "order 订单", {"id": "a/b 号", "n": 5}))
     for r in web.wait(t.account, "/basic"):
@@ -207,7 +207,7 @@ def invocations(t):
         t.has("a connection's header wins, and AWS's own stay", headers, {
             "x-both": "connection", "x-id": event_id, "user-agent": "Amazon/EventBridge/ApiDestinations", "range": "bytes=0-1048575",
             "content-type": "application/json; charset=utf-8", "authorization": "Basic " + base64.b64encode(b"user:hush").decode(),
-        })  # fmt: skip
+        })
         t.has("the body is the event with the connection's parameters", body, {"id": event_id, "detail-type": "order 订单", "extra": "more"})
     for r in web.wait(t.account, "/key"):
         t.is_("an API key is a header, the body what the input makes", (r["method"], r["headers"]["x-api-key"], r["body"]), ("PUT", "hush", '"a/b 号"'))
@@ -231,7 +231,7 @@ def oauth_invocation(t):
         t.is_("the token request is a form with the client's credentials", (r["method"], r["headers"]["content-type"], form), (
             "POST", like("application/x-www-form-urlencoded.*"),
             [["client_id", "client"], ["client_secret", "hush"], ["grant_type", "client_credentials"], ["scope", like(r"a(\+|%20)b")]],
-        ))  # fmt: skip
+        ))
         t.is_("with the connection's headers", r["headers"].get("x-t"), "1")
     put(events, ("shop", "x", {}))
     calls = web.wait(t.account, "/second-token", 2)
@@ -247,7 +247,7 @@ def dead_letters(t):
     arn = f"arn:aws:events:us-east-1:{t.account}:"
     denied = Queue(t, "denied", attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": "*", "Action": "sqs:ReceiveMessage", "Resource": "*"},
-    ]})})  # fmt: skip
+    ]})})
     rule_to(t, f"arn:aws:sqs:us-east-1:{t.account}:nix", rule="missing", **letters)
     rule_to(t, denied.arn, rule="denied", Input='{"made":"here 订单"}', **letters)
     gone = destination(t, "gone", "/gone", "BASIC", BASIC, **letters)
@@ -299,7 +299,7 @@ def dead_letters(t):
         ("group", group, "NO_RESOURCE", ".*The specified log group does not exist.*", {}),
         ("foreign", foreign, "NO_PERMISSIONS", ".+", {}),
         ("hop", third, "THIRD_ACCOUNT_HOP_DETECTED", ".+", {}),
-    ):  # fmt: skip
+    ):
         m = got.get(rule, {"MessageAttributes": {}, "Body": "<none came>"})
         t.is_(
             f"a delivery that is {rule}: why", {k: v["StringValue"] for k, v in m["MessageAttributes"].items()},

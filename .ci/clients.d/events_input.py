@@ -8,23 +8,23 @@ from cloud import Queue
 DETAIL = {
     "text": "hello", "quoted": 'say "hi"', "lines": "a\nb", "n": 42, "f": 3.5, "yes": True, "none": None, "city": "上海 🛒", "tag": "<n>",
     "payload": {"acc_id": "0a", "sf": "baz"}, "list": ["HIGH"], "items": [{"name": "first"}, {"name": "second"}], "a-b": 1, "a_b": 2, "a/b": 3,
-}  # fmt: skip
+}
 PATHS = {
     "text": "$.detail.text", "quoted": "$.detail.quoted", "lines": "$.detail.lines", "n": "$.detail.n", "f": "$.detail.f", "yes": "$.detail.yes",
     "none": "$.detail.none", "city": "$.detail.city", "tag": "$.detail.tag", "p": "$.detail.payload", "id": "$.detail.payload.acc_id",
     "l": "$.detail.list", "items": "$.detail.items", "missing": "$.detail.nix", "names": "$.detail.items[*].name", "whole": "$",
-}  # fmt: skip
+}
 
 INPUTS = (
     ('{ "fixed": true }', '{ "fixed": true }'), ('[1,"two"]', '[1,"two"]'), ('"constant"', '"constant"'), ("17", "17"), ("null", "null"),
     ('{"文":"上海 🚀 <n>"}', '{"文":"上海 🚀 <n>"}'),
-)  # fmt: skip
+)
 INPUT_PATHS = (
     ("$.detail.text", '"hello"'), ("$.detail.n", "42"), ("$.detail.yes", "true"), ("$.detail.payload", '{"acc_id":"0a","sf":"baz"}'),
     ("$.detail.items[*].name", '["first","second"]'), ("$.detail.items[1].name", '"second"'), ("$.detail.list", '["HIGH"]'),
     ("$.detail.city", '"上海 🛒"'), ("$.detail.none", "{}"), ("$.detail.nix", "{}"), ("", "{}"), ("$.detail.a-b", "1"), ("$.detail.a_b", "2"),
     ("$.detail.a/b", "3"), ("$.source", '"shop"'),
-)  # fmt: skip
+)
 TEMPLATES = (
     # object mode
     ('{"path":"users/<id>/x/<id>","b":<p>}', '{"path":"users/0a/x/0a","b":{"acc_id":"0a","sf":"baz"}}'),
@@ -56,7 +56,7 @@ TEMPLATES = (
 BROKEN = (
     ('{"l":"<l>"}', '{"l":"["HIGH"]"}'), ('{"p":"x<p>"}', '{"p":"x{"acc_id":"0a","sf":"baz"}"}'), ("<text>", "hello"), ('"<quoted>"', '"say "hi""'),
     ("[1,<missing>,2]", "[1,,2]"), ('"<lines>"', '"a\nb"'), ("<p>", "{acc_id:0a,sf:baz}"),
-)  # fmt: skip
+)
 
 
 class Cases:

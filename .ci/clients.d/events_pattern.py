@@ -11,7 +11,7 @@ EVENT = {
         "city": "上海", "icon": "🛒", "n": 300, "price": 3.5, "paid": True, "none": None, "empty": "", "ip": "10.0.0.7", "file": "dir/Image.PNG",
         "list": ["x", "y"], "nothing": [], "object": {"a": 1}, "a.b": "joined", "items": [{"t": "S", "p": "Nurse"}, {"t": "D", "p": "Doctor"}],
     },
-}  # fmt: skip
+}
 
 MATCHES = (
     ({"source": ["shop"]}, True),

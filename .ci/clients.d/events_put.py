@@ -30,7 +30,7 @@ def put_events(t):
             GOOD, without("Source"), without("DetailType"), without("Detail"), {**GOOD, "Detail": "no JSON"}, {**GOOD, "Detail": "[]"},
             {**GOOD, "Detail": '"text"'}, {**GOOD, "Detail": "{"}, {**GOOD, "Source": "aws.ec2"}, GOOD,
         ]
-    )  # fmt: skip
+    )
     ok = {"EventId": UUID}
     t.answers(
         "entries are taken or refused each by itself, in order", got,
@@ -41,7 +41,7 @@ def put_events(t):
                 {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": "Not authorized for the source."}, ok,
             ],
         },
-    )  # fmt: skip
+    )
     t.answers("an empty entry lacks its source", events.put_events(Entries=[{}]), {"FailedEntryCount": 1, "Entries": [needed("Source")]})
     t.answers(
         "an unknown bus is no error", events.put_events(Entries=[{**GOOD, "EventBusName": "nix"}]), {"FailedEntryCount": 0, "Entries": [{"EventId": UUID}]}
@@ -89,7 +89,7 @@ def event_envelope(t):
             "version": "0", "id": event_id, "detail-type": "order 订单", "source": "shop", "account": t.account, "time": TIME, "region": "us-east-1",
             "resources": ["arn:a", "b"], "detail": {"城市": "上海", "icon": "🛒", "b": 1, "a": [1, 2], "f": 1.5},
         },
-    )  # fmt: skip
+    )
     t.is_("it is compact, its detail in its own order and unescaped", '"detail":{"城市":"上海","icon":"🛒","b":1,"a":[1,2],"f":1.5' in body, True)
     age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(event["time"].replace("Z", "+00:00"))
     t.is_("its time is that of the call", age, Matcher("less than a minute", lambda v: abs(v.total_seconds()) < 60))

@@ -94,13 +94,13 @@ GOOD_SCHEDULES = (
     "cron(0 2 ? * SAT *)", "cron(5,35 14 * * ? *)", "cron(15 10 ? * 6L 2002-2005)", "cron(0 2 ? * SAT#3 *)", "cron(* * ? * SAT#3 *)",
     "cron(0/5 5 ? JAN 1-5 2022)", "cron(0/15 * * * ? *)", "cron(0 18 ? * MON-FRI *)", "cron(*/15 * * * ? *)", "cron(0-30/10 * * * ? *)",
     "cron(0 20-2 * * ? *)", "cron(0 0 ? NOV-FEB FRI-MON *)", "cron(0 0 L-15 * ? *)", "cron(0 0 3W * ? *)",
-)  # fmt: skip
+)
 BAD_SCHEDULES = (
     "rate(1 minutes)", "rate(1 hours)", "rate(1 days)", "rate(10 minute)", "rate(10 hour)", "rate(10 day)", "rate(10 seconds)", "rate(10 years)",
     "rate(10 minutess)", "rate(10 MINUTES)", "rate()", "rate(10)", "rate(foo minutes)", "rate(0 minutes)", "rate(-10 minutes)",
     "rate( 10 minutes )", " rate(10 minutes)", "cron(INVALID)", "cron(0 dummy ? * MON-FRI *)", "cron(71 8 1 * ? *)", "cron(7 20 * * NOT *)",
     "cron(0 1 * * * *)", "at(2026-11-21T04:00:00)",
-)  # fmt: skip
+)
 
 
 @story

@@ -25,7 +25,7 @@ def targets(t):
         {"Id": "fifo", "Arn": sqs + "q.fifo", "SqsParameters": {"MessageGroupId": "订单"}},
         {"Id": "function", "Arn": f"arn:aws:lambda:{ours}function:f:live", "Input": '{ "fixed" : "机器 🚀" }'},
         {"Id": "topic", "Arn": f"arn:aws:sns:{ours}t", "InputTransformer": {"InputPathsMap": {"a": "$.detail.a-b", "z": "$.id"}, "InputTemplate": '{"a":<a>}'}},
-    ]  # fmt: skip
+    ]
     none = {"FailedEntryCount": 0, "FailedEntries": []}
     t.answers("PutTargets answers with failures, of which there are none", events.put_targets(Rule="r", Targets=want), none)
     t.answers("targets come back as they were put", events.list_targets_by_rule(Rule="r"), {"Targets": want})
@@ -42,7 +42,7 @@ def targets(t):
     entry = {
         "Id": "logs", "Arn": f"arn:aws:logs:{ours}log-group:/aws/events/orders",
         "InputTransformer": {"InputPathsMap": {"m": "$.detail", "t": "$.time"}, "InputTemplate": '{"timestamp":<t>,"message":<m>}'},
-    }  # fmt: skip
+    }
     events.put_targets(Rule="logs", Targets=[entry])
     t.answers("a log group is a target", events.list_targets_by_rule(Rule="logs"), {"Targets": [entry]})
 

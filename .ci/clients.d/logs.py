@@ -55,7 +55,7 @@ def log_groups(t):
             ),
             unchecked.create_log_group, {"logGroupName": "a b"},
         ),
-    ):  # fmt: skip
+    ):
         t.refused(rule, want, call, **more)
     logs.delete_log_stream(logGroupName=GROUP, logStreamName="b")
     t.is_("a stream is deleted", len(logs.describe_log_streams(logGroupName=GROUP)["logStreams"]), 1)
@@ -78,7 +78,7 @@ def log_events(t):
             logEvents=[{"timestamp": now - 15 * day + i, "message": "old"} for i in range(2)],
         ),
         {"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": 2}},
-    )  # fmt: skip
+    )
     t.has(
         "and the others are taken", logs.put_log_events(**where, logEvents=[{"timestamp": now, "message": "last"}, {"timestamp": now + 3 * 3600 * 1000, "message": "new"}]),
         {"rejectedLogEventsInfo": {"tooNewLogEventStartIndex": 1}},
@@ -125,7 +125,7 @@ def log_filters(t):
         ("", [0, 1, 2, 3, 4]), ("ERROR", [0, 2]), ("plain -ERROR", [3]), ("?INFO ?other", [1, 3]), ('"ERROR text"', [2]), ('{ $.level = "ERROR" }', [0]),
         ("{ $.n > 5 }", [1]), ('{ $.n = 5 || $.level = "INFO" }', [0, 1]), ('{ $.city = "上*" }', [0]), ("{ $.city NOT EXISTS }", [1]),
         ("[ip, user, request, status = 4*, size]", [4]), ("%ERR[A-Z]+%", [0, 2]),
-    ):  # fmt: skip
+    ):
         t.is_(f"filter pattern {pattern!r}", found(filterPattern=pattern), want)
     t.is_("events of chosen streams", found(logStreamNames=["other"]), [1, 3])
     t.is_("events of a time, its end included", found(startTime=now + 1, endTime=now + 3), [1, 2, 3])
@@ -155,6 +155,6 @@ def rule_to_log_group(t):
                 },
             }
         ],
-    )  # fmt: skip
+    )
     put(events, ("shop", "return", {}))
     t.until("or what a template makes of it", lambda: logged()[1:], ["a return came"])

@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 import check
-from check import UUID, like, story
+from check import like, story
 from cloud import ROLE, Cloud, Queue, put, rule_to
 
 
@@ -38,7 +38,7 @@ def api_destination(t, name, client, url, token_url):
                 "OAuthHttpParameters": {"BodyParameters": [{"Key": "grant_type", "Value": "client_credentials"}]},
             }
         },
-    )["ConnectionArn"]  # fmt: skip
+    )["ConnectionArn"]
     arn = events.create_api_destination(Name=name, ConnectionArn=connection, InvocationEndpoint=url, HttpMethod="POST")["ApiDestinationArn"]
     t.until(f"the connection of {name} is authorized here", lambda: events.describe_connection(Name=name)["ConnectionState"], "AUTHORIZED")
     return arn
@@ -49,12 +49,12 @@ def rule_test(t):
     event = {
         "version": "0", "id": "1", "detail-type": "order", "source": "shop", "account": t.account, "time": "2026-01-02T03:04:05Z", "region": "us-east-1",
         "resources": [], "detail": {"城市": "上海", "n": 5},
-    }  # fmt: skip
+    }
     text = json.dumps(event, ensure_ascii=False)
     events = t.client("events")
     for pattern, matches in (
         ('{"source":["shop"],"detail":{"城市":[{"prefix":"上"}]}}', True), ('{"detail":{"n":[{"numeric":[">",5]}]}}', False), ('{"detail":{"x":[{"exists":false}]}}', True),
-    ):  # fmt: skip
+    ):
         server = events.test_event_pattern(EventPattern=pattern, Event=text)["Result"]
         code, _ = rialto(t, "rule", "test", "--pattern", pattern, "-", stdin=text)
         t.is_(f"rule test and TestEventPattern agree on {pattern}", (server, code), (matches, 0 if matches else 1))
@@ -112,7 +112,7 @@ def replays(t):
 
 
 @story
-def put_and_services(t):
+def put_as_it_is(t):
     q = Queue(t)
     rule_to(t, q.arn, pattern='{"source":["aws.ec2"]}')
     event = {"id": "kept 号", "source": "aws.ec2", "detail-type": "x", "time": "2026-01-02T03:04:05Z", "account": t.account, "region": "us-east-1", "detail": {"a": "🛒"}}

@@ -55,7 +55,7 @@ def topics(t):
             sns.publish, {"TopicArn": arn, "Message": "{}", "MessageStructure": "json"}, 400,
         ),
         ("no name", ("ValidationError", like("1 validation error detected: .*")), unchecked.create_topic, {}, 400),
-    ):  # fmt: skip
+    ):
         t.refused(rule, want, call, status=status, **more)
     try:
         sns.get_subscription_attributes(SubscriptionArn=arn + ":0f0f0f0f-0000-4000-8000-000000000001")
@@ -101,12 +101,12 @@ def queue_subscriptions(t):
             "SubscriptionArn": sub, "TopicArn": arn, "Owner": t.account, "Protocol": "sqs", "Endpoint": filtered.arn, "PendingConfirmation": "false",
             "ConfirmationWasAuthenticated": "true", "RawMessageDelivery": "false", "FilterPolicyScope": "MessageAttributes",
         },
-    )  # fmt: skip
+    )
     t.is_("the filter policy among them", json.loads(attributes["FilterPolicy"]), policy)
     t.is_("subscriptions are counted", sns.get_topic_attributes(TopicArn=arn)["Attributes"]["SubscriptionsConfirmed"], "3")
     values = {
         "kind": {"DataType": "String", "StringValue": "return 退"}, "n": {"DataType": "Number", "StringValue": "7"}, "b": {"DataType": "Binary", "BinaryValue": b"\0\xff"},
-    }  # fmt: skip
+    }
     message = "Grüße 世界 🌍 <&>\n\"'"
     sent = sns.publish(TopicArn=arn, Message=message, Subject="Hallo", MessageAttributes=values)
     t.answers("Publish answers with the id", sent, {"MessageId": UUID})
@@ -119,7 +119,7 @@ def queue_subscriptions(t):
                     "Type": "Notification", "MessageId": sent["MessageId"], "TopicArn": arn, "Subject": "Hallo", "Message": message, "Timestamp": STAMP,
                     "SignatureVersion": "1", "Signature": like(".{100,}"), "SigningCertURL": like("http.*"), "UnsubscribeURL": like("http.*Unsubscribe.*"), "MessageAttributes": wire,
                 },
-            )  # fmt: skip
+            )
     for m in raw.messages():
         t.is_("with raw delivery the message itself, and its attributes", (m["Body"], m.get("MessageAttributes")), (message, values))
     sns.publish(TopicArn=arn, Message="second", MessageAttributes={**values, "n": {"DataType": "Number", "StringValue": "5"}})
@@ -156,7 +156,7 @@ def publish_batches(t):
             {"Id": "good", "Message": "eins 一"}, {"Id": "empty", "Message": ""}, {"Id": "also", "Message": "zwei", "Subject": "s"},
             {"Id": "odd", "Message": "m", "MessageAttributes": {"n": {"DataType": "Number", "StringValue": "x"}}},
         ],
-    )  # fmt: skip
+    )
     t.is_("entries that are taken have ids", got["Successful"], [{"Id": "good", "MessageId": UUID}, {"Id": "also", "MessageId": UUID}])
     t.is_(
         "others fail by themselves, with the same codes as alone", [(e["Id"], e["Code"], e["SenderFault"]) for e in got["Failed"]],
@@ -167,7 +167,7 @@ def publish_batches(t):
     for rule, code, entries in (
         ("no entries", "EmptyBatchRequest", []), ("too many entries", "TooManyEntriesInBatchRequest", [{**one, "Id": str(i)} for i in range(11)]),
         ("an id twice", "BatchEntryIdsNotDistinct", [one, one]), ("an id that is none", "InvalidBatchEntryId", [{**one, "Id": "a b"}]),
-    ):  # fmt: skip
+    ):
         t.refused(f"a batch with {rule}", (code, like(".+")), unchecked.publish_batch, TopicArn=arn, PublishBatchRequestEntries=entries)
 
 

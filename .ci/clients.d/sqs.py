@@ -47,7 +47,7 @@ def queues(t):
             "ApproximateNumberOfMessagesDelayed": "0", "CreatedTimestamp": number, "LastModifiedTimestamp": number, "MaximumMessageSize": number,
             "SqsManagedSseEnabled": "true",
         },
-    )  # fmt: skip
+    )
     t.lacks("those that it has not are absent", got, "FifoQueue", "Policy", "RedrivePolicy")
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "5"})
     t.answers("one attribute is told alone", sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["DelaySeconds"]), {"Attributes": {"DelaySeconds": "5"}})
@@ -93,7 +93,7 @@ def queues(t):
             sqs.send_message, {"QueueUrl": url, "MessageBody": "m", "DelaySeconds": 901},
         ),
         ("characters that are none of XML's", ("InvalidMessageContents", like("Invalid characters found\\. .*|Invalid binary character.*")), sqs.send_message, {"QueueUrl": url, "MessageBody": "a\x01b"}),
-    ):  # fmt: skip
+    ):
         t.refused(rule, want, call, **more)
     sqs.delete_queue(QueueUrl=url)
     t.refused("a deleted queue is gone", MISSING, sqs.get_queue_url, QueueName="orders")
@@ -106,7 +106,7 @@ def messages(t):
     attributes = {
         "text": {"DataType": "String", "StringValue": "商店 🛒"}, "number": {"DataType": "Number", "StringValue": "42.50"},
         "bytes": {"DataType": "Binary", "BinaryValue": b"\0\1\xfe\xff"}, "custom.kind": {"DataType": "String.json", "StringValue": "{}"},
-    }  # fmt: skip
+    }
     t.answers(
         "SendMessage answers with digests", sqs.send_message(QueueUrl=q.url, MessageBody=body, MessageAttributes=attributes),
         {"MessageId": UUID, "MD5OfMessageBody": md5(body), "MD5OfMessageAttributes": md5_of_attributes(attributes)},
@@ -157,7 +157,7 @@ def message_batches(t):
             {"Id": "good", "MessageBody": "eins 一"}, {"Id": "bad", "MessageBody": "a\x02"}, {"Id": "late", "MessageBody": "m", "DelaySeconds": 901},
             {"Id": "also", "MessageBody": "zwei"}, {"Id": "odd", "MessageBody": "m", "MessageAttributes": {"n": {"DataType": "Number", "StringValue": "x"}}},
         ],
-    )  # fmt: skip
+    )
     t.is_(
         "entries that are taken have digests", got["Successful"],
         [{"Id": "good", "MessageId": UUID, "MD5OfMessageBody": md5("eins 一")}, {"Id": "also", "MessageId": UUID, "MD5OfMessageBody": md5("zwei")}],
@@ -192,7 +192,7 @@ def message_batches(t):
             [{"Id": "a b", "MessageBody": "m"}],
         ),
         ("too large together", ("BatchRequestTooLong", like("Batch requests cannot be longer than 1048576 bytes\\. You have sent 1200000 bytes\\.")), [{"Id": str(i), "MessageBody": "m" * 600_000} for i in range(2)]),
-    ):  # fmt: skip
+    ):
         t.refused(f"a batch with {rule}", (prefix + want[0], want[1]), unchecked.send_message_batch, QueueUrl=q.url, Entries=entries)
 
 

@@ -30,7 +30,7 @@ class Web:
                             "method": self.command, "path": "/" + "/".join(rest), "query": urllib.parse.parse_qsl(query), "body": body,
                             "headers": {k.lower(): v for k, v in self.headers.items()}, "names": [k for k in self.headers],
                         }
-                    )  # fmt: skip
+                    )
                 said = json.dumps(said).encode()
                 try:
                     self.send_response(status)
