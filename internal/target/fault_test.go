@@ -24,6 +24,7 @@ var faults = map[string]func(t *testing.T) (url string){
 	"429 with endless Retry-After": answering(status(http.StatusTooManyRequests, "Retry-After", "99999999999")),
 	"503 with Retry-After in 2999": answering(status(http.StatusServiceUnavailable, "Retry-After", "Tue, 01 Jan 2999 00:00:00 GMT")),
 	"404 without a word":           answering(status(http.StatusNotFound)),
+	"409":                          answering(status(http.StatusConflict)),
 	"a redirect":                   answering(status(http.StatusFound, "Location", "http://127.0.0.1:1/")),
 	"a redirect of the body":       answering(status(http.StatusTemporaryRedirect, "Location", "http://127.0.0.1:1/")),
 	"no answer":                    answering(hang),
@@ -132,6 +133,7 @@ var outcomes = map[string]struct{ destination, token, service outcome }{
 	"429 with endless Retry-After": {outcome{CodeThrottling, true}, outcome{CodeThrottling, true}, outcome{CodeThrottling, true}},
 	"503 with Retry-After in 2999": {outcome{CodeErrorFromTarget, true}, outcome{CodeErrorFromTarget, true}, outcome{CodeErrorFromTarget, true}},
 	"404 without a word":           {outcome{CodeErrorFromTarget, false}, outcome{CodeNoPermissions, true}, outcome{CodeErrorFromTarget, false}},
+	"409":                          {outcome{CodeErrorFromTarget, true}, outcome{CodeNoPermissions, true}, outcome{CodeErrorFromTarget, true}},
 	"a redirect":                   {outcome{CodeErrorFromTarget, false}, outcome{CodeNoPermissions, true}, outcome{CodeErrorFromTarget, false}},
 	"a redirect of the body":       {outcome{CodeErrorFromTarget, false}, outcome{CodeNoPermissions, true}, outcome{CodeErrorFromTarget, false}},
 	"no answer":                    {outcome{CodeTimeout, true}, outcome{CodeTimeout, true}, outcome{CodeTimeout, true}},
@@ -257,5 +259,48 @@ func checkOutcome(t *testing.T, f *Failure, want outcome) {
 	}
 	if got != want {
 		t.Errorf("%s (%v), want %s", got, f, want)
+	}
+}
+
+// A clock that is off makes AWS refuse signatures, which passes: the SDK signs by
+// AWS's time once it has seen it.
+func TestAClockThatIsOff(t *testing.T) {
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	for name, test := range map[string]struct {
+		ahead time.Duration
+		code  string
+		want  []outcome // of one attempt after another
+	}{
+		"AWS's clock is ahead":  {time.Hour, "InvalidSignatureException", []outcome{{CodeSDKClientError, true}, {}}},
+		"AWS's clock is behind": {-time.Hour, "InvalidSignatureException", []outcome{{CodeSDKClientError, true}, {}}},
+		"it was not the clock":  {0, "InvalidSignatureException", []outcome{{CodeNoPermissions, false}, {CodeNoPermissions, false}}},
+		"not about signatures":  {time.Hour, "AccessDenied", []outcome{{CodeNoPermissions, false}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := answering(func(w http.ResponseWriter, r *http.Request) {
+				now := time.Now().Add(test.ahead)
+				w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+				w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+				signed, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
+				if err != nil {
+					t.Error(err)
+				}
+				if test.ahead != 0 && test.code == "InvalidSignatureException" && signed.Sub(now).Abs() < time.Minute {
+					fmt.Fprint(w, `{"MessageId":"m"}`)
+					return
+				}
+				w.WriteHeader(http.StatusForbidden)
+				fmt.Fprintf(w, `{"__type":"com.amazon.coral.service#%s","message":"Signature expired"}`, test.code)
+			})(t)
+			accounts := cloud.Open(storetest.SQLite(t), cloud.Options{BoxEndpoint: func() string { return "http://127.0.0.1:1" }, Sealer: plainSealer{}})
+			t.Cleanup(accounts.Close)
+			if _, err := accounts.Put(t.Context(), cloud.Settings{AccountID: realOne, AccessKeyID: "AKIAEXAMPLEEXAMPLE00", EndpointURL: url}, "secret"); err != nil {
+				t.Fatal(err)
+			}
+			targets := New(Options{Buses: &connections{}, Real: accountsOf{accounts}})
+			for _, want := range test.want {
+				expect(t, targets, fromHome(queueARN, bus.KindQueue), want)
+			}
+		})
 	}
 }

@@ -41,6 +41,8 @@ type serviceAnswer struct {
 	code, message, requestID string
 	status                   int
 	fault                    bool
+	// skewed: the service did not accept the time by our clock.
+	skewed bool
 }
 
 // text is a refusal as AWS's SDK prints it, and dead letters quote it.
@@ -100,6 +102,12 @@ func sdkAnswer(err error) (*serviceAnswer, bool) {
 	}
 	if e, ok := errors.AsType[smithy.APIError](err); ok {
 		answer.code, answer.message, answer.fault = e.ErrorCode(), e.ErrorMessage(), e.ErrorFault() == smithy.FaultServer
+		// The SDK marks a refused signature when the answer's date is minutes from ours.
+		skewed, marked := errors.AsType[interface {
+			error
+			RetryableError() bool
+		}](err)
+		answer.skewed = marked && skewed.RetryableError()
 		return answer, true
 	}
 	return answer, answered && answer.status >= http.StatusMultipleChoices
@@ -109,6 +117,7 @@ func sdkAnswer(err error) (*serviceAnswer, bool) {
 var (
 	missingCodes = []string{
 		"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "NotFound", "NotFoundException", "ResourceNotFoundException",
+		"KMS.DisabledException", "KmsDisabled", "KMSDisabled", // a disabled key counts as a missing queue or topic
 	}
 	deniedCodes = []string{
 		"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnrecognizedClientException", "InvalidSignatureException",
@@ -126,9 +135,12 @@ func (e *serviceAnswer) failure(service awsService) *Failure {
 		f.Code = CodeNoResource
 	case strings.Contains(e.code, "Throttl") || e.code == "OverLimit" || e.status == http.StatusTooManyRequests:
 		f.Code, f.Retryable = CodeThrottling, true
+	case e.skewed: // the SDK signs by the service's time from now on
+		f.Code, f.Retryable = CodeSDKClientError, true
 	case slices.Contains(deniedCodes, e.code) || e.status == http.StatusForbidden:
 		f.Code = CodeNoPermissions
-	case e.fault || e.status >= http.StatusInternalServerError || e.status == http.StatusRequestTimeout:
+	case e.fault || e.status >= http.StatusInternalServerError || e.status == http.StatusRequestTimeout,
+		e.status == http.StatusConflict: // a function that is just being updated, for example
 		f.Code, f.Retryable = CodeErrorFromTarget, true
 	case e.code == unknownError: // such as a redirect, which is not followed
 		f.Code = CodeErrorFromTarget
