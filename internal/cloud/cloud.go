@@ -59,6 +59,8 @@ type Accounts struct {
 	box *http.Client
 
 	known cache
+	// credentialsTime is credentialsTime, but in tests.
+	credentialsTime time.Duration
 
 	mu      sync.Mutex
 	configs map[string]*accountConfig // by account
@@ -78,6 +80,14 @@ type accountConfig struct {
 	services map[string]*Services // by region
 }
 
+// credentialsTime bounds how long an account's credentials are waited for. All
+// callers share one wait, which the SDK lets go on when they have gone.
+const credentialsTime = 30 * time.Second
+
+// renewCredentials is how long before their end credentials are renewed: AWS would
+// refuse a call that arrives after it for good, and its clock is not ours.
+const renewCredentials = 5 * time.Minute
+
 // Open returns the accounts kept in db.
 func Open(db *store.DB, o Options) *Accounts {
 	if o.Now == nil {
@@ -86,7 +96,7 @@ func Open(db *store.DB, o Options) *Accounts {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil // our own port is never behind a proxy
 	t.MaxIdleConnsPerHost = 32
-	return &Accounts{db: db, o: o, box: &http.Client{Transport: t, Timeout: time.Minute}, configs: map[string]*accountConfig{}}
+	return &Accounts{db: db, o: o, box: &http.Client{Transport: t, Timeout: time.Minute}, credentialsTime: credentialsTime, configs: map[string]*accountConfig{}}
 }
 
 // Close drops the idle connections.
@@ -234,6 +244,7 @@ func (a *Accounts) load(ctx context.Context, c *accountConfig) error {
 	}
 	if s.EndpointURL != "" {
 		cfg.BaseEndpoint = aws.String(s.EndpointURL)
+		cfg.ConfigSources = append([]any{onlyEndpoint{}}, cfg.ConfigSources...)
 	} else if cfg.BaseEndpoint != nil && sameHost(*cfg.BaseEndpoint, a.o.BoxEndpoint()) {
 		// AWS_ENDPOINT_URL is how people reach us with the AWS CLI. Inherited by
 		// our own process it would turn a real account into ourselves.
@@ -247,9 +258,21 @@ func (a *Accounts) load(ctx context.Context, c *accountConfig) error {
 			}
 		})
 	}
-	cfg.Credentials = aws.NewCredentialsCache(&namedCredentials{account: s.AccountID, inner: cfg.Credentials})
+	cfg.Credentials = aws.NewCredentialsCache(&namedCredentials{account: s.AccountID, inner: cfg.Credentials, time: a.credentialsTime}, func(o *aws.CredentialsCacheOptions) {
+		o.ExpiryWindow = renewCredentials
+	})
 	c.base = cfg
 	return nil
+}
+
+// onlyEndpoint, among the SDK's sources of configuration, keeps its clients from
+// preferring the endpoints of single services that the environment or a profile
+// names, as AWS_ENDPOINT_URL_SQS does.
+type onlyEndpoint struct{}
+
+// GetIgnoreConfiguredEndpoints has the SDK ignore them.
+func (onlyEndpoint) GetIgnoreConfiguredEndpoints(context.Context) (ignore, found bool, err error) {
+	return true, true, nil
 }
 
 func sameHost(a, b string) bool {

@@ -66,8 +66,7 @@ func newEndpoint(t *testing.T) *endpoint {
 		e.mu.Unlock()
 		switch action {
 		case "AssumeRole":
-			fmt.Fprintf(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIAROLEROLEROLEROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`,
-				time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+			writeRole(w, time.Hour)
 		case "GetCallerIdentity":
 			io.WriteString(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::999999999999:user/a</Arn><Account>999999999999</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
 		default:
@@ -76,6 +75,12 @@ func newEndpoint(t *testing.T) *endpoint {
 	}))
 	t.Cleanup(e.Close)
 	return e
+}
+
+// writeRole answers AssumeRole with credentials that end after life.
+func writeRole(w io.Writer, life time.Duration) {
+	fmt.Fprintf(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIAROLEROLEROLEROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`,
+		time.Now().Add(life).UTC().Format(time.RFC3339))
 }
 
 func (e *endpoint) last(t *testing.T) call {

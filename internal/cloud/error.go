@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
@@ -47,14 +48,18 @@ func (e *CredentialsError) Error() string {
 // Unwrap returns the cause.
 func (e *CredentialsError) Unwrap() error { return e.Err }
 
-// namedCredentials makes a failure to get credentials recognisable.
+// namedCredentials makes a failure to get credentials recognisable, and one that
+// would last for ever end.
 type namedCredentials struct {
 	account string
 	inner   aws.CredentialsProvider
+	time    time.Duration
 }
 
 // Retrieve returns the credentials; its error is a *CredentialsError.
 func (n *namedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.time)
+	defer cancel()
 	c, err := n.inner.Retrieve(ctx)
 	if err != nil {
 		return c, &CredentialsError{Account: n.account, Err: err}
@@ -80,6 +85,9 @@ func Unreadable(err error) bool {
 		return denied[api.ErrorCode()]
 	}
 	if _, ok := errors.AsType[*CredentialsError](err); !ok {
+		return false
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
 	// Without an answer from AWS, a call to STS may work the next time; every

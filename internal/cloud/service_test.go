@@ -3,11 +3,13 @@ package cloud
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
@@ -133,5 +135,108 @@ func TestDeliveriesAreNotHeldToTheRateBudget(t *testing.T) {
 	}
 	if calls.Load() != 3 {
 		t.Errorf("%d calls arrived, want 3", calls.Load())
+	}
+}
+
+// Whoever waits for a role's credentials shares one call to STS. One that hangs
+// must not keep the account from working again.
+func TestAHangingSTSIsGivenUp(t *testing.T) {
+	a := open(t, storetest.SQLite(t), "http://127.0.0.1:1")
+	a.credentialsTime = 500 * time.Millisecond
+	var hangs atomic.Bool
+	hangs.Store(true)
+	url, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		switch {
+		case err != nil:
+			t.Error(err)
+		case hangs.Load():
+			<-r.Context().Done()
+		case strings.HasPrefix(string(body), "Action=AssumeRole"):
+			writeRole(w, time.Hour)
+		default:
+			w.WriteHeader(http.StatusTeapot)
+		}
+	})
+	configure(t, a, func(s *Settings) { s.EndpointURL, s.RoleARN = url, "arn:aws:iam::"+account+":role/rialto" })
+	s, err := a.Services(t.Context(), account, "us-east-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := send(short, s); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a caller waits no longer than its time: %v", err)
+	}
+	hangs.Store(false)
+	err = send(t.Context(), s)
+	if _, ok := errors.AsType[*CredentialsError](err); !ok || !errors.Is(err, context.DeadlineExceeded) || Unreadable(err) {
+		t.Errorf("the call that hung: %v", err)
+	}
+	err = send(t.Context(), s)
+	if answer, ok := errors.AsType[*awshttp.ResponseError](err); !ok || answer.HTTPStatusCode() != http.StatusTeapot {
+		t.Errorf("once STS answers: %v", err)
+	}
+}
+
+func TestRoleCredentialsAreRenewedBeforeTheyEnd(t *testing.T) {
+	for life, want := range map[time.Duration]int32{time.Hour: 1, 4 * time.Minute: 3} {
+		a := open(t, storetest.SQLite(t), "http://127.0.0.1:1")
+		var roles atomic.Int32
+		url, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {
+			if body, err := io.ReadAll(r.Body); err != nil || !strings.HasPrefix(string(body), "Action=AssumeRole") {
+				w.WriteHeader(http.StatusTeapot)
+				return
+			}
+			roles.Add(1)
+			writeRole(w, life)
+		})
+		configure(t, a, func(s *Settings) { s.EndpointURL, s.RoleARN = url, "arn:aws:iam::"+account+":role/rialto" })
+		s, err := a.Services(t.Context(), account, "us-east-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := send(t.Context(), s); err == nil {
+				t.Error("an answer 418 is no error")
+			}
+		}
+		if got := roles.Load(); got != want {
+			t.Errorf("of credentials for %s: %d calls of AssumeRole, want %d", life, got, want)
+		}
+	}
+}
+
+// The variables by which the AWS CLI is sent elsewhere do not send an account whose
+// endpoint an admin has set.
+func TestAnAccountsEndpointComesBeforeTheEnvironments(t *testing.T) {
+	a := open(t, storetest.SQLite(t), "http://127.0.0.1:1")
+	elsewhere, wrong := counted(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_STS"} {
+		t.Setenv(name, elsewhere)
+	}
+	url, right := counted(t, func(w http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err == nil && strings.HasPrefix(string(body), "Action=AssumeRole") {
+			writeRole(w, time.Hour)
+			return
+		}
+		w.WriteHeader(http.StatusTeapot)
+	})
+	configure(t, a, func(s *Settings) { s.EndpointURL, s.RoleARN = url, "arn:aws:iam::"+account+":role/rialto" })
+	s, err := a.Services(t.Context(), account, "us-east-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := send(t.Context(), s); err == nil {
+		t.Error("an answer 418 is no error")
+	}
+	if err := describe(t, a, "us-east-1"); err == nil {
+		t.Error("an answer 418 is no error")
+	}
+	if _, err := a.Identity(t.Context(), account); err == nil {
+		t.Error("an answer 418 is no error")
+	}
+	if wrong.Load() != 0 || right.Load() != 4 {
+		t.Errorf("%d calls went elsewhere and %d to the endpoint, want 0 and 4", wrong.Load(), right.Load())
 	}
 }
