@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -366,13 +367,14 @@ func TestASlowEndpointDelaysNobodyElse(t *testing.T) {
 		}
 	}))
 	defer slow.Close()
+	const endpoints = maxLanes + 4 // more than are called at once
 	topic := f.topic("t", nil)
-	for i := range 20 {
+	for i := range endpoints {
 		f.subscribe(topic, "http", fmt.Sprint(slow.URL, "/", i), nil)
 	}
 	f.quiet() // the confirmations are there
 	err := f.db.Update(f.ctx, func(tx *store.Tx) error {
-		for id := range int64(20) {
+		for id := range int64(endpoints) {
 			if err := confirmSubscription(f.ctx, tx, id+1, false, false); err != nil {
 				return err
 			}
@@ -392,8 +394,8 @@ func TestASlowEndpointDelaysNobodyElse(t *testing.T) {
 	// What is in hand when the process stops is not lost: it is made again.
 	f.stop()
 	var waiting int
-	if err := f.db.QueryRow(f.ctx, `SELECT COUNT(*) FROM topic_delivery`).Scan(&waiting); err != nil || waiting != 20*40 {
-		t.Errorf("%d of 800 deliveries wait, %v", waiting, err)
+	if err := f.db.QueryRow(f.ctx, `SELECT COUNT(*) FROM topic_delivery`).Scan(&waiting); err != nil || waiting != endpoints*40 {
+		t.Errorf("%d of %d deliveries wait, %v", waiting, endpoints*40, err)
 	}
 }
 
@@ -432,5 +434,36 @@ func TestACallThatHangsHoldsUpNoOtherMessage(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Error("the second message waits for the first one's answer")
+	}
+}
+
+// A lane that is at work when a subscription is confirmed does not judge the next message
+// by the state that it has read before.
+func TestAMessageIsNotJudgedByTheStateBeforeIt(t *testing.T) {
+	var meanwhile atomic.Pointer[func()]
+	f := newSQLite(t, func(o *Options) {
+		now := o.Now
+		o.Now = func() time.Time { // the lane asks for it when it looks for what is due
+			if do := meanwhile.Swap(nil); do != nil {
+				(*do)()
+			}
+			return now()
+		}
+	})
+	e := newEndpoint(t)
+	topic := f.topic("t", nil)
+	f.subscribe(topic, "http", e.URL, nil)
+	d := parseDocument(t, e.next().body)
+	f.quiet()
+	do := func() {
+		if status, body := get(t, d.SubscribeURL); status != http.StatusOK {
+			t.Errorf("%d %s", status, body)
+		}
+		f.publish(topic, "m")
+	}
+	meanwhile.Store(&do)
+	f.wake(1)
+	if d := parseDocument(t, e.next().body); d.Message != "m" {
+		t.Errorf("got %+v", d)
 	}
 }

@@ -15,8 +15,11 @@ import (
 )
 
 const (
-	laneQueue = "topic.lane"
-	// maxLanes is how many subscriptions are delivered to at once.
+	// Lanes to endpoints outside, which may take their time to answer, are apart from
+	// those to queues and functions: many that hang hold up no queue.
+	laneQueue    = "topic.lane"
+	outsideQueue = "topic.lane.outside"
+	// maxLanes is how many subscriptions of either are delivered to at once.
 	maxLanes = 256
 	// maxMaking is how many deliveries to one endpoint are made at once, as long as
 	// their messages have no more than maxMakingBytes in all: lanes are many.
@@ -30,6 +33,14 @@ const (
 	deadLetterPause = 20 * time.Second
 	dropChunk       = 100
 )
+
+// laneOf is the queue of the lane to an endpoint.
+func laneOf(protocol string) string {
+	if protocol == protocolSQS || protocol == protocolLambda {
+		return laneQueue
+	}
+	return outsideQueue
+}
 
 // lane is one run of the job that delivers to one subscription.
 type lane struct {
@@ -105,8 +116,13 @@ func (l *lane) failure() error {
 }
 
 // startDue starts the deliveries that are due, as far as there is room. The
-// subscription is read each time, so that what it is changed to holds at once.
+// subscription is read each time, so that what it is changed to holds at once, and after
+// the deliveries: a message that came with a new state is not judged by the one before.
 func (l *lane) startDue(ctx context.Context, wg *sync.WaitGroup) error {
+	list, messages, err := l.due(ctx)
+	if err != nil {
+		return err
+	}
 	s, err := subscriptionByID(ctx, l.t.db, l.id)
 	if err != nil {
 		return err
@@ -114,10 +130,6 @@ func (l *lane) startDue(ctx context.Context, wg *sync.WaitGroup) error {
 	if s == nil {
 		l.t.pace.forget(l.id)
 		return l.t.dropAll(ctx, l.id)
-	}
-	list, messages, err := l.due(ctx)
-	if err != nil {
-		return err
 	}
 	for _, d := range list {
 		m := messages[d.message]

@@ -63,7 +63,7 @@ func (t *Topics) PublishMessages(ctx context.Context, have *Topic, messages []*M
 // wanted is a message and the subscriptions that are to get it.
 type wanted struct {
 	message *storedMessage
-	by      []int64
+	by      []recipient
 }
 
 // wantedBy matches messages against the filter policies of subscriptions. Messages that nobody
@@ -82,7 +82,7 @@ func (t *Topics) wantedBy(messages []*storedMessage, to []recipient) ([]wanted, 
 				t.counts.filtered.Add(1)
 				continue
 			}
-			w.by = append(w.by, r.id)
+			w.by = append(w.by, r)
 		}
 		if len(w.by) > 0 {
 			list = append(list, w)
@@ -124,8 +124,8 @@ func (t *Topics) addMessages(ctx context.Context, tx *store.Tx, list []wanted) e
 
 func (w wanted) deliveries() []delivery {
 	list := make([]delivery, len(w.by))
-	for i, id := range w.by {
-		list[i] = delivery{subscription: id, message: w.message.id, dueAt: w.message.publishedAt}
+	for i, r := range w.by {
+		list[i] = delivery{subscription: r.id, protocol: r.protocol, message: w.message.id, dueAt: w.message.publishedAt}
 	}
 	return list
 }
@@ -135,21 +135,31 @@ func (t *Topics) addDeliveries(ctx context.Context, tx *store.Tx, list []deliver
 	if err := insertDeliveries(ctx, tx, list); err != nil {
 		return err
 	}
-	ids := map[int64]bool{}
+	lanes := map[int64]string{}
 	for _, d := range list {
-		ids[d.subscription] = true
+		lanes[d.subscription] = laneOf(d.protocol)
 	}
-	// In one order, so that transactions that wake the same lanes do not wait for one another in a circle.
-	return t.wakeLanes(ctx, tx, slices.Sorted(maps.Keys(ids)))
+	return t.wake(ctx, tx, lanes)
 }
 
-// wakeLanes has the lanes of subscriptions look for what is due.
-func (t *Topics) wakeLanes(ctx context.Context, tx *store.Tx, ids []int64) error {
-	jobs := make([]work.NewJob, len(ids))
-	for i, id := range ids {
-		jobs[i] = work.NewJob{Queue: laneQueue, Key: strconv.FormatInt(id, 10), Replace: true}
+// wake has the lanes of subscriptions, each in its queue, look for what is due.
+func (t *Topics) wake(ctx context.Context, tx *store.Tx, lanes map[int64]string) error {
+	jobs := make([]work.NewJob, 0, len(lanes))
+	// In one order, so that transactions that wake the same lanes do not wait for one another in a circle.
+	for _, id := range slices.Sorted(maps.Keys(lanes)) {
+		jobs = append(jobs, work.NewJob{Queue: lanes[id], Key: strconv.FormatInt(id, 10), Replace: true})
 	}
 	return t.jobs.Enqueue(ctx, tx, jobs...)
+}
+
+// clearLanes has lanes drop what waits for subscriptions that are gone. It needs no
+// endpoint, so it is done beside the queues.
+func (t *Topics) clearLanes(ctx context.Context, tx *store.Tx, ids []int64) error {
+	lanes := map[int64]string{}
+	for _, id := range ids {
+		lanes[id] = laneQueue
+	}
+	return t.wake(ctx, tx, lanes)
 }
 
 // startFanOut stores messages for so many subscriptions that a job makes the deliveries.

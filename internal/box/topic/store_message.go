@@ -28,6 +28,7 @@ type delivery struct {
 	dueAt                     int64
 	failure                   *failure // why it goes to the dead-letter queue; nil while it does not
 	size                      int      // of the message, in bytes
+	protocol                  string   // of the endpoint; told when the delivery is added
 }
 
 // insertMessages adds messages and sets their ids.

@@ -155,7 +155,7 @@ func (t *Topics) deleteSubscription(ctx context.Context, tx *store.Tx, s *Subscr
 	if err := deleteSubscriptions(ctx, tx, s.Topic.id, []int64{s.id}); err != nil {
 		return err
 	}
-	return t.wakeLanes(ctx, tx, []int64{s.id})
+	return t.clearLanes(ctx, tx, []int64{s.id})
 }
 
 // sameAs says whether a subscription that exists has the attributes given.
@@ -179,7 +179,7 @@ func (t *Topics) sendToken(ctx context.Context, tx *store.Tx, s *Subscription, k
 	if err := insertMessages(ctx, tx, []*storedMessage{&m}); err != nil {
 		return err
 	}
-	return t.addDeliveries(ctx, tx, []delivery{{subscription: s.id, message: m.id, dueAt: m.publishedAt}})
+	return t.addDeliveries(ctx, tx, []delivery{{subscription: s.id, protocol: s.Protocol, message: m.id, dueAt: m.publishedAt}})
 }
 
 func tokenPurpose(messageID string) string { return "topic-token/" + messageID }

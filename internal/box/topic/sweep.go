@@ -48,7 +48,7 @@ func (t *Topics) sweepSubscriptions(ctx context.Context) error {
 				}
 			}
 			n = len(ids)
-			return t.wakeLanes(ctx, tx, ids)
+			return t.clearLanes(ctx, tx, ids)
 		})
 		if err != nil || n < sweepChunk {
 			return err
@@ -95,7 +95,7 @@ func (t *Topics) dropSubscriptions(ctx context.Context, j work.Job) work.Outcome
 				return err
 			}
 			n = len(ids)
-			return t.wakeLanes(ctx, tx, ids)
+			return t.clearLanes(ctx, tx, ids)
 		})
 		if err != nil {
 			return work.Retry(err.Error())

@@ -141,6 +141,7 @@ func New(db *store.DB, jobs *work.Runner, opt Options) *Topics {
 	t.signer.topics = t
 	jobs.Handle(fanOutQueue, work.QueueOptions{}, t.fanOut)
 	jobs.Handle(laneQueue, work.QueueOptions{Concurrency: maxLanes}, t.runLane)
+	jobs.Handle(outsideQueue, work.QueueOptions{Concurrency: maxLanes}, t.runLane)
 	jobs.Handle(dropQueue, work.QueueOptions{Concurrency: 1}, t.dropSubscriptions)
 	return t
 }

@@ -253,7 +253,13 @@ func (f *fixture) quiet() {
 // wake has the lane of a subscription look at the clock, which the test has moved.
 func (f *fixture) wake(subscription int64) {
 	f.t.Helper()
-	err := f.db.Update(f.ctx, func(tx *store.Tx) error { return f.wakeLanes(f.ctx, tx, []int64{subscription}) })
+	s, err := subscriptionByID(f.ctx, f.db, subscription)
+	if err != nil || s == nil {
+		f.t.Fatalf("subscription %d: %+v, %v", subscription, s, err)
+	}
+	err = f.db.Update(f.ctx, func(tx *store.Tx) error {
+		return f.Topics.wake(f.ctx, tx, map[int64]string{subscription: laneOf(s.Protocol)})
+	})
 	if err != nil {
 		f.t.Fatal(err)
 	}
