@@ -3,11 +3,8 @@ package app
 import (
 	"context"
 
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
-	"github.com/rialto-bus/rialto/internal/cloud"
 	"github.com/rialto-bus/rialto/internal/event"
 )
 
@@ -43,16 +40,4 @@ func (a *App) busExists(ctx context.Context, ref event.BusRef) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// polledQueues reaches the queues of accounts for the intake.
-type polledQueues struct{ accounts *cloud.Accounts }
-
-// SQS returns a client for an account in a region; errors are those of cloud.
-func (q polledQueues) SQS(ctx context.Context, account, region string) (*sqs.Client, error) {
-	cfg, err := q.accounts.Config(ctx, account, region)
-	if err != nil {
-		return nil, err
-	}
-	return sqs.NewFromConfig(cfg), nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 	"golang.org/x/time/rate"
@@ -77,7 +78,8 @@ type accountConfig struct {
 	transport *http.Transport // nil: the SDK's client is not one of its own
 
 	mu       sync.Mutex
-	services map[string]*Services // by region
+	services map[string]*Services   // by region
+	sqs      map[string]*sqs.Client // by region
 }
 
 // credentialsTime bounds how long an account's credentials are waited for. All
@@ -209,7 +211,7 @@ func (a *Accounts) realConfig(ctx context.Context, s Settings) (*accountConfig, 
 	if c := a.configs[s.AccountID]; c != nil && c.updatedAt.Equal(s.UpdatedAt) {
 		return c, nil
 	}
-	c := &accountConfig{updatedAt: s.UpdatedAt, settings: s, limiter: s.limiter()}
+	c := &accountConfig{updatedAt: s.UpdatedAt, settings: s, limiter: s.limiter(), services: map[string]*Services{}, sqs: map[string]*sqs.Client{}}
 	if err := a.load(ctx, c); err != nil {
 		return nil, err
 	}

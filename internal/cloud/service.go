@@ -52,6 +52,26 @@ func (a *Accounts) Services(ctx context.Context, account, region string) (*Servi
 	return c.servicesIn(region), nil
 }
 
+// SQS returns a client for the queues of an account in a region: AWS's own where
+// the account is configured as real, and that of the box where not. Ask again for
+// each call: the settings may have changed. Errors are those of EC2.
+func (a *Accounts) SQS(ctx context.Context, account, region string) (*awssqs.Client, error) {
+	cfg, c, err := a.config(ctx, account, region)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return awssqs.NewFromConfig(cfg), nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sqs[region] == nil {
+		// Kept, since a client remembers how far our clock is off.
+		c.sqs[region] = awssqs.NewFromConfig(cfg)
+	}
+	return c.sqs[region], nil
+}
+
 // servicesIn returns the account's services in a region, always the same.
 func (c *accountConfig) servicesIn(region string) *Services {
 	c.mu.Lock()
@@ -68,9 +88,6 @@ func (c *accountConfig) servicesIn(region string) *Services {
 		LogGroups: &logGroups{client: cloudwatchlogs.NewFromConfig(cfg)},
 		Buses:     &buses{client: eventbridge.NewFromConfig(cfg)},
 		Functions: Functions{client: lambda.NewFromConfig(cfg)},
-	}
-	if c.services == nil {
-		c.services = map[string]*Services{}
 	}
 	c.services[region] = s
 	return s

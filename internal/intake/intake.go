@@ -22,7 +22,8 @@ import (
 
 // Cloud reaches the queues of AWS accounts.
 type Cloud interface {
-	// SQS returns a client for a 12-digit account in a region.
+	// SQS returns a client for a 12-digit account in a region, as it is configured
+	// now: it is asked before each round of calls.
 	SQS(ctx context.Context, account, region string) (*sqs.Client, error)
 }
 
@@ -57,8 +58,8 @@ type Intake struct {
 	calls chan struct{}
 	// refresh is told that sources changed.
 	refresh chan struct{}
-	// invisible is invisibleFor, but in tests.
-	invisible time.Duration
+	// These are invisibleFor, pollWait and callTime, but in tests.
+	invisible, pollWait, callTime time.Duration
 
 	activities activities
 	totals     totals
@@ -83,7 +84,7 @@ func New(node string, o Options) *Intake {
 	}
 	return &Intake{
 		o: o, db: o.DB, log: o.Logger, holder: node,
-		calls: make(chan struct{}, maxCalls), refresh: make(chan struct{}, 1), invisible: invisibleFor, open: map[string]*openSource{},
+		calls: make(chan struct{}, maxCalls), refresh: make(chan struct{}, 1), invisible: invisibleFor, pollWait: pollWait, callTime: callTime, open: map[string]*openSource{},
 	}
 }
 

@@ -31,6 +31,9 @@ const (
 	// The pause after an error doubles from retryBase to retryCap.
 	retryBase = time.Second
 	retryCap  = 5 * time.Minute
+	// callTime bounds a call beyond what it may wait for messages: a queue that
+	// hangs must not stop the source without a word.
+	callTime = 15 * time.Second
 	// farewell bounds the calls that are still made once polling is to stop.
 	farewell = 5 * time.Second
 )
@@ -38,11 +41,10 @@ const (
 // poller fetches the messages of one queue. One of them runs for a source, on one
 // node.
 type poller struct {
-	i      *Intake
-	src    *openSource
-	queue  queueRef
-	client *sqs.Client
-	url    string
+	i     *Intake
+	src   *openSource
+	queue queueRef
+	url   string
 	// redrive: the queue has a redrive policy.
 	redrive bool
 	// more has an element for each further call that should fetch messages.
@@ -98,11 +100,7 @@ func (i *Intake) pollUntilError(ctx context.Context, s Source) error {
 	if err != nil {
 		return err
 	}
-	client, err := i.o.Cloud.SQS(ctx, ref.account, ref.region)
-	if err != nil {
-		return err
-	}
-	p := &poller{i: i, src: src, queue: ref, client: client, url: ref.url(), more: make(chan struct{}, pollers-1)}
+	p := &poller{i: i, src: src, queue: ref, url: ref.url(), more: make(chan struct{}, pollers-1)}
 	if err := p.attributes(ctx); err != nil {
 		return err
 	}
@@ -111,7 +109,7 @@ func (i *Intake) pollUntilError(ctx context.Context, s Source) error {
 	g.Go(func() error { return p.watchAttributes(ctx) })
 	g.Go(func() error {
 		for {
-			if _, err := p.fetch(ctx, pollWait); err != nil {
+			if _, err := p.fetch(ctx, i.pollWait); err != nil {
 				return err
 			}
 		}
@@ -139,9 +137,21 @@ func (p *poller) help(ctx context.Context) error {
 	}
 }
 
+// client returns the client for a round of calls: the account's settings may have
+// changed since the last.
+func (p *poller) client(ctx context.Context) (*sqs.Client, error) {
+	return p.i.o.Cloud.SQS(ctx, p.queue.account, p.queue.region)
+}
+
 // attributes asks the queue how it is set up and how much it holds.
 func (p *poller) attributes(ctx context.Context) error {
-	out, err := p.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &p.url, AttributeNames: []types.QueueAttributeName{
+	ctx, cancel := context.WithTimeout(ctx, p.i.callTime)
+	defer cancel()
+	client, err := p.client(ctx)
+	if err != nil {
+		return err
+	}
+	out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &p.url, AttributeNames: []types.QueueAttributeName{
 		types.QueueAttributeNameRedrivePolicy, types.QueueAttributeNameApproximateNumberOfMessages,
 	}})
 	if err != nil {
@@ -183,30 +193,42 @@ var errRedriveChanged = errors.New("the queue's redrive policy changed; polling 
 // fetch receives messages and takes them in. Full reports that the queue may have
 // more of them at once.
 func (p *poller) fetch(ctx context.Context, wait time.Duration) (full bool, err error) {
-	out, err := p.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: &p.url, MaxNumberOfMessages: pollBatch, WaitTimeSeconds: int32(wait / time.Second), VisibilityTimeout: int32(p.i.invisible / time.Second),
-		MessageSystemAttributeNames: []types.MessageSystemAttributeName{
-			types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameAWSTraceHeader,
-		},
-	})
+	client, err := p.client(ctx)
 	if err != nil {
-		return false, fmt.Errorf("receive messages of queue %s: %w", p.queue.arn(), err)
+		return false, err
 	}
-	if len(out.Messages) == 0 {
-		return false, nil
+	messages, err := p.receive(ctx, client, wait)
+	if err != nil || len(messages) == 0 {
+		return false, err
 	}
-	full = len(out.Messages) == pollBatch
+	full = len(messages) == pollBatch
 	if full {
 		select {
 		case p.more <- struct{}{}:
 		default:
 		}
 	}
-	return full, p.take(ctx, out.Messages)
+	return full, p.take(ctx, &batch{client: client, messages: messages})
+}
+
+func (p *poller) receive(ctx context.Context, client *sqs.Client, wait time.Duration) ([]types.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+p.i.callTime)
+	defer cancel()
+	out, err := client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl: &p.url, MaxNumberOfMessages: pollBatch, WaitTimeSeconds: int32(wait / time.Second), VisibilityTimeout: int32(p.i.invisible / time.Second),
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{
+			types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameAWSTraceHeader,
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("receive messages of queue %s: %w", p.queue.arn(), err)
+	}
+	return out.Messages, nil
 }
 
 // batch is messages on their way in.
 type batch struct {
+	client   *sqs.Client // that they came by
 	messages []types.Message
 	// judged counts those that are judged; done holds those that may be deleted.
 	judged int
@@ -217,12 +239,11 @@ type batch struct {
 }
 
 // take takes messages in and deletes those that are durable here.
-func (p *poller) take(ctx context.Context, messages []types.Message) error {
-	b := &batch{messages: messages}
-	release := p.hold(ctx, messages)
+func (p *poller) take(ctx context.Context, b *batch) error {
+	release := p.hold(ctx, b)
 	err := p.settle(ctx, b)
 	release()
-	return errors.Join(err, p.remove(ctx, b.done))
+	return errors.Join(err, p.remove(ctx, b))
 }
 
 // settle sees to it that all that comes of the messages is durable, trying again
@@ -291,7 +312,7 @@ func (p *poller) giveBack(ctx context.Context, b *batch) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
-	if err := p.hide(ctx, back, 0); err != nil {
+	if err := p.hide(ctx, b.client, back, 0); err != nil {
 		p.i.log.Warn("messages that were not taken in come again in a minute", "source", p.src.Name, "error", err)
 	}
 }
@@ -334,7 +355,7 @@ func (p *poller) refuse(ctx context.Context, m types.Message, why string) (off b
 }
 
 // hold keeps messages hidden from others until release is called.
-func (p *poller) hold(ctx context.Context, messages []types.Message) (release func()) {
+func (p *poller) hold(ctx context.Context, b *batch) (release func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -348,7 +369,7 @@ func (p *poller) hold(ctx context.Context, messages []types.Message) (release fu
 			case <-tick.C:
 			}
 			// What cannot be prolonged comes back, and is found to be a duplicate then.
-			if err := p.hide(ctx, messages, p.i.invisible); err != nil && ctx.Err() == nil {
+			if err := p.hide(ctx, b.client, b.messages, p.i.invisible); err != nil && ctx.Err() == nil {
 				p.i.log.Warn("messages that take long may come again", "source", p.src.Name, "error", err)
 			}
 		}
@@ -359,29 +380,31 @@ func (p *poller) hold(ctx context.Context, messages []types.Message) (release fu
 	}
 }
 
-func (p *poller) hide(ctx context.Context, messages []types.Message, d time.Duration) error {
+func (p *poller) hide(ctx context.Context, client *sqs.Client, messages []types.Message, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, p.i.callTime)
+	defer cancel()
 	entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(messages))
 	for n, m := range messages {
 		entries[n] = types.ChangeMessageVisibilityBatchRequestEntry{Id: aws.String(strconv.Itoa(n)), ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(d / time.Second)}
 	}
-	_, err := p.client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &p.url, Entries: entries})
+	_, err := client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &p.url, Entries: entries})
 	return err
 }
 
-// remove deletes messages. What cannot be deleted comes back and is found to be a
+// remove deletes the messages that are done. What cannot be deleted comes back and is found to be a
 // duplicate then, so an error of one message is only logged.
-func (p *poller) remove(ctx context.Context, messages []types.Message) error {
-	if len(messages) == 0 {
+func (p *poller) remove(ctx context.Context, b *batch) error {
+	if len(b.done) == 0 {
 		return nil
 	}
 	// Also when polling is to stop: they are durable here.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
-	entries := make([]types.DeleteMessageBatchRequestEntry, len(messages))
-	for n, m := range messages {
+	entries := make([]types.DeleteMessageBatchRequestEntry, len(b.done))
+	for n, m := range b.done {
 		entries[n] = types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(n)), ReceiptHandle: m.ReceiptHandle}
 	}
-	out, err := p.client.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &p.url, Entries: entries})
+	out, err := b.client.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &p.url, Entries: entries})
 	if err != nil {
 		return fmt.Errorf("delete messages of queue %s: %w", p.queue.arn(), err)
 	}

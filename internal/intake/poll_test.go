@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/rialto-bus/rialto/internal/cloud"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
@@ -261,4 +264,74 @@ func TestMessagesStayOursWhileTheyCannotBeStored(t *testing.T) {
 	if err != nil || len(out.Messages) != 1 {
 		t.Errorf("after a stop the queue gives %+v, %v", out, err)
 	}
+}
+
+// A call that is never answered is given up, said to be, and made again.
+func TestAQueueThatHangsIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, hanging := range []string{"ReceiveMessage", "GetQueueAttributes", "DeleteMessageBatch"} {
+		t.Run(hanging, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, storetest.SQLite(t))
+			w.i.invisible, w.i.pollWait, w.i.callTime = time.Second, time.Second, 200*time.Millisecond
+			s, client, url := w.queueOf("events", Settings{}, nil)
+			w.send(client, url, eventBody("e", testAccount, testRegion, "{}"))
+			ends := make(chan struct{})
+			t.Cleanup(func() { close(ends) })
+			var hung atomic.Bool
+			w.trouble = func(operation string, _ http.ResponseWriter) (answered bool) {
+				if operation != hanging || hung.Swap(true) {
+					return false
+				}
+				<-ends
+				return true
+			}
+			w.run(w.i)
+			w.eventually("the event came", func() bool { return len(w.records()) == 1 })
+			w.eventually("it hung", hung.Load)
+			w.eventually("the queue is empty", func() bool { return w.inQueue(client, url) == 0 })
+			w.eventually("it works", func() bool { return w.activity(s).FailedAt.IsZero() })
+			if n := len(w.records()); n != 1 {
+				t.Errorf("%d events came, want 1", n)
+			}
+		})
+	}
+}
+
+// A source goes where its account is now: here to another endpoint.
+func TestPollingFollowsTheAccountsSettings(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	_, client, url := w.queueOf("events", Settings{}, nil)
+	elsewhere := make(chan string, 1000)
+	there := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		rw.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		switch operation {
+		case "GetQueueAttributes":
+			_, _ = rw.Write([]byte(`{"Attributes":{"ApproximateNumberOfMessages":"0"}}`))
+		default:
+			_, _ = rw.Write([]byte(`{}`))
+		}
+		select {
+		case elsewhere <- operation:
+		default:
+		}
+	}))
+	t.Cleanup(there.Close)
+	w.run(w.i)
+	w.send(client, url, eventBody("1", testAccount, testRegion, "{}"))
+	w.eventually("the first event came", func() bool { return len(w.records()) == 1 })
+	if _, err := w.accounts.Put(t.Context(), cloud.Settings{AccountID: testAccount, AccessKeyID: "AKIAEXAMPLEEXAMPLE00", EndpointURL: there.URL}, "secret"); err != nil {
+		t.Fatal(err)
+	}
+	w.send(client, url, eventBody("2", testAccount, testRegion, "{}")) // ends the call that waits
+	w.eventually("it is polled elsewhere", func() bool {
+		select {
+		case operation := <-elsewhere:
+			return operation == "ReceiveMessage"
+		default:
+			return false
+		}
+	})
+	w.eventually("what came the old way is deleted there", func() bool { return w.inQueue(client, url) == 0 })
 }

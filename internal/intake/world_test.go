@@ -42,7 +42,9 @@ type world struct {
 	db   *store.DB
 	auth *auth.Auth
 	i    *Intake
-	http *httptest.Server
+	// accounts are those of the last node made.
+	accounts *cloud.Accounts
+	http     *httptest.Server
 
 	mu    sync.Mutex
 	buses map[string]bool // that exist beside the default ones, by ARN
@@ -102,6 +104,7 @@ func (w *world) node(name string) *Intake {
 		BoxEndpoint: func() string { return w.http.URL }, BoxCredentials: w.auth.InternalCredentials, Sealer: w.auth.Sealer(),
 	})
 	w.t.Cleanup(accounts.Close)
+	w.accounts = accounts
 	return New(name, Options{
 		DB: w.db, Cloud: testCloud{accounts}, Auth: w.auth,
 		PublicURL: func() string { return w.http.URL },
