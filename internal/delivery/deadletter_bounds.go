@@ -53,14 +53,8 @@ func (d *Delivery) keepBounds(ctx context.Context) {
 // of drops.
 func (d *Delivery) dropBeyond(ctx context.Context) error {
 	d.letters.added.Store(0)
-	_, bytes, err := d.letterStore.bytes(ctx)
-	if err != nil {
-		return fmt.Errorf("count dead letters: %w", err)
-	}
-	p := dropping{before: d.Now().Add(-d.DeadLetters.Age).UnixMilli(), records: dropRecords{}}
-	if limit := d.DeadLetters.Bytes; d.keeps() && bytes > limit {
-		p.excess = bytes - limit + limit/100 // so that it is not to be done again at once
-	}
+	p := dropping{before: d.Now().Add(-d.DeadLetters.Age).UnixMilli(), limit: d.DeadLetters.Bytes, records: dropRecords{}}
+	var err error
 	for more := true; more && err == nil; {
 		more, err = d.dropSome(ctx, &p)
 	}
@@ -74,15 +68,25 @@ func (d *Delivery) dropBeyond(ctx context.Context) error {
 // dropping is one pass over the oldest letters.
 type dropping struct {
 	before  int64 // those given up before are too old
-	excess  int64 // bytes beyond the limit
+	limit   int64 // bytes that may be there; 0 for any number
+	full    bool  // there were more
 	records dropRecords
+}
+
+// excess returns how many bytes are to go of those that there are now: other nodes
+// drop too.
+func (p *dropping) excess(bytes int64) int64 {
+	if p.limit == 0 || !p.full && bytes <= p.limit {
+		return 0
+	}
+	p.full = true
+	return bytes - p.limit + p.limit/100 // so that it is not to be done again at once
 }
 
 // choose returns the first of the letters, the oldest, that are to go, and for which
 // reason each.
-func (p *dropping) choose(oldest []deletedLetter) map[int64]string {
-	reasons := map[int64]string{}
-	excess, size := p.excess, int64(0)
+func (p *dropping) choose(oldest []deletedLetter, excess int64) map[int64]string {
+	reasons, size := map[int64]string{}, int64(0)
 	for _, l := range oldest {
 		switch {
 		case size >= dropChunkBytes:
@@ -102,11 +106,15 @@ func (p *dropping) choose(oldest []deletedLetter) map[int64]string {
 
 // dropSome drops what one transaction does; false when nothing is left to drop.
 func (d *Delivery) dropSome(ctx context.Context, p *dropping) (more bool, err error) {
+	_, bytes, err := d.letterStore.bytes(ctx)
+	if err != nil {
+		return false, fmt.Errorf("count dead letters: %w", err)
+	}
 	oldest, err := d.letterStore.oldest(ctx, dropChunk)
 	if err != nil {
 		return false, fmt.Errorf("find the oldest dead letters: %w", err)
 	}
-	reasons := p.choose(oldest)
+	reasons := p.choose(oldest, p.excess(bytes))
 	if len(reasons) == 0 {
 		return false, nil
 	}
@@ -119,7 +127,6 @@ func (d *Delivery) dropSome(ctx context.Context, p *dropping) (more bool, err er
 		return false, fmt.Errorf("drop dead letters: %w", err)
 	}
 	for key, r := range records {
-		p.excess -= r.bytes
 		p.records.merge(key, r)
 		d.counters.lettersDropped.Add(r.letters)
 	}

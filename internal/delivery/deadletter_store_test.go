@@ -362,6 +362,47 @@ func TestDeadLettersThatTakeTooMuchRoomAreDroppedOldestFirst(t *testing.T) {
 	})
 }
 
+func TestNodesThatDropAtOnceDropNoMoreThanOne(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		const limit = 100 << 10
+		l := newLetters(t, db, DeadLetterLimits{Age: time.Hour, Bytes: limit})
+		for i := range 20 {
+			l.give(1, fmt.Sprint("e", i), func(p *pair, _ *target.DeadLetterReason) { p.body = bytes.Repeat([]byte("x"), 16<<10) })
+		}
+		// Both see the same excess before either drops anything.
+		_, size := l.totals()
+		passes := []*dropping{{limit: limit, records: dropRecords{}}, {limit: limit, records: dropRecords{}}}
+		for _, p := range passes {
+			p.excess(size)
+		}
+		for _, p := range passes {
+			for more := true; more; {
+				var err error
+				if more, err = l.dropSome(t.Context(), p); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, size := l.totals(); size > limit || size < limit*3/4 {
+			t.Errorf("%d bytes are left of %d", size, limit)
+		}
+	})
+}
+
+func TestAnEmptyBodyIsReadBackAsSuch(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		l := newLetters(t, db, ample)
+		empty := l.give(1, "a", func(p *pair, _ *target.DeadLetterReason) { p.body = []byte{} })
+		none := l.give(1, "b")
+		for id, want := range map[int64]bool{empty: true, none: false} {
+			got, err := l.DeadLetter(t.Context(), letterAccount, id)
+			if err != nil || got.Body != nil != want || len(got.Body) != 0 {
+				t.Errorf("letter %d has the body %#v, %v; want one: %t", id, got.Body, err, want)
+			}
+		}
+	})
+}
+
 func TestTotalsAreThoseOfTheLetters(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		l := newLetters(t, db, ample)

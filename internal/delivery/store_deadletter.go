@@ -148,7 +148,8 @@ func (s letterStore) totals(ctx context.Context, account string, limit int) ([]D
 const letterColumns = `l.id, l.subscription_id, l.account, t.region, t.bus, t.rule, t.rule_arn, t.target_id, l.target_arn, l.event_id, l.source,
 	l.detail_type, l.code, l.message, l.exhausted, l.attempts, l.spells, l.redriven, l.queue_arn, l.queue_error, l.dead_at, l.size, l.sequence, l.entry`
 
-const wholeLetterColumns = letterColumns + `, l.record, l.body`
+// SQLite's driver reads an empty body as none.
+const wholeLetterColumns = letterColumns + `, l.record, l.body, l.body IS NOT NULL`
 
 const fromLetters = ` FROM dead_letter l JOIN dead_letter_total t ON t.subscription_id = l.subscription_id `
 
@@ -173,14 +174,17 @@ func scanListed(row store.Row) (DeadLetter, error) { return scanLetter(row) }
 
 func scanWholeLetter(row store.Row) (DeadLetter, error) {
 	var record, body []byte
-	l, err := scanLetter(row, &record, &body)
+	var hasBody bool
+	l, err := scanLetter(row, &record, &body, &hasBody)
 	if err != nil {
 		return l, err
 	}
 	if l.Record, err = event.DecodeRecord(record); err != nil {
 		return l, fmt.Errorf("read the event of dead letter %d: %w", l.ID, err)
 	}
-	l.Body = body
+	if hasBody {
+		l.Body = append([]byte{}, body...)
+	}
 	return l, nil
 }
 
