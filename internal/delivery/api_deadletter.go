@@ -3,7 +3,6 @@ package delivery
 import (
 	"errors"
 	"maps"
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -220,10 +219,10 @@ func queryFilter(r *http.Request, others ...string) (f DeadLetterFilter, err err
 	f = DeadLetterFilter{
 		Region: q.Get("region"), Bus: q.Get("bus"), Rule: q.Get("rule"), Target: q.Get("target"), Code: q.Get("code"), EventID: q.Get("event_id"),
 	}
-	if f.Since, err = queryTime(q.Get("since"), "since"); err != nil {
+	if f.Since, err = filterTime(orNull(q.Get("since")), "since"); err != nil {
 		return f, err
 	}
-	if f.Until, err = queryTime(q.Get("until"), "until"); err != nil {
+	if f.Until, err = filterTime(orNull(q.Get("until")), "until"); err != nil {
 		return f, err
 	}
 	return f, f.check()
@@ -245,13 +244,15 @@ func (f *DeadLetterFilter) check() error {
 	return nil
 }
 
-func queryTime(text, name string) (time.Time, error) {
-	if text == "" {
+// filterTime reads a time; nil is none. The zero time would mean none too: no text is
+// read as that.
+func filterTime(text *string, name string) (time.Time, error) {
+	if text == nil {
 		return time.Time{}, nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
+	t, err := time.Parse(time.RFC3339, *text)
 	if err != nil || t.Year() < 1970 || t.Year() > 9999 {
-		return t, httpapi.Invalid("Query parameter %s must be a time such as 2026-01-15T21:29:54Z, not %q.", name, text)
+		return t, httpapi.Invalid("Filter %s must be a time such as 2026-01-15T21:29:54Z, not %q.", name, *text)
 	}
 	return t, nil
 }
@@ -364,14 +365,14 @@ func (d *Delivery) serveDiscard(w http.ResponseWriter, r *http.Request, who auth
 type redriveJSON struct {
 	IDs    []int64 `json:"ids"`
 	Filter *struct {
-		Region  string    `json:"region"`
-		Bus     string    `json:"bus"`
-		Rule    string    `json:"rule"`
-		Target  string    `json:"target"`
-		Code    string    `json:"code"`
-		EventID string    `json:"event_id"`
-		Since   time.Time `json:"since"`
-		Until   time.Time `json:"until"`
+		Region  string  `json:"region"`
+		Bus     string  `json:"bus"`
+		Rule    string  `json:"rule"`
+		Target  string  `json:"target"`
+		Code    string  `json:"code"`
+		EventID string  `json:"event_id"`
+		Since   *string `json:"since"`
+		Until   *string `json:"until"`
 	} `json:"filter"`
 	Rate  *float64 `json:"rate"`
 	Count *int64   `json:"count"`
@@ -386,15 +387,19 @@ func (in *redriveJSON) run(who auth.Principal) (n NewRun, err error) {
 		return n, httpapi.Invalid(`Field "ids" must hold 1 to %d ids, not %d.`, MaxRunIDs, len(in.IDs))
 	case slices.ContainsFunc(in.IDs, func(id int64) bool { return id < 1 }):
 		return n, httpapi.Invalid(`Field "ids" holds a number that is no dead letter's id.`)
-	case in.Rate != nil && (*in.Rate <= 0 || *in.Rate > MaxRunRate || math.IsNaN(*in.Rate)):
-		return n, httpapi.Invalid(`Field "rate" must be above 0 and at most %d, in dead letters a second, not %v.`, MaxRunRate, *in.Rate)
+	case in.Rate != nil && (*in.Rate < MinRunRate || *in.Rate > MaxRunRate):
+		return n, httpapi.Invalid(`Field "rate" must be at least %v and at most %d, in dead letters a second, not %v.`, MinRunRate, MaxRunRate, *in.Rate)
 	case in.Count != nil && *in.Count < 0:
 		return n, httpapi.Invalid(`Field "count" must not be negative.`)
 	}
 	n.Filter.IDs = in.IDs
 	if f := in.Filter; f != nil {
-		n.Filter = DeadLetterFilter{
-			Region: f.Region, Bus: f.Bus, Rule: f.Rule, Target: f.Target, Code: f.Code, EventID: f.EventID, Since: f.Since, Until: f.Until,
+		n.Filter = DeadLetterFilter{Region: f.Region, Bus: f.Bus, Rule: f.Rule, Target: f.Target, Code: f.Code, EventID: f.EventID}
+		if n.Filter.Since, err = filterTime(f.Since, "since"); err != nil {
+			return n, err
+		}
+		if n.Filter.Until, err = filterTime(f.Until, "until"); err != nil {
+			return n, err
 		}
 	}
 	if in.Rate != nil {

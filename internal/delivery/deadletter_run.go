@@ -74,6 +74,8 @@ const (
 	// are to go on beside them.
 	MaxRunRate     = 10_000
 	DefaultRunRate = 500
+	// MinRunRate is the least: about one letter in a quarter of an hour.
+	MinRunRate = 0.001
 	// MaxOpenRuns is how many runs of an account may be under way at once.
 	MaxOpenRuns = 20
 	// MaxRunIDs is how many letters one run may name.
@@ -114,7 +116,8 @@ type NewRun struct {
 	Account, CreatedBy string
 	Action             RunAction
 	Filter             DeadLetterFilter
-	// Rate is at most MaxRunRate; 0 stands for DefaultRunRate. It is of redrives only.
+	// Rate is MinRunRate to MaxRunRate; 0 stands for DefaultRunRate. It is of redrives
+	// only.
 	Rate float64
 	// Count, if not negative, is how many letters the caller believes are meant.
 	Count int64
