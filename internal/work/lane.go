@@ -303,6 +303,9 @@ func (l *lane) apply(ctx context.Context, tx *store.Tx, j Job, out Outcome, stop
 	if out.kind == outcomeDone {
 		return l.r.complete(ctx, tx, j)
 	}
+	if err := l.r.keepHeld(ctx, tx, j); err != nil {
+		return err
+	}
 	again, err := l.r.runAgain(ctx, tx, j)
 	if err != nil || again {
 		return err

@@ -152,6 +152,12 @@ func (r *Runner) complete(ctx context.Context, tx *store.Tx, j Job) error {
 	return nil
 }
 
+// keepHeld sees to it that a job is not replaced until the transaction ends: on
+// PostgreSQL it could be between two statements, and the second would undo that.
+func (r *Runner) keepHeld(ctx context.Context, tx *store.Tx, j Job) error {
+	return ifHeld(tx.Exec(ctx, `UPDATE job SET holder = holder WHERE `+held, j.ID, r.holder, j.fence))
+}
+
 // runAgain makes a running job new again if it was replaced meanwhile.
 func (r *Runner) runAgain(ctx context.Context, tx *store.Tx, j Job) (bool, error) {
 	var runAt int64

@@ -373,3 +373,22 @@ func TestAProcessLeavesAQueueToOthersWhileItsWhenIsFalse(t *testing.T) {
 		}
 	})
 }
+
+// A job that is replaced while its outcome is written runs again, whichever comes first.
+func TestReplaceAsARunEndsRunsAgain(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		r := work.New(db, "node", logger())
+		ran := make(chan string, 1000)
+		r.Handle("q", work.QueueOptions{Concurrency: 4}, func(_ context.Context, j work.Job) work.Outcome {
+			ran <- string(j.Payload)
+			return work.RetryAt(time.Now().Add(time.Hour), "later")
+		})
+		run(t, r)
+		for i := range 300 {
+			payload := fmt.Sprint(i)
+			enqueue(t, db, r, work.NewJob{Queue: "q", Key: "k", Payload: []byte(payload), Replace: true})
+			for receive(t, ran) != payload {
+			}
+		}
+	})
+}
