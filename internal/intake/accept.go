@@ -105,6 +105,11 @@ func (i *Intake) judge(ctx context.Context, src *openSource, a arrival) (candida
 		return candidate{}, httpapi.Forbidden("Event %s is of region %s, which source %s does not take. Allow it, or look at the rule that sends the event.", ev.ID, ev.Region, src.Name)
 	}
 	json := ev.AppendJSON(make([]byte, 0, len(a.body)))
+	if len(json) > maxEvent {
+		e := httpapi.Invalid("Event %s is %d bytes long, more than the %d that an event may be.", ev.ID, len(json), maxEvent)
+		e.Status = http.StatusRequestEntityTooLarge
+		return candidate{}, e
+	}
 	if src.pattern != nil {
 		matches, err := src.pattern.Match(json)
 		if err != nil {

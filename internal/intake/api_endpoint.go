@@ -75,15 +75,31 @@ func (i *Intake) takeIn(w http.ResponseWriter, r *http.Request) (takenJSON, erro
 	default:
 		return takenJSON{}, tooMany("Too many events arrive at once. Try again.")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	body, err := readBody(w, r)
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		i.countRefused(src, 1, "A call was larger than an event can be.")
+	}
 	if err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			i.countRefused(src, 1, "A call was larger than an event can be.")
-			return takenJSON{}, err
-		}
-		return takenJSON{}, httpapi.Invalid("The request body could not be read: %v.", err)
+		return takenJSON{}, err
 	}
 	return i.receive(ctx, src.Source, body, r.Header.Get("X-Amzn-Trace-Id"))
+}
+
+// readBody reads the body of a call, which must arrive in acceptTime: it holds a
+// place that others wait for.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(acceptTime)) // else the server's own holds
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	if err == nil {
+		_ = conn.SetReadDeadline(time.Time{}) // when it passed, the request would end
+		return body, nil
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, err
+	}
+	// Not the events' doing, so that AWS is to try again.
+	return nil, httpapi.Unavailable(time.Second, "The body did not arrive whole within %s. Nothing was taken; try again.", acceptTime)
 }
 
 // receive takes the body of a call in: one event or a JSON array of them, all of

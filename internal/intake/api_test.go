@@ -1,10 +1,14 @@
 package intake
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rialto-bus/rialto/eventpattern"
 	"github.com/rialto-bus/rialto/internal/auth"
@@ -51,7 +55,7 @@ func TestEndpointAnswers(t *testing.T) {
 		{"half a list", path, token, "[" + good, 400, "not a list"},
 		{"two events", path, token, good + good, 400, "not a JSON object"},
 		{"one bad event among good ones", path, token, "[" + edit("edited", "x-1") + "," + edit(`"account":"111122223333"`, `"account":"1"`) + "]", 403, "Event 2: "},
-		{"too many events", path, token, "[" + strings.Repeat("{},", maxEvents) + "{}]", 400, "501 events"},
+		{"too many events", path, token, "[" + strings.Repeat("{},", maxEvents) + "{}]", 400, "more than the 500 events"},
 		{"what a transformer left", path, token, `{"instance":"i-1"}`, 400, "which no EventBridge event has"},
 		{"no id in the event", path, token, edit(`"id":"edited",`, ""), 400, "has no id. If the rule's target has an input transformer"},
 		{"an unknown member", path, token, edit(`"detail":`, `"Detail":{},"detail":`), 400, "Detail"},
@@ -66,6 +70,12 @@ func TestEndpointAnswers(t *testing.T) {
 		{"an account that is not allowed", path, token, edit(`"account":"111122223333"`, `"account":"999999999999"`), 403, "account 999999999999"},
 		{"a region that is not allowed", path, token, edit(`"region":"eu-west-1"`, `"region":"us-west-2"`), 403, "region us-west-2"},
 		{"not of the pattern", path, token, edit("running", "stopped"), 403, "does not match the pattern"},
+		{"what is no list after too many events", path, token, "[" + strings.Repeat("{},", maxEvents+1) + "nonsense", 400, "more than the 500 events"},
+		{"a list that goes on", path, token, "[" + good + "]x", 400, "more after the list"},
+		{"a list with a comma too many", path, token, "[" + good + ",]", 400, "not a list"},
+		{"a list without commas", path, token, "[" + good + " " + good + "]", 400, "not a list"},
+		{"a list that ends as an object", path, token, "[" + good + "}", 400, "not a list"},
+		{"an event that gets too large as it is written", path, token, strings.Replace(edit(`{"state":"running"}`, `{"state":"running","x":"`+strings.Repeat("x", maxEvent-len(good)-7)+`"}`), `"version":"0",`, "", 1), 413, "more than the"},
 		{"too large", path, token, good + strings.Repeat(" ", MaxBody), 413, "larger"},
 	}
 	for _, tt := range tests {
@@ -85,7 +95,7 @@ func TestEndpointAnswers(t *testing.T) {
 	if n := len(w.records()); n != 4 {
 		t.Errorf("%d events were accepted, want 4", n)
 	}
-	if a := w.activity(s); a.Accepted != 4 || a.Duplicates != 1 || a.Refused != 25 || a.RefusedWhy == "" {
+	if a := w.activity(s); a.Accepted != 4 || a.Duplicates != 1 || a.Refused != 31 || a.RefusedWhy == "" {
 		t.Errorf("activity is %+v", a)
 	}
 	if a := w.call("GET", path, "", ""); a.status != 200 || a.body != w.http.URL+path {
@@ -410,5 +420,43 @@ func TestWhatIsKeptOfATextIsPlain(t *testing.T) {
 	}
 	if got := plain(strings.Repeat("订", 1000)); len(got) > maxWhy+3 || !strings.HasSuffix(got, "订…") {
 		t.Errorf("got %d bytes, %q", len(got), got[len(got)-6:])
+	}
+}
+
+// A call that comes slowly is given up before others wait for its place; it is AWS
+// that tries again then, as nothing is wrong with the event.
+func TestACallThatDoesNotArriveIsToBeTriedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.SQLite(t))
+	s, token := w.endpoint("a", Settings{})
+	good := eventBody("e", testAccount, testRegion, "{}")
+	for name, end := range map[string]func(*net.TCPConn) error{
+		"it stops":  func(*net.TCPConn) error { return nil },
+		"it is cut": (*net.TCPConn).CloseWrite,
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(w.http.URL, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "POST /v1/intake/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s",
+				s.ID, token, len(good), good[:len(good)/2])
+			if err := end(conn.(*net.TCPConn)); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusServiceUnavailable || time.Since(began) > 2*acceptTime {
+				t.Errorf("answered %s after %s", resp.Status, time.Since(began))
+			}
+		})
+	}
+	if a := w.activity(s); a.Refused != 0 || a.Accepted != 0 {
+		t.Errorf("activity is %+v", a)
 	}
 }

@@ -13,8 +13,13 @@ import (
 	"github.com/rialto-bus/rialto/internal/httpapi"
 )
 
-// MaxBody is the largest call of an endpoint, in bytes.
-const MaxBody = event.MaxSize
+const (
+	// MaxBody is the largest call of an endpoint, in bytes.
+	MaxBody = event.MaxSize
+	// maxEvent is the largest event, in bytes as we write it: less than what can be
+	// read again, for a replay adds its name.
+	maxEvent = event.MaxSize - 4<<10
+)
 
 // maxEvents is how many events one call of an endpoint may bring.
 const maxEvents = 500
@@ -26,19 +31,29 @@ func splitBody(body []byte) ([][]byte, error) {
 	if len(body) == 0 || body[0] != '[' {
 		return [][]byte{body}, nil
 	}
-	var list []json.RawMessage
-	if err := json.Unmarshal(body, &list); err != nil {
+	// One by one, since a list of nothing but commas would take many times its size.
+	var events [][]byte
+	dec := json.NewDecoder(bytes.NewReader(body))
+	_, err := dec.Token()
+	for err == nil && dec.More() {
+		if len(events) == maxEvents {
+			return nil, httpapi.Invalid("The body holds more than the %d events that may be sent at once.", maxEvents)
+		}
+		var raw json.RawMessage
+		if err = dec.Decode(&raw); err == nil {
+			events = append(events, raw)
+		}
+	}
+	if err == nil {
+		_, err = dec.Token() // the end of the list
+	}
+	switch {
+	case err != nil:
 		return nil, httpapi.Invalid("The body is not a list of events: %s.", err)
-	}
-	if len(list) == 0 {
+	case dec.InputOffset() != int64(len(body)):
+		return nil, httpapi.Invalid("The body is not a list of events: there is more after the list.")
+	case len(events) == 0:
 		return nil, httpapi.Invalid("The body holds no event.")
-	}
-	if len(list) > maxEvents {
-		return nil, httpapi.Invalid("The body holds %d events; send at most %d at once.", len(list), maxEvents)
-	}
-	events := make([][]byte, len(list))
-	for i, raw := range list {
-		events[i] = raw
 	}
 	return events, nil
 }
