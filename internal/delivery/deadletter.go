@@ -73,8 +73,10 @@ func (l *DeadLetter) LastAttempt() time.Time {
 }
 
 const (
-	// letterOverhead is what a letter takes beside its texts, about, in bytes.
+	// letterOverhead is what a letter takes beside its texts, about, in bytes, and
+	// spellOverhead what each of its spells does.
 	letterOverhead = 512
+	spellOverhead  = 160
 	// maxLetterMessage bounds the message of a letter, in bytes.
 	maxLetterMessage = 4096
 	// maxLetterText bounds its other texts.
@@ -97,8 +99,21 @@ func (d *Delivery) letter(p *pair, reason target.DeadLetterReason, queue *target
 	if p.redrive != nil {
 		l.Redriven = p.redrive.Count
 	}
-	l.Size = int64(len(p.rec.JSON) + len(p.body) + len(l.Message) + len(l.QueueError) + letterOverhead)
+	l.Size = l.weigh()
 	return l
+}
+
+// weigh returns how much the letter counts against the store's limit.
+func (l *DeadLetter) weigh() int64 {
+	n := letterOverhead + len(l.Record.JSON) + len(l.Body)
+	texts := []string{l.Message, l.QueueError, l.QueueARN, l.TargetARN, l.Source, l.DetailType, l.Record.Trace, l.Record.Origin}
+	for _, text := range append(texts, l.Record.ReplayRules...) {
+		n += len(text)
+	}
+	for _, s := range l.spells {
+		n += spellOverhead + len(s.Code) + len(s.Message)
+	}
+	return int64(n)
 }
 
 // sourceOf reads source and detail-type of an event.

@@ -389,6 +389,28 @@ func TestNodesThatDropAtOnceDropNoMoreThanOne(t *testing.T) {
 	})
 }
 
+func TestALetterCountsAboutWhatItsRowTakes(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		l := newLetters(t, db, ample)
+		long := strings.Repeat("x", 4*maxSpellMessage)
+		id := l.give(1, "a", func(p *pair, _ *target.DeadLetterReason) {
+			p.rec.ReplayRules = []string{long, long}
+			for i := range maxSpells {
+				p.spells = withAttempt(p.spells, l.at, &target.Failure{Code: target.CodeErrorFromTarget, Message: long, Status: 500 + i})
+			}
+		})
+		var took int64
+		err := db.QueryRow(t.Context(), `SELECT length(event_id) + length(message) + length(spells) + length(target_arn) + length(source)
+			+ length(detail_type) + length(record) FROM dead_letter WHERE id = $1`, id).Scan(&took)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := l.DeadLetter(t.Context(), letterAccount, id); err != nil || took < maxSpells*maxSpellMessage || got.Size < took || got.Size > 2*took {
+			t.Errorf("a row of %d bytes counts %d, %v", took, got.Size, err)
+		}
+	})
+}
+
 func TestAnEmptyBodyIsReadBackAsSuch(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		l := newLetters(t, db, ample)
