@@ -195,11 +195,23 @@ func TestTheRateOfASourceIsKept(t *testing.T) {
 func TestSourcesAreHeldBackWhileTheOutboxIsFull(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	s, token := w.endpoint("a", Settings{})
-	w.i.pressure.at, w.i.pressure.waiting = time.Now().Add(time.Hour), maxOutbox
+	fill := func(sql string, args ...any) {
+		t.Helper()
+		err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(t.Context(), sql, args...)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.i.pressure.at = time.Time{}
+	}
+	fill(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+		INSERT INTO outbox (node, created_at, record) SELECT 'x', 0, x'00' FROM n`, maxOutbox)
 	if a := w.post(s, token, eventBody("e", testAccount, testRegion, "{}")); a.status != 429 || !strings.Contains(a.body, "takes no events now") {
 		t.Errorf("answered %+v", a)
 	}
-	w.i.pressure.at = time.Time{}
+	fill(`DELETE FROM outbox`)
 	if a := w.post(s, token, eventBody("e", testAccount, testRegion, "{}")); a.status != 202 {
 		t.Errorf("once there is room: %+v", a)
 	}

@@ -228,7 +228,7 @@ func TestMessagesStayHiddenWhileTheyAreTakenIn(t *testing.T) {
 	w.i.invisible = 3 * time.Second
 	s, client, url := w.queueOf("events", Settings{}, nil)
 	w.send(client, url, eventBody("e", testAccount, testRegion, "{}"))
-	w.i.pressure.at, w.i.pressure.waiting = time.Now().Add(time.Hour), maxOutbox
+	w.i.pressure.at, w.i.pressure.held = time.Now().Add(time.Hour), true
 	w.run(w.i)
 	w.eventually("they were hidden for longer than once", func() bool {
 		w.mu.Lock()
@@ -252,7 +252,7 @@ func TestMessagesStayOursWhileTheyCannotBeStored(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	s, client, url := w.queueOf("events", Settings{}, nil)
 	w.send(client, url, eventBody("e", testAccount, testRegion, "{}"))
-	w.i.pressure.at, w.i.pressure.waiting = time.Now().Add(time.Hour), maxOutbox
+	w.i.pressure.at, w.i.pressure.held = time.Now().Add(time.Hour), true
 	stop := w.run(w.i)
 	w.eventually("the failure is shown", func() bool { return strings.Contains(w.activity(s).FailedWhy, "takes no events now") })
 	if n := w.inQueue(client, url); n != 1 || len(w.records()) != 0 {

@@ -8,18 +8,20 @@ import (
 )
 
 const (
-	// maxOutbox is how many events may wait in the outbox before sources are held
-	// back: the event log takes none then, and AWS keeps what we do not take.
-	maxOutbox = 10_000
+	// maxOutbox and maxOutboxBytes are how many events may wait in the outbox, and how
+	// large, before sources are held back: the event log takes none then, and AWS keeps
+	// what we do not take.
+	maxOutbox      = 10_000
+	maxOutboxBytes = 256 << 20
 	// pressureAge is how old the count of waiting events may be.
 	pressureAge = time.Second
 )
 
-// pressure remembers how many events wait in the outbox.
+// pressure remembers whether too many events waited in the outbox.
 type pressure struct {
-	mu      sync.Mutex
-	at      time.Time
-	waiting int
+	mu   sync.Mutex
+	at   time.Time
+	held bool
 }
 
 // heldBack reports whether no more events should be accepted now.
@@ -28,11 +30,11 @@ func (i *Intake) heldBack(ctx context.Context) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := time.Now(); now.Sub(p.at) >= pressureAge {
-		n, err := i.db.OutboxLen(ctx)
+		n, size, err := i.db.OutboxSize(ctx)
 		if err != nil {
 			return false, fmt.Errorf("count the events in the outbox: %w", err)
 		}
-		p.at, p.waiting = now, n
+		p.at, p.held = now, n >= maxOutbox || size >= maxOutboxBytes
 	}
-	return p.waiting >= maxOutbox, nil
+	return p.held, nil
 }

@@ -88,6 +88,12 @@ func (db *DB) OutboxLen(ctx context.Context) (int, error) {
 	return n, err
 }
 
+// OutboxSize also returns how many bytes the events have that wait in the outbox.
+func (db *DB) OutboxSize(ctx context.Context) (events int, bytes int64, err error) {
+	err = db.QueryRow(ctx, `SELECT count(*), COALESCE(sum(length(record)), 0) FROM outbox`).Scan(&events, &bytes)
+	return events, bytes, err
+}
+
 // RunOutbox relays the outbox to put until ctx ends, and then returns ctx's
 // error. Rows are handed over in the order of their ids, some at a time, and deleted
 // after put returned nil, so that put may see an event twice but never misses one;

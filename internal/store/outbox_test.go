@@ -229,3 +229,22 @@ func TestOutboxOfAStoppedNodeIsRelayedByAnother(t *testing.T) {
 		t.Fatalf("relayed %q", id)
 	}
 }
+
+func TestTheSizeOfTheOutbox(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		if n, size, err := db.OutboxSize(t.Context()); err != nil || n != 0 || size != 0 {
+			t.Errorf("of nothing: %d events, %d bytes, %v", n, size, err)
+		}
+		want := int64(0)
+		for _, id := range []string{"a", "b", "订单"} {
+			rec := record(id)
+			want += int64(len(rec.Append(nil)))
+			if err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.Publish(t.Context(), rec) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, size, err := db.OutboxSize(t.Context()); err != nil || n != 3 || size != want {
+			t.Errorf("%d events, %d bytes, %v, want 3 and %d", n, size, err, want)
+		}
+	})
+}
