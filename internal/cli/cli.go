@@ -60,7 +60,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if err == nil {
 		return ExitOK
 	}
-	fmt.Fprintf(errOut, "rialto: %v\n", err)
+	fmt.Fprintf(errOut, "rialto: %s\n", plainLines(err.Error()))
 	return exitCode(err)
 }
 

@@ -332,12 +332,3 @@ func printLetter(s *streams, raw json.RawMessage) error {
 	}
 	return nil
 }
-
-// plainLines is plain for text of several lines.
-func plainLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		lines[i] = plain(line)
-	}
-	return strings.Join(lines, "\n")
-}

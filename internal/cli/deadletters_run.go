@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,6 +119,9 @@ func (f *letterFilter) request(ids []string) (map[string]any, error) {
 		var err error
 		if numbers[i], err = strconv.ParseInt(id, 10, 64); err != nil {
 			return nil, usagef("%q is not the id of a dead letter, which is a number", id)
+		}
+		if slices.Contains(numbers[:i], numbers[i]) {
+			return nil, usagef("dead letter %s is named twice", id)
 		}
 	}
 	return map[string]any{"ids": numbers}, nil

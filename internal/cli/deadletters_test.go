@@ -136,3 +136,17 @@ func TestWhatWasDroppedIsSaidBelowTheList(t *testing.T) {
 		t.Errorf("--dropped -o json shows\n%s", out)
 	}
 }
+
+func TestWhatAServerSaysCannotDriveATerminal(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"error":{"code":"resource_does_not_exist","message":"no \u001b[31mred\u009b31m\u0007\nletter"}}`)
+	}))
+	defer server.Close()
+	var out, errOut bytes.Buffer
+	Run(t.Context(), []string{"dead-letters", "show", "1", "--server", server.URL}, strings.NewReader(""), &out, &errOut)
+	if got := errOut.String(); strings.ContainsAny(got, "\x1b\u009b\a") || !strings.Contains(got, "red") || !strings.Contains(got, "\nletter") {
+		t.Errorf("it prints %q", got)
+	}
+}

@@ -108,6 +108,16 @@ func plain(s string) string {
 	}, s)
 }
 
+// plainLines is plain for text of several lines, which may have tabs.
+func plainLines(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, text)
+}
+
 // or returns a dash for an empty cell.
 func or(s string) string {
 	if s == "" {

@@ -74,6 +74,8 @@ type traced struct {
 type tracedEvent struct {
 	ID         string     `json:"id"`
 	Bus        string     `json:"bus"`
+	Sequence   uint64     `json:"sequence"`
+	Index      int        `json:"index"`
 	AcceptedAt *time.Time `json:"accepted_at"`
 	RoutedAt   *time.Time `json:"routed_at"`
 	Node       string     `json:"node"`
@@ -97,6 +99,7 @@ type tracedEvent struct {
 
 type tracedDelivery struct {
 	Rule          string     `json:"rule"`
+	RuleARN       string     `json:"rule_arn"`
 	TargetID      string     `json:"target_id"`
 	TargetARN     string     `json:"target_arn"`
 	TargetKind    string     `json:"target_kind"`
@@ -148,7 +151,14 @@ type tracing struct {
 	s    *streams
 	c    *client
 	id   string
-	told map[string]int // steps of each delivery that were told
+	told map[toldKey]int // steps of each delivery that were told
+}
+
+// toldKey is one delivery: several events may have one id.
+type toldKey struct {
+	sequence       uint64
+	index          int
+	rule, targetID string
 }
 
 // read returns the trace: with follow, once all deliveries have ended.
@@ -198,12 +208,12 @@ func (t *traced) ended(waited time.Duration) bool {
 // tell prints the steps that are new, beside what is printed in the end.
 func (t *tracing) tell(trace *traced) {
 	if t.told == nil {
-		t.told = map[string]int{}
+		t.told = map[toldKey]int{}
 	}
 	for _, e := range trace.Events {
 		for i := range e.Deliveries {
 			d := &e.Deliveries[i]
-			key := e.Bus + "\n" + d.Rule + "\n" + d.TargetID
+			key := toldKey{e.Sequence, e.Index, d.RuleARN, d.TargetID}
 			for _, step := range d.Steps[min(t.told[key], len(d.Steps)):] {
 				fmt.Fprintln(t.s.err, plain(fmt.Sprintf("%s  %s → %s: %s", step.At.UTC().Format(stampFormat), d.Rule, d.TargetID, step.words(step.At))))
 			}
