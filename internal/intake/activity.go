@@ -26,7 +26,8 @@ type Activity struct {
 	// RefusedAt and RefusedWhy are of the last refused event.
 	RefusedAt  time.Time
 	RefusedWhy string
-	// FailedAt and FailedWhy say why the source does not work; zero while it does.
+	// FailedAt and FailedWhy say since when and why the source does not work; zero
+	// while it does.
 	FailedAt  time.Time
 	FailedWhy string
 	// Waiting is about how many messages the queue held at PolledAt.

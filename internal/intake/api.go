@@ -317,6 +317,13 @@ func (i *Intake) serveUpdate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// Whether a bus is there is told only to those who may send to it.
+	wanted := s
+	if in.apply(&wanted); wanted.validate() == nil {
+		if err := mayMake(r, &wanted); err != nil {
+			return err
+		}
+	}
 	// A bus that the source has already may be gone; it can be changed nevertheless.
 	if in.Bus != nil && *in.Bus != s.Settings.Bus {
 		if err := i.checkBus(r.Context(), Settings{Bus: *in.Bus}); err != nil {

@@ -180,6 +180,7 @@ func TestSecretsOfAnEndpoint(t *testing.T) {
 func TestBadSourcesAreRefused(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	w.endpoint("there", Settings{})
+	w.add(Source{Name: "polls", Kind: KindQueue, Settings: Settings{Queue: "arn:aws:sqs:us-east-1:111122223333:polled"}})
 	source := func(more string) string {
 		return `{"name":"a","kind":"endpoint","allow_accounts":["111122223333"]` + more + `}`
 	}
@@ -224,6 +225,7 @@ func TestBadSourcesAreRefused(t *testing.T) {
 		"a long description":          {source(`,"description":"` + strings.Repeat("订", maxDescription+1) + `"`), 400, "description"},
 		"an endpoint with a queue":    {source(`,"queue":"arn:aws:sqs:us-east-1:111122223333:q"`), 400, "queue is for"},
 		"a queue source without one":  {`{"name":"a","kind":"queue","allow_accounts":["111122223333"]}`, 400, "queue"},
+		"a queue of another source":   {`{"name":"a","kind":"queue","allow_accounts":["111122223333"],"queue":"https://sqs.us-east-1.amazonaws.com/111122223333/polled"}`, 409, "polled by another source"},
 		"a queue that is none":        {`{"name":"a","kind":"queue","allow_accounts":["111122223333"],"queue":"https://example.com/q"}`, 400, "not the URL of an SQS queue"},
 	} {
 		if a := w.call("POST", "/v1/sources", "", tt.body); a.status != tt.status || !strings.Contains(a.body, tt.says) {
@@ -256,7 +258,7 @@ func TestBadSourcesAreRefused(t *testing.T) {
 			t.Errorf("%s: %+v, want %d", route, a, status)
 		}
 	}
-	if all, err := w.i.Sources(t.Context()); err != nil || len(all) != 1 {
+	if all, err := w.i.Sources(t.Context()); err != nil || len(all) != 2 {
 		t.Errorf("sources are %+v, %v", all, err)
 	}
 }
@@ -357,6 +359,14 @@ func TestSourcesBelongToTheirAccounts(t *testing.T) {
 	}
 	if a := w.call("PUT", "/v1/sources/mine", mine, `{"allow_accounts":["111122223333","999999999999"]}`); a.status != 403 {
 		t.Errorf("an account that is not theirs is allowed: %+v", a)
+	}
+	// Whether another's bus is there is none of their business.
+	for _, bus := range []string{"there", "not-there"} {
+		arn := "arn:aws:events:us-east-1:999999999999:event-bus/" + bus
+		w.buses[arn] = bus == "there"
+		if a := w.call("PUT", "/v1/sources/mine", mine, `{"bus":"`+arn+`"}`); a.status != 403 {
+			t.Errorf("onto another's bus %s: %+v", bus, a)
+		}
 	}
 	if a := w.call("DELETE", "/v1/sources/homes", mine, ""); a.status != 404 {
 		t.Errorf("the installation's source is removed: %+v", a)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -47,6 +48,8 @@ type poller struct {
 	url   string
 	// redrive: the queue has a redrive policy.
 	redrive bool
+	// works: messages were received. full: a refused one could not be kept.
+	works, full atomic.Bool
 	// more has an element for each further call that should fetch messages.
 	more chan struct{}
 }
@@ -101,15 +104,15 @@ func (i *Intake) pollUntilError(ctx context.Context, s Source) error {
 		return err
 	}
 	p := &poller{i: i, src: src, queue: ref, url: ref.url(), more: make(chan struct{}, pollers-1)}
-	if err := p.attributes(ctx); err != nil {
+	if p.redrive, err = p.attributes(ctx); err != nil {
 		return err
 	}
-	i.noteFailure(s, nil)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.watchAttributes(ctx) })
 	g.Go(func() error {
-		for {
-			if _, err := p.fetch(ctx, i.pollWait); err != nil {
+		// The first call does not wait: it shows whether the queue may be read.
+		for wait := time.Duration(0); ; wait = i.pollWait {
+			if _, err := p.fetch(ctx, wait); err != nil {
 				return err
 			}
 		}
@@ -143,34 +146,32 @@ func (p *poller) client(ctx context.Context) (*sqs.Client, error) {
 	return p.i.o.Cloud.SQS(ctx, p.queue.account, p.queue.region)
 }
 
-// attributes asks the queue how it is set up and how much it holds.
-func (p *poller) attributes(ctx context.Context) error {
+// attributes asks the queue whether it has a redrive policy and how much it holds.
+func (p *poller) attributes(ctx context.Context) (redrive bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.i.callTime)
 	defer cancel()
 	client, err := p.client(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &p.url, AttributeNames: []types.QueueAttributeName{
 		types.QueueAttributeNameRedrivePolicy, types.QueueAttributeNameApproximateNumberOfMessages,
 	}})
 	if err != nil {
-		return fmt.Errorf("ask queue %s for its attributes: %w", p.queue.arn(), err)
+		return false, fmt.Errorf("ask queue %s for its attributes: %w", p.queue.arn(), err)
 	}
 	waiting, err := strconv.ParseInt(out.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessages)], 10, 64)
 	if err != nil {
-		return fmt.Errorf("queue %s does not say how many messages it holds: %w", p.queue.arn(), err)
+		return false, fmt.Errorf("queue %s does not say how many messages it holds: %w", p.queue.arn(), err)
 	}
 	now := p.i.now()
 	p.i.activities.note(p.src.ID, func(t *tally) { t.waiting, t.polledAt = waiting, now })
-	p.redrive = out.Attributes[string(types.QueueAttributeNameRedrivePolicy)] != ""
-	return nil
+	return out.Attributes[string(types.QueueAttributeNameRedrivePolicy)] != "", nil
 }
 
 // watchAttributes ends the polling when the queue's redrive policy comes or goes,
 // so that it begins anew.
 func (p *poller) watchAttributes(ctx context.Context) error {
-	look := *p // the others read what attributes sets
 	tick := time.NewTicker(attributesEvery)
 	defer tick.Stop()
 	for {
@@ -179,10 +180,11 @@ func (p *poller) watchAttributes(ctx context.Context) error {
 			return ctx.Err()
 		case <-tick.C:
 		}
-		if err := look.attributes(ctx); err != nil {
+		redrive, err := p.attributes(ctx)
+		if err != nil {
 			return err
 		}
-		if look.redrive != p.redrive {
+		if redrive != p.redrive {
 			return errRedriveChanged
 		}
 	}
@@ -198,8 +200,14 @@ func (p *poller) fetch(ctx context.Context, wait time.Duration) (full bool, err 
 		return false, err
 	}
 	messages, err := p.receive(ctx, client, wait)
-	if err != nil || len(messages) == 0 {
+	if err != nil {
 		return false, err
+	}
+	if !p.works.Swap(true) {
+		p.i.noteFailure(p.src.Source, nil)
+	}
+	if len(messages) == 0 {
+		return false, nil
 	}
 	full = len(messages) == pollBatch
 	if full {
@@ -344,11 +352,15 @@ func (p *poller) refuse(ctx context.Context, m types.Message, why string) (off b
 	}
 	err = p.i.keepRefused(ctx, p.src, RefusedMessage{ID: aws.ToString(m.MessageId), Body: []byte(aws.ToString(m.Body)), Why: why, RefusedAt: p.i.now()})
 	if errors.Is(err, errRefusedFull) {
+		p.full.Store(true)
 		p.i.noteFailure(p.src.Source, fmt.Errorf("%w; refused messages stay in the queue until some of those that are kept are taken in or discarded", err))
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("keep message %s: %w", aws.ToString(m.MessageId), err)
+	}
+	if p.full.Swap(false) {
+		p.i.noteFailure(p.src.Source, nil)
 	}
 	p.i.countRefused(p.src, 1, why)
 	return true, nil

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -184,6 +185,62 @@ func TestAQueueThatDoesNotAnswerIsTriedAgain(t *testing.T) {
 	w.eventually("it works again", func() bool { return w.activity(s).FailedAt.IsZero() })
 }
 
+// While a source fails, it is said since when.
+func TestAFailureIsToldSinceItBegan(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		s, _ := w.endpoint("a", Settings{})
+		began := time.UnixMilli(1_800_000_000_000).UTC()
+		for n, test := range []struct {
+			after time.Duration
+			err   error
+			since time.Duration
+		}{
+			{0, errors.New("one"), 0}, {time.Minute, errors.New("two"), 0}, {2 * time.Minute, nil, -1}, {3 * time.Minute, errors.New("three"), 3 * time.Minute},
+			{time.Minute, errors.New("the clock was set back"), time.Minute},
+		} {
+			w.i.o.Now = func() time.Time { return began.Add(test.after) }
+			w.i.noteFailure(s, test.err)
+			a := w.activity(s)
+			if test.err == nil {
+				if !a.FailedAt.IsZero() || a.FailedWhy != "" {
+					t.Errorf("%d: failing since %s: %s", n, a.FailedAt, a.FailedWhy)
+				}
+				continue
+			}
+			if !a.FailedAt.Equal(began.Add(test.since)) || a.FailedWhy != test.err.Error() {
+				t.Errorf("%d: failing since %s: %s", n, a.FailedAt, a.FailedWhy)
+			}
+		}
+	})
+}
+
+// A source that could not keep a refused message works again once it can.
+func TestASourceThatIsFullOfRefusedMessagesWorksAgain(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	w.i.invisible, w.i.pollWait = time.Second, time.Second
+	s, client, url := w.queueOf("events", Settings{}, nil)
+	err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
+			INSERT INTO intake_refused (source_id, message_id, body, why, refused_at) SELECT $1, 'm-' || i, x'00', 'why', 0 FROM n`, s.ID, maxRefused)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.run(w.i)
+	w.send(client, url, "hello")
+	w.eventually("it says that it is full", func() bool { return strings.Contains(w.activity(s).FailedWhy, "as many refused messages as it may") })
+	if n := w.inQueue(client, url); n != 1 {
+		t.Errorf("%d messages are in the queue, want the one that is not kept", n)
+	}
+	if err := w.i.DiscardRefused(t.Context(), s, "m-1"); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it is kept", func() bool { return w.inQueue(client, url) == 0 })
+	w.eventually("it works", func() bool { return w.activity(s).FailedAt.IsZero() })
+}
+
 func TestPollingFollowsTheConfiguration(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	// SQS may give a message to a call that was hung up on.
@@ -324,7 +381,7 @@ func TestPollingFollowsTheAccountsSettings(t *testing.T) {
 	if _, err := w.accounts.Put(t.Context(), cloud.Settings{AccountID: testAccount, AccessKeyID: "AKIAEXAMPLEEXAMPLE00", EndpointURL: there.URL}, "secret"); err != nil {
 		t.Fatal(err)
 	}
-	w.send(client, url, eventBody("2", testAccount, testRegion, "{}")) // ends the call that waits
+	w.send(client, url, eventBody("2", testAccount, testRegion, "{}")) // ends a call that waits
 	w.eventually("it is polled elsewhere", func() bool {
 		select {
 		case operation := <-elsewhere:
@@ -333,5 +390,4 @@ func TestPollingFollowsTheAccountsSettings(t *testing.T) {
 			return false
 		}
 	})
-	w.eventually("what came the old way is deleted there", func() bool { return w.inQueue(client, url) == 0 })
 }

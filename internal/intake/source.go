@@ -225,6 +225,9 @@ func (i *Intake) Add(ctx context.Context, s Source) (made Source, secret string,
 		if n >= MaxSources {
 			return &httpapi.Error{Status: http.StatusForbidden, Code: httpapi.CodeQuotaExceeded, Message: fmt.Sprintf("There are %d sources, as many as are allowed; remove some first.", n)}
 		}
+		if err := checkQueueFree(ctx, tx, s); err != nil {
+			return err
+		}
 		s.ClientID, secret = "", ""
 		if s.Kind == KindEndpoint {
 			if s.ClientID, secret, err = i.o.Auth.Clients().CreateClient(ctx, tx, audience(s.ID)); err != nil {
@@ -242,6 +245,22 @@ func (i *Intake) Add(ctx context.Context, s Source) (made Source, secret string,
 	}
 	i.changed()
 	return s, secret, nil
+}
+
+// checkQueueFree refuses a queue that another source polls: each of the two would
+// get some of the messages, and refuse what is the other's.
+func checkQueueFree(ctx context.Context, tx *store.Tx, s Source) error {
+	if s.Kind != KindQueue {
+		return nil
+	}
+	all, err := listSources(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(all, func(other Source) bool { return other.Settings.Queue == s.Settings.Queue }) {
+		return &httpapi.Error{Status: http.StatusConflict, Code: httpapi.CodeAlreadyExists, Message: "Queue " + s.Settings.Queue + " is polled by another source already."}
+	}
+	return nil
 }
 
 // Source finds a source by its name or id.

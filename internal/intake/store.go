@@ -120,7 +120,8 @@ func addActivity(ctx context.Context, tx *store.Tx, id string, t *tally) error {
 		return err
 	}
 	if t.judged {
-		if _, err := tx.Exec(ctx, `UPDATE intake_activity SET failed_at = $2, failed_why = $3 WHERE source_id = $1`,
+		if _, err := tx.Exec(ctx, `UPDATE intake_activity SET failed_why = $3,
+				failed_at = CASE WHEN failed_at > 0 AND $2 > failed_at THEN failed_at ELSE $2 END WHERE source_id = $1`,
 			id, millis(t.failedAt), t.failedWhy); err != nil {
 			return err
 		}
