@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/auth"
@@ -122,6 +123,14 @@ func (a *App) DataDir() string { return a.config.DataDir }
 // DevMode reports whether any credentials are accepted.
 func (a *App) DevMode() bool { return a.auth.DevMode(context.Background()) }
 
+// listenError says what to do where another program has the port.
+func listenError(address string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen on %s: %w; choose another address with --listen, such as 127.0.0.1:0 for a free port", address, err)
+	}
+	return fmt.Errorf("listen on %s: %w", address, err)
+}
+
 // open opens the engines and makes the services, each from those before it.
 func (a *App) open(ctx context.Context, h hooks) error {
 	public, err := publicURL(a.config)
@@ -142,7 +151,7 @@ func (a *App) open(ctx context.Context, h hooks) error {
 	}
 	// The port is taken before anything needs to know the URL.
 	if a.listener, err = net.Listen("tcp", a.config.Listen); err != nil {
-		return fmt.Errorf("listen on %s: %w", a.config.Listen, err)
+		return listenError(a.config.Listen, err)
 	}
 	a.url = a.LocalURL()
 	if public != nil {

@@ -16,7 +16,6 @@ import (
 	"github.com/rialto-bus/rialto/internal/auth"
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/box/topic"
-	"github.com/rialto-bus/rialto/internal/bus"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 )
 
@@ -61,7 +60,7 @@ func (a *App) routes() http.Handler {
 	rest := http.NewServeMux()
 	a.buses.Register(rest)
 	a.delivery.Register(rest)
-	rest.HandleFunc("GET /v1/events/stream", a.auth.WhileAllowed(bus.StreamHandler(a.log, a.stopping)))
+	rest.HandleFunc("GET /v1/events/stream", a.auth.WhileAllowed(a.buses.StreamHandler(a.log, a.stopping)))
 	a.auth.RegisterKeys(rest)
 	a.accounts.Register(rest)
 	a.inventory.Register(rest)

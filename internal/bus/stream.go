@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -36,15 +37,15 @@ const (
 
 // StreamHandler answers GET /v1/events/stream with the events of the caller's
 // account as they arrive, as server-sent events: data is {"bus", "event"}. The
-// query may name a bus (name or ARN) and an event pattern. A caller that reads
+// query may name a bus (name, of all regions, or ARN), answered 404 where there is none, and an event pattern. A caller that reads
 // more slowly than events arrive gets them late, not fewer, as long as the log
 // keeps them. No more than maxStreams are open at once.
 //
 // All streams end when stopping is closed.
-func StreamHandler(log LogReader, stopping <-chan struct{}) http.HandlerFunc {
+func (b *Buses) StreamHandler(log LogReader, stopping <-chan struct{}) http.HandlerFunc {
 	slots := make(chan struct{}, maxStreams)
 	return func(w http.ResponseWriter, r *http.Request) {
-		filter, err := newStreamFilter(r)
+		filter, err := b.newStreamFilter(r)
 		if err != nil {
 			httpapi.WriteError(w, r, err)
 			return
@@ -88,7 +89,7 @@ type streamFilter struct {
 	pattern *eventpattern.Pattern
 }
 
-func newStreamFilter(r *http.Request) (*streamFilter, error) {
+func (b *Buses) newStreamFilter(r *http.Request) (*streamFilter, error) {
 	p, ok := auth.PrincipalFrom(r.Context())
 	if !ok {
 		return nil, httpapi.Unauthenticated("log in to follow events")
@@ -97,6 +98,9 @@ func newStreamFilter(r *http.Request) (*streamFilter, error) {
 		return nil, httpapi.Forbidden("a %s key may not follow events; use one that may read", p.Role)
 	}
 	f := &streamFilter{account: p.Account, bus: r.URL.Query().Get("bus")}
+	if err := b.checkStreamed(r.Context(), f); err != nil {
+		return nil, err
+	}
 	text := r.URL.Query().Get("pattern")
 	if text == "" {
 		return f, nil
@@ -109,6 +113,31 @@ func newStreamFilter(r *http.Request) (*streamFilter, error) {
 		return nil, httpapi.Invalid("the event pattern is not valid: %v", err)
 	}
 	return f, nil
+}
+
+// checkStreamed refuses a bus that the account does not have; a name is one of any region.
+func (b *Buses) checkStreamed(ctx context.Context, f *streamFilter) error {
+	if f.bus == "" || f.bus == event.DefaultBus {
+		return nil
+	}
+	if ref, ok := (Caller{Account: f.account}).bus(f.bus); ok && ref.Account == f.account && ref.Name == event.DefaultBus {
+		return nil
+	}
+	all, err := selectAllBuses(ctx, b.db)
+	if err != nil {
+		return fmt.Errorf("look for event bus %s: %w", f.bus, err)
+	}
+	for _, e := range all {
+		if e.Ref.Account == f.account && f.names(e.Ref) {
+			return nil
+		}
+	}
+	return httpapi.NotFound("Event bus %s does not exist in account %s.", f.bus, f.account)
+}
+
+// names reports whether the filter's bus is this one.
+func (f *streamFilter) names(ref event.BusRef) bool {
+	return f.bus == ref.Name || strings.EqualFold(f.bus, ref.ARN())
 }
 
 // maxPattern is how long a pattern may be, in bytes. AWS: the model's maximum.
@@ -137,7 +166,7 @@ func (f *streamFilter) wants(rec *event.Record) bool {
 	if rec.Bus.Account != f.account {
 		return false
 	}
-	if f.bus != "" && f.bus != rec.Bus.Name && !strings.EqualFold(f.bus, rec.Bus.ARN()) {
+	if f.bus != "" && !f.names(rec.Bus) {
 		return false
 	}
 	if f.pattern == nil {

@@ -25,7 +25,7 @@ func (l waitingLog) Read(ctx context.Context, _ uint64, _ func(*eventlog.Batch) 
 func TestNoMoreThanSoManyFollowEventsAtOnce(t *testing.T) {
 	log := waitingLog{opened: make(chan struct{})}
 	stopping := make(chan struct{})
-	handler := StreamHandler(log, stopping)
+	handler := new(Buses).StreamHandler(log, stopping)
 	call := func() *httptest.ResponseRecorder {
 		ctx := auth.WithPrincipal(t.Context(), auth.Principal{Account: testAccount, Role: auth.Reader})
 		w := httptest.NewRecorder()

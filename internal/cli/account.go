@@ -301,6 +301,9 @@ secret is a parameter of what is printed: it is not in it.`,
 				}
 			}
 			m, err := monitorAccount(cmd.Context(), c, projectName, args[0])
+			if refused, ok := errors.AsType[*refusedError](err); ok && refused.status == http.StatusConflict {
+				return fmt.Errorf("%w\n'rialto inventory credential rotate %s --project %s' makes a new secret and prints it", err, args[0], projectName)
+			}
 			if err != nil {
 				return err
 			}

@@ -45,6 +45,10 @@ type usageError struct{ error }
 // Unwrap returns what is wrong.
 func (e usageError) Unwrap() error { return e.error }
 
+// errInterrupted ends a command that its user interrupted, without a word: it failed,
+// and its user knows why.
+var errInterrupted = errors.New("interrupted")
+
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // Run runs one command line, without the program's name, and returns the exit
@@ -60,7 +64,9 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if err == nil {
 		return ExitOK
 	}
-	fmt.Fprintf(errOut, "rialto: %s\n", plainLines(err.Error()))
+	if !errors.Is(err, errInterrupted) {
+		fmt.Fprintf(errOut, "rialto: %s\n", plainLines(err.Error()))
+	}
 	return exitCode(err)
 }
 
@@ -112,7 +118,7 @@ AWS_ENDPOINT_URL=http://127.0.0.1:7425.`,
 				return unknownCommand(cmd, given[0])
 			}
 			if err := args(cmd, given); err != nil {
-				return usagef("%s: %w\nUsage: %s", cmd.CommandPath(), err, cmd.UseLine())
+				return usagef("%s: %w\nUsage: %s", strings.TrimPrefix(cmd.CommandPath(), "rialto "), err, cmd.UseLine())
 			}
 			return nil
 		}
@@ -124,6 +130,9 @@ AWS_ENDPOINT_URL=http://127.0.0.1:7425.`,
 func unknownCommand(cmd *cobra.Command, given string) error {
 	text := fmt.Sprintf("unknown command %q for %q", given, cmd.CommandPath())
 	cmd.SuggestionsMinimumDistance = 2
+	if given == "version" && !cmd.HasParent() {
+		return usagef("%s; 'rialto --version' prints the version", text)
+	}
 	if near := cmd.SuggestionsFor(given); len(near) > 0 {
 		text += "; did you mean " + strings.Join(near, " or ") + "?"
 	}

@@ -146,7 +146,7 @@ took too much room is said below them; -o json has that with --dropped.`,
 				if err != nil {
 					return err
 				}
-				return printDropped(s, sum.Dropped)
+				return printDropped(s, sum)
 			}
 			return printLetters(cmd, s, c, fields, limit)
 		},
@@ -205,7 +205,7 @@ func tellDropped(cmd *cobra.Command, s *streams, c *client) error {
 		return nil
 	}
 	fmt.Fprint(s.out, "\nDropped, since they were too old or took too much room:\n\n")
-	return printDropped(s, sum.Dropped)
+	return printDropped(s, sum)
 }
 
 // droppedLetters is what a table shows of what was dropped.
@@ -233,21 +233,31 @@ type letterTotal struct {
 }
 
 type letterSums struct {
-	List    []shown[letterTotal]    `json:"list"`
-	Dropped []shown[droppedLetters] `json:"dropped"`
+	List        []shown[letterTotal]    `json:"list"`
+	Dropped     []shown[droppedLetters] `json:"dropped"`
+	ListMore    bool                    `json:"list_more"`
+	DroppedMore bool                    `json:"dropped_more"`
+}
+
+// tellMore says that a list of the server is not all.
+func tellMore(s *streams, listed int, more bool) {
+	if more {
+		fmt.Fprintf(s.err, "There are more rules and targets than the %d listed.\n", listed)
+	}
 }
 
 func letterSummary(cmd *cobra.Command, c *client) (sum letterSums, err error) {
 	return sum, c.do(cmd.Context(), http.MethodGet, pathDeadLetters+"/summary", nil, &sum)
 }
 
-func printDropped(s *streams, list []shown[droppedLetters]) error {
-	rows := make([][]string, 0, len(list))
-	for _, v := range list {
+func printDropped(s *streams, sum letterSums) error {
+	tellMore(s, len(sum.Dropped), sum.DroppedMore)
+	rows := make([][]string, 0, len(sum.Dropped))
+	for _, v := range sum.Dropped {
 		d := v.row
 		rows = append(rows, []string{d.RuleARN, d.TargetID, d.Reason, count(d.Count), count(d.Bytes), when(d.OldestAt), when(d.NewestAt), when(d.LastDroppedAt)})
 	}
-	return s.print(list, []string{"RULE", "TARGET", "REASON", "COUNT", "BYTES", "OLDEST", "NEWEST", "DROPPED"}, rows)
+	return s.print(sum.Dropped, []string{"RULE", "TARGET", "REASON", "COUNT", "BYTES", "OLDEST", "NEWEST", "DROPPED"}, rows)
 }
 
 func printLetterTotals(cmd *cobra.Command, s *streams, c *client) error {
@@ -255,6 +265,7 @@ func printLetterTotals(cmd *cobra.Command, s *streams, c *client) error {
 	if err != nil {
 		return err
 	}
+	tellMore(s, len(sum.List), sum.ListMore)
 	rows := make([][]string, 0, len(sum.List))
 	for _, v := range sum.List {
 		t := v.row

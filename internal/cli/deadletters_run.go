@@ -60,13 +60,13 @@ as that is now, and to no other. Attempts and age begin anew; an event that is
 given up again becomes a dead letter again. Named by id, by a filter, or --all.
 
 Several are redriven by a run on the server, which goes on when this command ends
-and after a restart. Exits with 1 if some stay since their rule or target was
-deleted.`,
+and after a restart. Exits with 1 if one is no dead letter any more, or stays
+since its rule or target was deleted.`,
 		Example: `  rialto dead-letters redrive 4711
   rialto dead-letters redrive --rule orders --code TIMEOUT --rate 20`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && !cmd.Flags().Changed("rate") && !filter.all && !filter.given() {
-				return c.do(cmd.Context(), http.MethodPost, pathDeadLetters+"/"+url.PathEscape(args[0])+"/redrive", nil, nil)
+				return redriveOne(cmd.Context(), s, c, args[0])
 			}
 			in, err := filter.request(args)
 			if err != nil {
@@ -88,6 +88,19 @@ deleted.`,
 	cmd.Flags().Float64Var(&rate, "rate", 0, "so many a second at most (default 500)")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return once the run is under way")
 	return listing(remote(cmd, c), s)
+}
+
+// redriveOne fails as a run does: an event that cannot be redriven is no refusal of the call.
+func redriveOne(ctx context.Context, s *streams, c *client, id string) error {
+	err := c.do(ctx, http.MethodPost, pathDeadLetters+"/"+url.PathEscape(id)+"/redrive", nil, nil)
+	if refused, ok := errors.AsType[*refusedError](err); ok && refused.status == http.StatusNotFound {
+		return fmt.Errorf("dead letter %s was not redriven: %s", id, refused.message)
+	}
+	if err != nil || s.format != "table" {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "Dead letter %s is redriven: its event is on its way again\n", id)
+	return err
 }
 
 // chosen refuses a command line that does not say which letters are meant, or does so
@@ -156,7 +169,7 @@ command says how many there are and deletes none.`,
 				return err
 			}
 			if !cmd.Flags().Changed("count") {
-				return tellCount(cmd.Context(), c, fields)
+				return tellCount(cmd.Context(), s, c, fields)
 			}
 			fields["count"] = strconv.FormatInt(expected, 10)
 			var run shown[letterRun]
@@ -173,11 +186,15 @@ command says how many there are and deletes none.`,
 }
 
 // tellCount says how many dead letters would be discarded.
-func tellCount(ctx context.Context, c *client, fields map[string]string) error {
+func tellCount(ctx context.Context, s *streams, c *client, fields map[string]string) error {
 	var answer struct {
 		Count int64 `json:"count"`
 	}
 	if err := c.do(ctx, http.MethodGet, query(pathDeadLetters+"/count", fields), nil, &answer); err != nil {
+		return err
+	}
+	if answer.Count == 0 {
+		_, err := fmt.Fprintln(s.err, "Nothing matches: there is no dead letter to delete")
 		return err
 	}
 	return usagef("dead letters that would be deleted for good: %d; add --count %d to delete them", answer.Count, answer.Count)

@@ -107,7 +107,7 @@ func TestWhatWasDroppedIsSaidBelowTheList(t *testing.T) {
 		case "/v1/dead-letters":
 			fmt.Fprint(w, `{"list":[]}`)
 		case "/v1/dead-letters/summary":
-			fmt.Fprint(w, `{"list":[],"dropped":[{"rule_arn":"arn:aws:events:us-east-1:000000000000:rule/orders","target_id":"queue","reason":"size","count":120,
+			fmt.Fprint(w, `{"list":[],"list_more":true,"dropped":[{"rule_arn":"arn:aws:events:us-east-1:000000000000:rule/orders","target_id":"queue","reason":"size","count":120,
 				"bytes":98304,"oldest_at":"2026-01-02T03:04:05Z","newest_at":"2026-01-03T03:04:05Z","last_dropped_at":"2026-01-04T03:04:05Z"}]}`)
 		default:
 			w.WriteHeader(http.StatusNotFound)
@@ -131,6 +131,9 @@ func TestWhatWasDroppedIsSaidBelowTheList(t *testing.T) {
 	}
 	if out, _ := run("--dropped"); strings.Count(out, "\n") != 2 || !strings.Contains(out, row) {
 		t.Errorf("--dropped shows\n%s", out)
+	}
+	if _, errOut := run("--summary"); !strings.Contains(errOut, "There are more rules and targets than the 0 listed.") {
+		t.Errorf("a summary that is cut says %q", errOut)
 	}
 	if out, _ := run("--dropped", "-o", "json"); !strings.Contains(out, `"count": 120`) {
 		t.Errorf("--dropped -o json shows\n%s", out)

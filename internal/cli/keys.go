@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -50,13 +51,13 @@ running code), publisher (PutEvents and SendMessage), reader.`,
 				if err != nil {
 					return err
 				}
-				return printNewKey(s, made)
+				return printMadeKey(cmd, s, made)
 			}
 			in := map[string]string{"account": account, "role": role, "description": description}
 			if err := c.do(cmd.Context(), http.MethodPost, "/v1/keys", in, &k); err != nil {
 				return err
 			}
-			return printNewKey(s, k)
+			return printMadeKey(cmd, s, k)
 		},
 	}
 	f := cmd.Flags()
@@ -86,6 +87,14 @@ func createKeyOffline(ctx context.Context, k key, dataDir, database string) (key
 	}
 	k.ID, k.Secret, k.Status, k.CreatedAt = id, secret, "ACTIVE", time.Now().UTC().Truncate(time.Second)
 	return k, nil
+}
+
+// printMadeKey also says the role that nobody chose.
+func printMadeKey(cmd *cobra.Command, s *streams, k key) error {
+	if !cmd.Flags().Changed("role") {
+		fmt.Fprintf(s.err, "Note: the key's role is %s; --role makes one of another\n", k.Role)
+	}
+	return printNewKey(s, k)
 }
 
 func printNewKey(s *streams, k key) error {

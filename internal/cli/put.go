@@ -41,7 +41,7 @@ AWS services (source aws.…), so it needs an admin key.`,
 			}
 			resp, err := c.send(cmd.Context(), http.MethodPost, path, "application/json", strings.NewReader(string(body)))
 			if err != nil {
-				return err
+				return fmt.Errorf("put %s: %w", inputName(args[0]), err)
 			}
 			defer resp.Body.Close()
 			return printPut(s, resp.Body)
@@ -49,6 +49,14 @@ AWS services (source aws.…), so it needs an admin key.`,
 	}
 	cmd.Flags().StringVar(&bus, "bus", "", "name or ARN of the event bus (default: your account's default bus in the event's region)")
 	return listing(remote(cmd, c), s)
+}
+
+// inputName is the name of a file for people.
+func inputName(name string) string {
+	if name == "-" {
+		return "standard input"
+	}
+	return name
 }
 
 func readInput(s *streams, name string) ([]byte, error) {

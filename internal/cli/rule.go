@@ -113,7 +113,7 @@ func (r *ruleUnderTest) test(e readEvent) (testedEvent, error) {
 		var large *inputtransform.TooLargeError
 		switch {
 		case errors.As(err, &invalid):
-			result.Bodies = append(result.Bodies, testedBody{Target: target.id, Body: string(invalid.Body), Error: err.Error()})
+			result.Bodies = append(result.Bodies, testedBody{Target: target.id, Body: string(invalid.Body), Error: err.Error() + target.hint()})
 		case errors.As(err, &large):
 			result.Bodies = append(result.Bodies, testedBody{Target: target.id, Error: err.Error()})
 		case err != nil:
@@ -123,6 +123,14 @@ func (r *ruleUnderTest) test(e readEvent) (testedEvent, error) {
 		}
 	}
 	return result, nil
+}
+
+// hint names the placeholders that may be why a body is not JSON.
+func (t *targetUnderTest) hint() string {
+	if len(t.pathless) == 0 {
+		return ""
+	}
+	return "; no path is given for " + strings.Join(t.pathless, ", ") + ": --path NAME=$.PATH or InputPathsMap gives one"
 }
 
 // variables are those given on the command line or by --rule; what neither says is made up from the event.

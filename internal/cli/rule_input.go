@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +63,21 @@ type ruleUnderTest struct {
 type targetUnderTest struct {
 	id        string
 	transform *inputtransform.Transform
+	pathless  []string // placeholders that no path is given for, which stay as they are
+}
+
+// placeholder is one that stands for a path; <aws.events.…> do not.
+var placeholder = regexp.MustCompile(`<[A-Za-z0-9_-]+>`)
+
+// pathless returns the placeholders that stand for nothing. Once there are paths,
+// those that have none are refused.
+func pathless(t *inputtransform.Template) []string {
+	if t == nil || t.Paths != nil {
+		return nil
+	}
+	found := placeholder.FindAllString(t.Text, -1)
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 // awsRule is what describe-rule prints, as far as it matters here.
@@ -161,7 +178,7 @@ func (f *ruleFlags) readTargets(s *streams) ([]targetUnderTest, error) {
 		if err != nil {
 			return nil, usageError{err}
 		}
-		return []targetUnderTest{{transform: transform}}, nil
+		return []targetUnderTest{{transform: transform, pathless: pathless(in.Template)}}, nil
 	}
 	if given {
 		return nil, usagef("--targets says what targets receive; leave out --input, --input-path, --input-template and --input-transformer")
@@ -196,7 +213,7 @@ func readTargetsFile(s *streams, name string) ([]targetUnderTest, error) {
 			}
 			return nil, usagef("%s", text)
 		}
-		targets = append(targets, targetUnderTest{id: t.ID, transform: transform})
+		targets = append(targets, targetUnderTest{id: t.ID, transform: transform, pathless: pathless(t.InputTransformer.template())})
 	}
 	return targets, nil
 }

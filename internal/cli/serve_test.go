@@ -55,6 +55,15 @@ func TestServeSaysWhatToDoNext(t *testing.T) {
 	}
 }
 
+func TestServeOnATakenPortNamesListen(t *testing.T) {
+	t.Parallel()
+	address := strings.TrimPrefix(testServer(t), "http://")
+	code, _, errOut := rialto(t, "", "serve", "--listen", address, "--data-dir", t.TempDir())
+	if code != ExitFailed || !strings.Contains(errOut, "listen on "+address) || !strings.Contains(errOut, "choose another address with --listen") {
+		t.Errorf("serve on a taken port ended with %d: %s", code, errOut)
+	}
+}
+
 // Flags win over the environment, that over the file, and the file over the
 // defaults.
 func TestServeTakesSettingsInOrder(t *testing.T) {

@@ -14,9 +14,9 @@ import (
 func newSource(s *streams, c *client) *cobra.Command {
 	cmd := group("source", "Sources: events from real AWS, by an HTTPS endpoint or from an SQS queue",
 		newSourceAdd(s, c), newSourceList(s, c), newSourceShow(s, c), newSourceUpdate(s, c),
-		newSourceEnabled(c, "enable", "Take events of a source again", true),
-		newSourceEnabled(c, "disable", "Take no events of a source; what AWS sends waits there", false),
-		newSourceRemove(c), newSourceRotate(s, c), newSourceRevoke(c), newSourceTemplate(s, c),
+		newSourceEnabled(s, c, "enable", "Take events of a source again", true),
+		newSourceEnabled(s, c, "disable", "Take no events of a source; what AWS sends waits there", false),
+		newSourceRemove(s, c), newSourceRotate(s, c), newSourceRevoke(c), newSourceTemplate(s, c),
 		newSourceRefused(s, c))
 	cmd.Long = `A source brings events of real AWS onto a bus, as they are: id, time, account,
 region, resources and detail are kept. EventBridge sends them to an HTTPS
@@ -307,24 +307,32 @@ func newSourceUpdate(s *streams, c *client) *cobra.Command {
 	return listing(remote(cmd, c), s)
 }
 
-func newSourceEnabled(c *client, use, short string, enabled bool) *cobra.Command {
+func newSourceEnabled(s *streams, c *client, use, short string, enabled bool) *cobra.Command {
 	return remote(&cobra.Command{
 		Use:   use + " NAME",
 		Short: short,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.do(cmd.Context(), http.MethodPut, sourcePath(args[0]), sourceRequest{Enabled: &enabled}, nil)
+			if err := c.do(cmd.Context(), http.MethodPut, sourcePath(args[0]), sourceRequest{Enabled: &enabled}, nil); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(s.out, "Source %s is %sd\n", args[0], use)
+			return err
 		},
 	}, c)
 }
 
-func newSourceRemove(c *client) *cobra.Command {
+func newSourceRemove(s *streams, c *client) *cobra.Command {
 	return remote(&cobra.Command{
 		Use:   "remove NAME",
 		Short: "End a source and its credential; what AWS sends then is refused",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.do(cmd.Context(), http.MethodDelete, sourcePath(args[0]), nil, nil)
+			if err := c.do(cmd.Context(), http.MethodDelete, sourcePath(args[0]), nil, nil); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(s.out, "Source %s is removed\n", args[0])
+			return err
 		},
 	}, c)
 }
@@ -348,12 +356,18 @@ func newSourceRotate(s *streams, c *client) *cobra.Command {
 	return listing(remote(cmd, c), s)
 }
 
+// secretPrefix is what client secrets begin with, and their ids do not.
+const secretPrefix = "rls-"
+
 func newSourceRevoke(c *client) *cobra.Command {
 	return remote(&cobra.Command{
-		Use:   "revoke NAME SECRET",
-		Short: "End a client secret, and the tokens made with it, now; 'show -o json' lists them",
+		Use:   "revoke NAME SECRET_ID",
+		Short: "End a client secret, and the tokens made with it, now; 'show -o json' lists the ids",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.HasPrefix(args[1], secretPrefix) {
+				return usagef("what is given is a client secret itself; name it by its id, which 'rialto source show %s -o json' lists under secrets", args[0])
+			}
 			return c.do(cmd.Context(), http.MethodDelete, sourcePath(args[0], "secrets", args[1]), nil, nil)
 		},
 	}, c)

@@ -16,9 +16,10 @@ func newTail(s *streams, c *client) *cobra.Command {
 		Use:   "tail",
 		Short: "Follow events as they arrive",
 		Long: `Follow the events of all buses, or of one, as they arrive. --pattern shows only
-those that match an event pattern. -o json prints the whole event, one a line.`,
+those that match an event pattern. -o json prints the whole event and the bus
+that it came to, one a line: {"bus": ARN, "event": {…}}.`,
 		Example: `  rialto tail
-  rialto tail --pattern '{"source":["aws.ec2"]}' -o json`,
+  rialto tail --pattern '{"source":["aws.ec2"]}' -o json | jq -c .event`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			query := url.Values{}
 			if bus != "" {
@@ -47,11 +48,11 @@ func printEvent(s *streams, data []byte) error {
 	}
 	switch s.format {
 	case "json":
-		_, err := fmt.Fprintln(s.out, string(e.Event))
+		_, err := fmt.Fprintln(s.out, string(data))
 		return err
 	case "yaml":
 		fmt.Fprintln(s.out, "---")
-		return s.printYAML(e.Event)
+		return s.printYAML(json.RawMessage(data))
 	}
 	var head struct {
 		Time       string          `json:"time"`

@@ -94,11 +94,15 @@ func TestTailShowsEventsAsTheyArrive(t *testing.T) {
 		}
 		switch name {
 		case "json":
-			var e struct {
-				ID, Source string
-				Detail     struct{ N int }
+			var shown struct {
+				Bus   string
+				Event struct {
+					ID, Source string
+					Detail     struct{ N int }
+				}
 			}
-			if err := json.Unmarshal([]byte(line), &e); err != nil || e.ID != fmt.Sprint("order-", e.Detail.N) || e.Source != "shop" {
+			err := json.Unmarshal([]byte(line), &shown)
+			if e := shown.Event; err != nil || shown.Bus != "arn:aws:events:eu-west-1:000000000000:event-bus/default" || e.ID != fmt.Sprint("order-", e.Detail.N) || e.Source != "shop" {
 				t.Errorf("-o json shows %s: %v", line, err)
 			}
 		case "bus":

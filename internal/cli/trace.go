@@ -173,6 +173,8 @@ func (t *tracing) read(ctx context.Context, follow bool) (*shown[traced], error)
 		switch {
 		case !follow:
 			return &last, err
+		case err != nil && ctx.Err() != nil:
+			return nil, errInterrupted
 		case errors.As(err, &refused) && refused.status == http.StatusNotFound && time.Since(began) < traceAppear:
 		case err != nil:
 			return nil, err
@@ -184,7 +186,7 @@ func (t *tracing) read(ctx context.Context, follow bool) (*shown[traced], error)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the deliveries of event %s go on: %w", t.id, ctx.Err())
+			return nil, errInterrupted
 		case <-tick.C:
 		}
 	}

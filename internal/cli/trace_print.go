@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // stampFormat is how a trace shows times.
@@ -210,6 +211,10 @@ func (p *tracePrinter) notMatched(e *tracedEvent) {
 		return
 	}
 	p.linef("  did not match, by the rules as they are now:")
+	width := 0
+	for i := range e.NotMatched {
+		width = max(width, utf8.RuneCountInString(e.NotMatched[i].Rule))
+	}
 	for i := range e.NotMatched {
 		r := &e.NotMatched[i]
 		for n, why := range r.reasons() {
@@ -217,7 +222,7 @@ func (p *tracePrinter) notMatched(e *tracedEvent) {
 			if n > 0 {
 				name = ""
 			}
-			p.linef("    %-20s  %s", name, why)
+			p.linef("    %-*s  %s", width, name, why)
 		}
 	}
 	if e.MoreNotMatched > 0 {
