@@ -149,6 +149,9 @@ type droppedJSON struct {
 type summaryJSON struct {
 	List    []totalJSON   `json:"list"`
 	Dropped []droppedJSON `json:"dropped"`
+	// ListMore and DroppedMore say that there are more than these.
+	ListMore    bool `json:"list_more"`
+	DroppedMore bool `json:"dropped_more"`
 	// Age and MaxBytes are the limits of the store.
 	Age      string `json:"age"`
 	MaxBytes int64  `json:"max_bytes"`
@@ -305,7 +308,10 @@ func (d *Delivery) serveLetterSummary(w http.ResponseWriter, r *http.Request, wh
 	if err != nil {
 		return err
 	}
-	out := summaryJSON{List: []totalJSON{}, Dropped: []droppedJSON{}, Age: s.Limits.Age.String(), MaxBytes: s.Limits.Bytes}
+	out := summaryJSON{
+		List: []totalJSON{}, Dropped: []droppedJSON{}, ListMore: s.MoreTotals, DroppedMore: s.MoreDropped,
+		Age: s.Limits.Age.String(), MaxBytes: s.Limits.Bytes,
+	}
 	for _, t := range s.Totals {
 		out.List = append(out.List, totalJSON{t.Region, t.BusName, t.RuleName, t.RuleARN, t.TargetID, t.Letters, t.Bytes, t.Oldest, t.Newest})
 	}

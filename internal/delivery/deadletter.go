@@ -264,6 +264,8 @@ type DeadLetterSummary struct {
 	Totals []DeadLetterTotal
 	// Dropped are the latest records; at most 1,000.
 	Dropped []DroppedLetters
+	// MoreTotals and MoreDropped say that there are more than these.
+	MoreTotals, MoreDropped bool
 	// Limits are those of the store, which all accounts share.
 	Limits DeadLetterLimits
 }
@@ -271,13 +273,20 @@ type DeadLetterSummary struct {
 // DeadLetterSummary returns what is kept of an account, and what was dropped.
 func (d *Delivery) DeadLetterSummary(ctx context.Context, account string) (s DeadLetterSummary, err error) {
 	s.Limits = d.DeadLetters
-	if s.Totals, err = d.letterStore.totals(ctx, account, maxSummary); err != nil {
+	if s.Totals, err = d.letterStore.totals(ctx, account, maxSummary+1); err != nil {
 		return s, fmt.Errorf("count dead letters: %w", err)
 	}
-	if s.Dropped, err = d.letterStore.dropped(ctx, account, maxSummary); err != nil {
+	if s.Dropped, err = d.letterStore.dropped(ctx, account, maxSummary+1); err != nil {
 		return s, fmt.Errorf("read which dead letters were dropped: %w", err)
 	}
+	s.Totals, s.MoreTotals = firstOf(s.Totals, maxSummary)
+	s.Dropped, s.MoreDropped = firstOf(s.Dropped, maxSummary)
 	return s, nil
+}
+
+// firstOf returns at most n of a list, and whether there are more.
+func firstOf[T any](list []T, n int) (first []T, more bool) {
+	return list[:min(len(list), n)], len(list) > n
 }
 
 // KeptDeadLetters returns how many dead letters all accounts have, and how many bytes

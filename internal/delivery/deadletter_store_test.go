@@ -411,6 +411,26 @@ func TestALetterCountsAboutWhatItsRowTakes(t *testing.T) {
 	})
 }
 
+func TestASummarySaysThatItIsCut(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		l := newLetters(t, db, ample)
+		var letters []*DeadLetter
+		for id := range int64(maxSummary + 1) {
+			letters = append(letters, l.letter(&pair{seq: uint64(id), sub: someSubscription(id), rec: event.Record{ID: "e", JSON: []byte(`{}`)}}, target.DeadLetterReason{}, nil))
+		}
+		for _, n := range []int{maxSummary, 1} {
+			if _, _, err := l.letterStore.insert(t.Context(), letters[:n]); err != nil {
+				t.Fatal(err)
+			}
+			letters = letters[n:]
+			s, err := l.DeadLetterSummary(t.Context(), letterAccount)
+			if err != nil || len(s.Totals) != maxSummary || s.MoreTotals != (n == 1) || s.MoreDropped {
+				t.Errorf("it has %d totals, more of them: %t, and more that were dropped: %t, %v", len(s.Totals), s.MoreTotals, s.MoreDropped, err)
+			}
+		}
+	})
+}
+
 func TestAnEmptyBodyIsReadBackAsSuch(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		l := newLetters(t, db, ample)
