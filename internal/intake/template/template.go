@@ -8,10 +8,12 @@ package template
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -42,8 +44,17 @@ type Layout struct {
 	Regions []string
 }
 
+// regionForm is that of AWS's regions.
+var regionForm = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
+
 func (l Layout) check(f Format) error {
+	if l.Central != "" && !regionForm.MatchString(l.Central) {
+		return fmt.Errorf("%q does not look like a region such as us-east-1", l.Central)
+	}
 	for i, r := range l.Regions {
+		if !regionForm.MatchString(r) {
+			return fmt.Errorf("%q does not look like a region such as us-east-1", r)
+		}
 		if slices.Contains(l.Regions[:i], r) || r == l.Central {
 			return fmt.Errorf("region %s is there twice", r)
 		}
@@ -161,6 +172,11 @@ func render(name string, f Format, description, pattern string, data any) ([]byt
 	if err := json.Unmarshal([]byte(pattern), &object); err != nil || len(object) == 0 {
 		return nil, errors.New("the event pattern is not a JSON object with members")
 	}
+	if f == CloudFormation {
+		if err := checkPlain(description, pattern); err != nil {
+			return nil, err
+		}
+	}
 	file := name + suffix[f]
 	t, err := template.New(file).Funcs(template.FuncMap{
 		"json": quoted, "hcl": hcl, "flow": flow, "label": label,
@@ -173,6 +189,50 @@ func render(name string, f Format, description, pattern string, data any) ([]byt
 		return nil, fmt.Errorf("write template %s: %w", file, err)
 	}
 	return out.Bytes(), nil
+}
+
+// checkPlain refuses what CloudFormation would put something else in the place of,
+// which it has no way to say otherwise. AWS: an object with a member Ref or Fn::… is a
+// function, and {{resolve:…}} in any text fetches a parameter or a secret.
+func checkPlain(description, pattern string) error {
+	var v any
+	if err := json.Unmarshal([]byte(pattern), &v); err != nil {
+		return err
+	}
+	what := function(v)
+	if what == "" {
+		what = function(description)
+	}
+	if what == "" {
+		return nil
+	}
+	return fmt.Errorf("CloudFormation would take %q of the event pattern or the description for a function of its own; use the format %s", what, Terraform)
+}
+
+// function is what CloudFormation would take for a function in v; empty without any.
+func function(v any) string {
+	switch v := v.(type) {
+	case string:
+		if strings.Contains(v, "{{resolve:") {
+			return v
+		}
+	case []any:
+		for _, item := range v {
+			if what := function(item); what != "" {
+				return what
+			}
+		}
+	case map[string]any:
+		for name, item := range v {
+			if name == "Ref" || strings.HasPrefix(name, "Fn::") {
+				return name
+			}
+			if what := cmp.Or(function(name), function(item)); what != "" {
+				return what
+			}
+		}
+	}
+	return ""
 }
 
 // quoted is a text as JSON and YAML have it.
@@ -200,10 +260,8 @@ func printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {
 		switch {
-		case r < unicode.MaxASCII && r >= ' ', unicode.IsPrint(r):
+		case r < unicode.MaxASCII && r >= ' ', unicode.IsPrint(r), r > 0xffff: // of which YAML takes all
 			b.WriteRune(r)
-		case r > 0xffff:
-			b.WriteRune(unicode.ReplacementChar) // unassigned, or private
 		default:
 			fmt.Fprintf(&b, `\u%04x`, r)
 		}

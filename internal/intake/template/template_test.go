@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-const pattern = `{"source":["aws.ec2"],"detail":{"名":["值 🚀","${a}","%{b}","\u0085",{"numeric":[">",0,"<=",5]},{"exists":false}]}}`
+const pattern = `{"source":["aws.ec2"],"detail":{"名":["值 🚀","${a}","%{b}","\u0085","🫪󰀀",{"numeric":[">",0,"<=",5]},{"exists":false}]}}`
 
 func endpoint(l Layout) Endpoint {
 	return Endpoint{
@@ -231,6 +231,39 @@ func TestTheSecretIsAParameterThatIsNotShown(t *testing.T) {
 	}
 }
 
+// Roles can be assumed for rules of the account alone.
+func TestRolesAreForRulesOfTheAccount(t *testing.T) {
+	roles := 0
+	for name, r := range all(CloudFormation) {
+		s := parseStack(t, text(t, r, CloudFormation))
+		for id, resource := range s.Resources {
+			if resource.Type != "AWS::IAM::Role" {
+				continue
+			}
+			roles++
+			statement := resource.Properties["AssumeRolePolicyDocument"].(map[string]any)["Statement"].([]any)[0].(map[string]any)
+			want := map[string]any{
+				"StringEquals": map[string]any{"aws:SourceAccount": map[string]any{"Ref": "AWS::AccountId"}},
+				"ArnLike":      map[string]any{"aws:SourceArn": map[string]any{"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*"}},
+			}
+			if d := cmp.Diff(want, statement["Condition"]); d != "" {
+				t.Errorf("%s of %s: %s", id, name, d)
+			}
+		}
+	}
+	for name, r := range all(Terraform) {
+		text := text(t, r, Terraform)
+		trusts, conditions := strings.Count(text, `"sts:AssumeRole"`), strings.Count(text, `{ "aws:SourceAccount" = data.aws_caller_identity.current.account_id }`)
+		roles += trusts
+		if trusts != conditions {
+			t.Errorf("%s: %d of %d roles name the account", name, conditions, trusts)
+		}
+	}
+	if roles < 8 {
+		t.Errorf("there are only %d roles", roles)
+	}
+}
+
 var (
 	tfDeclared = regexp.MustCompile(`(?m)^(resource|data|variable|provider) "([\w-]+)"(?: "([\w-]+)")? \{`)
 	tfAlias    = regexp.MustCompile(`(?m)^  alias  = "(\w+)"`)
@@ -335,6 +368,13 @@ func TestWhatCannotBeWrittenIsRefused(t *testing.T) {
 		"a region twice":                      {endpoint(Layout{Regions: []string{"eu-west-1", "eu-west-1"}}), Terraform, "twice"},
 		"a region that forwards to itself":    {endpoint(Layout{Central: "eu-west-1", Regions: []string{"eu-west-1"}}), Terraform, "twice"},
 		"a central region of nothing":         {endpoint(Layout{Central: "eu-west-1"}), Terraform, "name the regions"},
+		"a region that is none":               {endpoint(Layout{Regions: []string{`x" {}`}}), Terraform, "does not look like a region"},
+		"a central region that is none":       {endpoint(Layout{Central: `us-east-1"`}), CloudFormation, "does not look like a region"},
+		"a reference in a pattern":            {change(func(e *Endpoint) { e.Pattern = `{"detail":{"Ref":["x"]}}` }), CloudFormation, `"Ref"`},
+		"a function in a pattern":             {change(func(e *Endpoint) { e.Pattern = `{"$or":[{"a":["b"]},{"a":{"Fn::If":["IsCentral","a","b"]}}]}` }), CloudFormation, `"Fn::If"`},
+		"a secret in a pattern":               {change(func(e *Endpoint) { e.Pattern = `{"a":["\u007b{resolve:secretsmanager:s}}"]}` }), CloudFormation, "resolve:secretsmanager"},
+		"a secret in a pattern's name":        {change(func(e *Endpoint) { e.Pattern = `{"{{resolve:ssm:s}}":["a"]}` }), CloudFormation, "resolve:ssm"},
+		"a secret in a description":           {change(func(e *Endpoint) { e.Description = "{{resolve:ssm:s}}" }), CloudFormation, "resolve:ssm"},
 		"a queue with another central region": {queue(Layout{Central: "eu-west-1"}), CloudFormation, "that of the queue, us-east-1"},
 		"a queue of several regions":          {queue(Layout{Regions: []string{"eu-west-1"}}), Terraform, "us-east-1 as the central region"},
 		"a FIFO queue":                        {fifo, CloudFormation, "FIFO"},
