@@ -77,6 +77,10 @@ func isAWSKey(id string) bool {
 	return len(id) >= 16 && (strings.HasPrefix(id, "AKIA") || strings.HasPrefix(id, "ASIA"))
 }
 
+// closedHint says how one comes into a server that is no longer in dev mode.
+const closedHint = "Set RIALTO_ACCESS_KEY_ID and RIALTO_SECRET_ACCESS_KEY to an access key of this server; " +
+	"an admin makes one with 'rialto keys create', the first is made on the stopped server with 'rialto keys create --role admin --data-dir DIR'"
+
 func (c *client) login(ctx context.Context) error {
 	if c.bearer != "" || c.anonymous {
 		return nil
@@ -90,6 +94,9 @@ func (c *client) login(ctx context.Context) error {
 	}
 	in := map[string]string{"key_id": id, "key_secret": secret}
 	if err := c.call(ctx, http.MethodPost, "/v1/teams/"+team+"/service_token", in, &token); err != nil {
+		if refused, ok := errors.AsType[*refusedError](err); ok && refused.status == http.StatusUnauthorized {
+			err = fmt.Errorf("%w\n%s", err, closedHint)
+		}
 		return fmt.Errorf("log in as %s: %w", id, err)
 	}
 	c.bearer = token.BearerToken
@@ -174,7 +181,7 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 	defer resp.Body.Close()
 	err = readRefusal(resp)
 	if id, _ := accessKey(); id == "" && resp.StatusCode == http.StatusUnauthorized {
-		err = fmt.Errorf("%w\nSet RIALTO_ACCESS_KEY_ID and RIALTO_SECRET_ACCESS_KEY to an access key of this server; keys of AWS are not sent to it", err)
+		err = fmt.Errorf("%w\n%s; keys of AWS are not sent to it", err, closedHint)
 	}
 	return nil, err
 }

@@ -47,7 +47,7 @@ func TestKeysOfAWSAreNotSent(t *testing.T) {
 			if sent != c.sent {
 				t.Errorf("the server got key %q, want %q", sent, c.sent)
 			}
-			if err == nil || strings.Contains(err.Error(), "RIALTO_ACCESS_KEY_ID") != (c.sent == "") {
+			if err == nil || strings.Contains(err.Error(), "keys of AWS are not sent") != (c.sent == "") || !strings.Contains(err.Error(), "RIALTO_ACCESS_KEY_ID") {
 				t.Errorf("the error is %v", err)
 			}
 		})

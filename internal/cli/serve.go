@@ -126,11 +126,13 @@ func serve(ctx context.Context, s *streams, config app.Config) error {
 func printWelcome(w io.Writer, server *app.App) {
 	url := server.URL()
 	fmt.Fprintf(w, "Rialto serves at %s (data in %s)\n\n", url, server.DataDir())
-	key := "AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…"
+	key := "AWS_ACCESS_KEY_ID=RLTO… AWS_SECRET_ACCESS_KEY=…"
 	if server.DevMode() {
 		key = "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test"
 		fmt.Fprint(w, "Dev mode: no admin key exists, so any credentials are accepted, from this machine only.\n"+
 			"Close it with: rialto keys create --role admin\n\n")
+	} else {
+		fmt.Fprint(w, "Every call needs an access key of this server. An admin makes one with: rialto keys create\n\n")
 	}
 	fmt.Fprintf(w, "In another terminal:\n\n"+
 		"  export AWS_ENDPOINT_URL=%s %s AWS_DEFAULT_REGION=us-east-1\n", url, key)
