@@ -36,7 +36,7 @@ func (s *service) DescribeReplay(ctx context.Context, in *events.DescribeReplayI
 		ReplayName: &r.Name, ReplayArn: new(r.ARN()), Description: given(r.Description), State: new(string(r.State)),
 		StateReason: given(r.StateReason), EventSourceArn: new(r.ArchiveARN()),
 		Destination:    &events.ReplayDestination{Arn: new(r.Bus.ARN()), FilterArns: r.Rules},
-		EventStartTime: &r.From, EventEndTime: &r.Until, EventLastReplayedTime: timeGiven(r.LastEventAt),
+		EventStartTime: seconds(r.From), EventEndTime: seconds(r.Until), EventLastReplayedTime: secondsGiven(r.LastEventAt),
 		ReplayStartTime: seconds(r.StartedAt), ReplayEndTime: secondsGiven(r.EndedAt),
 	}, nil
 }
@@ -66,7 +66,7 @@ func (s *service) ListReplays(ctx context.Context, in *events.ListReplaysInput) 
 	for i, r := range found {
 		out.Replays[i] = events.Replay{
 			ReplayName: &r.Name, State: new(string(r.State)), StateReason: given(r.StateReason), EventSourceArn: new(r.ArchiveARN()),
-			EventStartTime: &r.From, EventEndTime: &r.Until, EventLastReplayedTime: timeGiven(r.LastEventAt),
+			EventStartTime: seconds(r.From), EventEndTime: seconds(r.Until), EventLastReplayedTime: secondsGiven(r.LastEventAt),
 			ReplayStartTime: seconds(r.StartedAt), ReplayEndTime: secondsGiven(r.EndedAt),
 		}
 	}
@@ -91,4 +91,5 @@ func timeGiven(t time.Time) *time.Time {
 	return &t
 }
 
+// secondsGiven is timeGiven for what AWS gives in whole seconds.
 func secondsGiven(t time.Time) *time.Time { return timeGiven(t.Truncate(time.Second)) }

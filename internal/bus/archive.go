@@ -189,7 +189,11 @@ func (b *Buses) UpdateArchive(ctx context.Context, account, region, name string,
 	if err := checkText("Description", change.Description); err != nil {
 		return Archive{}, err
 	}
-	return b.changeArchive(ctx, account, region, name, func(tx *store.Tx, a *Archive, version int64) (err error) {
+	return b.changeArchive(ctx, account, region, name, func(tx *store.Tx, a *Archive, version int64) error {
+		_, err := b.bus(ctx, tx, a.Bus) // it can be deleted once the rule was, by force
+		if err != nil {
+			return err
+		}
 		a.change(change)
 		if a.ruleID, err = saveArchiveRule(ctx, tx, *a, version); err != nil {
 			return err
@@ -215,9 +219,6 @@ func (a *Archive) change(c ArchiveChange) {
 func (b *Buses) DeleteArchive(ctx context.Context, account, region, name string) error {
 	_, err := b.changeArchive(ctx, account, region, name, func(tx *store.Tx, a *Archive, _ int64) error {
 		if err := deleteTargetsOf(ctx, tx, a.ruleID); err != nil {
-			return err
-		}
-		if err := deleteTags(ctx, tx, ruleARN(a.Bus, a.ruleName())); err != nil {
 			return err
 		}
 		if err := deleteRule(ctx, tx, a.ruleID); err != nil {

@@ -41,7 +41,8 @@ type Replay struct {
 	Rules []string
 	// Description may be empty.
 	Description string
-	// From and Until bound the events by their own time: from From on, before Until.
+	// From and Until bound the events by their own time: from From on, which is a
+	// whole second, before Until.
 	From, Until time.Time
 	State       ReplayState
 	// StateReason says why it failed; empty otherwise.
@@ -157,10 +158,11 @@ func newReplay(account, region string, q ReplayRequest) (Replay, error) {
 	if err := checkText("Description", &q.Description); err != nil {
 		return Replay{}, err
 	}
+	from := q.From.Truncate(time.Second) // as the times of events are: one of 10.7 s has 10 s
 	return Replay{
 		Bus: destination, Name: q.Name, Archive: archive, Rules: q.Rules,
-		Description: q.Description, From: q.From, Until: q.Until, State: ReplayStarting,
-		cursor: archiveCursor{at: q.From.UnixMilli()},
+		Description: q.Description, From: from, Until: q.Until, State: ReplayStarting,
+		cursor: archiveCursor{at: from.UnixMilli()},
 	}, nil
 }
 

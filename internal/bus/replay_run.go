@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/work"
@@ -91,12 +92,12 @@ type unreadableError struct{ error }
 // replayChunk sends the next events, and notes how far it came. Without any it ends
 // the replay.
 func (b *Buses) replayChunk(ctx context.Context, r Replay) error {
-	exists, err := archiveExists(ctx, b.db, r.archiveID)
+	gone, err := b.goneOf(ctx, r)
 	if err != nil {
 		return err
 	}
-	if !exists {
-		return b.finishReplay(ctx, r, ReplayFailed, fmt.Sprintf("Archive %s was deleted before all of its events were replayed.", r.Archive))
+	if gone != "" {
+		return b.finishReplay(ctx, r, ReplayFailed, gone+" was deleted before all events were replayed.")
 	}
 	next, err := selectArchived(ctx, b.db, r.archiveID, r.cursor, r.Until, replayChunk, replayChunkBytes)
 	if err != nil {
@@ -113,6 +114,22 @@ func (b *Buses) replayChunk(ctx context.Context, r Replay) error {
 		return b.finishReplay(ctx, r, ReplayFailed, unreadable.Error())
 	}
 	return err
+}
+
+// goneOf returns what a replay needs that was deleted; empty if it is all there.
+func (b *Buses) goneOf(ctx context.Context, r Replay) (string, error) {
+	exists, err := archiveExists(ctx, b.db, r.archiveID)
+	if err != nil {
+		return "", fmt.Errorf("look for archive %s: %w", r.Archive, err)
+	}
+	if !exists {
+		return "Archive " + r.Archive, nil
+	}
+	_, err = b.Bus(ctx, r.Bus)
+	if awsapi.HasCode(err, "ResourceNotFoundException") {
+		return "Event bus " + r.Bus.Name, nil
+	}
+	return "", err
 }
 
 // noteReplayed notes what was sent also when ctx has ended, so that a stop sends

@@ -105,7 +105,8 @@ func TestAReplaySendsTheEventsOfItsTimeOlderOnesFirst(t *testing.T) {
 		} {
 			archive(t, x, sub, happened(e.id, start.Add(e.at), `{}`))
 		}
-		r := startReplay(t, x, "again", func(q *ReplayRequest) { q.From, q.Until = start, start.Add(3*time.Minute) })
+		// What happened in the second that it begins in may have been later in it.
+		r := startReplay(t, x, "again", func(q *ReplayRequest) { q.From, q.Until = start.Add(700*time.Millisecond), start.Add(3*time.Minute) })
 		if r.State != ReplayStarting || !r.EndedAt.IsZero() || !r.StartedAt.Equal(testNow) {
 			t.Errorf("it starts as %+v", r)
 		}
@@ -294,7 +295,38 @@ func TestAReplayFailsWhenItsArchiveGoes(t *testing.T) {
 		log.open.Store(true)
 		log.let <- nil
 		r := awaitReplay(t, x, "r", ReplayFailed)
-		if r.StateReason != "Archive a was deleted before all of its events were replayed." || r.EndedAt.IsZero() || r.Replayed != replayChunk {
+		if r.StateReason != "Archive a was deleted before all events were replayed." || r.EndedAt.IsZero() || r.Replayed != replayChunk {
+			t.Errorf("it failed as %+v", r)
+		}
+	})
+}
+
+func TestAReplayFailsWhenItsBusGoes(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		log := newGateLog()
+		x := open(t, db, withLog(log))
+		ref := event.BusRef{Account: testAccount, Region: testRegion, Name: "orders"}
+		if err := x.CreateBus(t.Context(), ref, BusChange{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		fill(t, x, createArchive(t, x, Archive{Name: "a", Bus: ref}), replayChunk+1)
+		startReplay(t, x, "r", func(q *ReplayRequest) { q.Destination = ref.ARN() })
+		runJobs(t, x)
+		log.await(t)
+		rule := Archive{Name: "a"}.ruleName()
+		if err := x.removeTargets(t.Context(), ref, rule, []string{rule}, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.DeleteRule(t.Context(), ref, rule, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.DeleteBus(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+		log.open.Store(true)
+		log.let <- nil
+		r := awaitReplay(t, x, "r", ReplayFailed)
+		if r.StateReason != "Event bus orders was deleted before all events were replayed." || r.Replayed != replayChunk {
 			t.Errorf("it failed as %+v", r)
 		}
 	})
