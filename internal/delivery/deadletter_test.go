@@ -87,9 +87,15 @@ func TestWhatIsGivenUpWithoutAQueueIsKept(t *testing.T) {
 			t.Errorf("attempts from %s to %s, given up at %s", l.FirstAttempt(), l.LastAttempt(), l.At)
 		}
 	}
+	n.counted(2)
 	if s := n.delivery.Stats(); s.Kept != 2 || s.Dropped != 0 || s.DeadLettered != 0 || s.Retried != 1 {
 		t.Errorf("got %+v", s)
 	}
+}
+
+// counted waits until so many letters are counted: that follows their storing.
+func (n *node) counted(letters int64) {
+	n.endpoints.until(n.t, "the count of dead letters", func(*endpoints) bool { return n.delivery.Stats().Kept >= letters })
 }
 
 func TestWhatItsOwnQueueDoesNotTakeIsKept(t *testing.T) {
@@ -105,6 +111,7 @@ func TestWhatItsOwnQueueDoesNotTakeIsKept(t *testing.T) {
 	if l.Code != target.CodeNoResource || l.QueueARN != queueARN("dead") || l.QueueError != "NO_PERMISSIONS: denied" {
 		t.Errorf("got %+v", l)
 	}
+	n.counted(1)
 	if s := n.delivery.Stats(); s.Kept != 1 || s.DeadLetterFailed != 1 || s.DeadLettered != 0 {
 		t.Errorf("got %+v", s)
 	}
