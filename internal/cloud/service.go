@@ -66,13 +66,17 @@ func (a *Accounts) SQS(ctx context.Context, account, region string) (*awssqs.Cli
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sqs[region] == nil {
+		if len(c.sqs) == maxRegions {
+			clear(c.sqs)
+		}
 		// Kept, since a client remembers how far our clock is off.
 		c.sqs[region] = awssqs.NewFromConfig(cfg)
 	}
 	return c.sqs[region], nil
 }
 
-// servicesIn returns the account's services in a region, always the same.
+// servicesIn returns the account's services in a region, the same for as long as
+// not too many regions are asked for.
 func (c *accountConfig) servicesIn(region string) *Services {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,6 +92,9 @@ func (c *accountConfig) servicesIn(region string) *Services {
 		LogGroups: &logGroups{client: cloudwatchlogs.NewFromConfig(cfg)},
 		Buses:     &buses{client: eventbridge.NewFromConfig(cfg)},
 		Functions: Functions{client: lambda.NewFromConfig(cfg)},
+	}
+	if len(c.services) == maxRegions { // whoever makes targets chooses regions
+		clear(c.services)
 	}
 	c.services[region] = s
 	return s

@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -204,6 +205,37 @@ func TestRoleCredentialsAreRenewedBeforeTheyEnd(t *testing.T) {
 		if got := roles.Load(); got != want {
 			t.Errorf("of credentials for %s: %d calls of AssumeRole, want %d", life, got, want)
 		}
+	}
+}
+
+// Targets name regions: what is none makes no host's name, and many take no more
+// memory than those of a list.
+func TestRegionsOfTargets(t *testing.T) {
+	a := open(t, storetest.SQLite(t), "http://127.0.0.1:1")
+	configure(t, a, func(*Settings) {})
+	for _, region := range []string{"", "nowhere", "us-east-1.evil", "s3", "us-east-1/../x", "US-EAST-1", "us-east-1\n", "us-east-123"} {
+		if _, err := a.Services(t.Context(), account, region); !errors.Is(err, ErrRegion) {
+			t.Errorf("services in %q: %v", region, err)
+		}
+		if _, err := a.SQS(t.Context(), account, region); !errors.Is(err, ErrRegion) {
+			t.Errorf("queues in %q: %v", region, err)
+		}
+	}
+	for n := range 3 * maxRegions {
+		region := fmt.Sprintf("us-%c%c-1", 'a'+n/26, 'a'+n%26)
+		s, err := a.Services(t.Context(), account, region)
+		if err != nil || s == nil {
+			t.Fatal(err)
+		}
+		if again, err := a.Services(t.Context(), account, region); err != nil || again != s {
+			t.Errorf("other services in %s: %v", region, err)
+		}
+		if _, err := a.SQS(t.Context(), account, region); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c := a.configs[account]; len(c.services) > maxRegions || len(c.sqs) > maxRegions {
+		t.Errorf("clients of %d and %d regions are kept", len(c.services), len(c.sqs))
 	}
 }
 

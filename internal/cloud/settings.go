@@ -81,6 +81,10 @@ func (s *Settings) homeRegion() string {
 
 // checkRegion returns ErrRegion for a region that the settings leave out.
 func (s *Settings) checkRegion(region string) error {
+	// A region comes from the ARNs of users and becomes part of a host's name.
+	if !regionForm.MatchString(region) {
+		return fmt.Errorf("account %s: %w: %q does not look like us-east-1", s.AccountID, ErrRegion, region)
+	}
 	if len(s.Regions) == 0 || slices.Contains(s.Regions, region) {
 		return nil
 	}
