@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -44,6 +45,24 @@ func TestAFullDiskThrottlesAndWorksAgainOnceThereIsSpace(t *testing.T) {
 		return out
 	}
 
+	// Sources of another server, whose disk has space.
+	there := startServer(t, nil)
+	remote := s.realAccountAt(t, there, awsAccount)
+	remote.queue("rialto")
+	accepted := func(name string) int {
+		t.Helper()
+		var source addedSource
+		s.do(t, "GET", "/v1/sources/"+name, nil, &source)
+		return source.Activity.Accepted
+	}
+	var endpoint addedSource
+	s.do(t, "POST", "/v1/sources", map[string]any{"name": "endpoint", "kind": "endpoint", "allow_accounts": []string{awsAccount}, "bus": in.busARN("default")}, &endpoint)
+	s.do(t, "POST", "/v1/sources", map[string]any{"name": "queue", "kind": "queue", "queue": queueAt(remote, "rialto"), "allow_accounts": []string{awsAccount}, "bus": in.busARN("default")}, nil)
+	token, _ := s.token(t, endpoint.ClientID, endpoint.ClientSecret)
+	arrival := func(id string) string {
+		return `{"version":"0","id":"` + id + `","detail-type":"order","source":"shop","account":"` + awsAccount + `","time":"2026-01-15T21:29:54Z","region":"us-east-1","resources":[],"detail":{}}`
+	}
+
 	filler := filepath.Join(disk, "filler")
 	if err := fill(filler); !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("the disk is not full: %v", err)
@@ -58,6 +77,13 @@ func TestAFullDiskThrottlesAndWorksAgainOnceThereIsSpace(t *testing.T) {
 	if a := s.rest(t, "POST", apiRoot+"/projects", "", map[string]string{"name": "web"}); a.Status != 503 || a.Code != "service_offline" {
 		t.Errorf("a project on a full disk: %s", a)
 	}
+	if a := s.rest(t, "POST", endpoint.EndpointURL, token, arrival("e-1")); a.Status != 503 || !strings.Contains(string(a.Body), "disk") {
+		t.Errorf("an event at an endpoint on a full disk: %s", a)
+	}
+	url := remote.queue("rialto")
+	if _, err := remote.queues().SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &url, MessageBody: aws.String(arrival("e-2"))}); err != nil {
+		t.Fatal(err)
+	}
 
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
@@ -69,6 +95,13 @@ func TestAFullDiskThrottlesAndWorksAgainOnceThereIsSpace(t *testing.T) {
 		}
 	}
 	s.do(t, "POST", apiRoot+"/projects", map[string]string{"name": "web"}, nil)
+	if a := s.rest(t, "POST", endpoint.EndpointURL, token, arrival("e-1")); a.Status != 202 {
+		t.Errorf("an event at an endpoint once there is space: %s", a)
+	}
+	eventually(t, "the message to be taken in", func() bool { return accepted("queue") == 1 })
+	if n := accepted("endpoint"); n != 1 {
+		t.Errorf("the endpoint accepted %d events, want 1", n)
+	}
 }
 
 // fill writes a file until the disk takes no more, and returns why.
