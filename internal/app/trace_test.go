@@ -429,9 +429,7 @@ func TestATraceSurvivesAKill(t *testing.T) {
 	if x.Status != "delivered" || !strings.HasPrefix(x.Events[0].story("orders"), "delivered, attempt 1") {
 		t.Errorf("%+v", x)
 	}
-	for _, note := range x.Notes { // only if the delivery ended just before the kill
-		if !strings.Contains(note, "ended without warning") {
-			t.Errorf("note %q", note)
-		}
+	if len(x.Notes) != 1 || !strings.Contains(x.Notes[0], "ended without warning") {
+		t.Errorf("notes %q", x.Notes)
 	}
 }

@@ -23,7 +23,7 @@ type Tracer interface {
 // Step is something that became of one delivery.
 type Step struct {
 	Kind StepKind
-	// At is when it happened; zero for now.
+	// At is when it happened; the zero time stands for the present.
 	At time.Time
 	// Sequence and Index are the event's place in the log, Record the event and
 	// Subscription where it goes.

@@ -78,6 +78,7 @@ type Recorder struct {
 	wake    chan struct{}
 	flushes chan chan struct{}
 	ended   chan struct{} // closed when Run has ended
+	indexed chan struct{} // closed once Run has read what an earlier process recorded
 	warned  time.Time     // belongs to the writer
 }
 
@@ -113,7 +114,7 @@ func OpenRecorder(o RecorderOptions) (*Recorder, error) {
 	h := newHasher()
 	r := &Recorder{
 		RecorderOptions: o, segmentBytes: int(min(max(o.Bytes/segmentsKept, minSegmentBytes), maxSegmentBytes)), enc: newEncoder(h),
-		wake: make(chan struct{}, 1), flushes: make(chan chan struct{}), ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), flushes: make(chan chan struct{}), ended: make(chan struct{}), indexed: make(chan struct{}),
 	}
 	var err error
 	if r.store, err = openSegments(o.Dir, o.Bytes-int64(r.segmentBytes), max(minSegments, 2*int(o.Bytes)/r.segmentBytes), h); err != nil {
@@ -230,7 +231,10 @@ func (r *Recorder) seal(last bool) {
 func (r *Recorder) Run(ctx context.Context) error {
 	defer close(r.ended)
 	var index sync.WaitGroup
-	index.Go(func() { r.store.index(ctx, r.Node, r.Now()) })
+	index.Go(func() {
+		defer close(r.indexed)
+		r.store.index(ctx, r.Node, r.Now())
+	})
 	defer index.Wait()
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
@@ -325,6 +329,12 @@ func (r *Recorder) find(ctx context.Context, id string, limit int) (Found, error
 	found := Found{Node: r.Node}
 	if err := r.flush(ctx); err != nil {
 		return found, fmt.Errorf("write what was recorded: %w", err)
+	}
+	// Before that it is not known what an earlier process lost.
+	select {
+	case <-r.indexed:
+	case <-ctx.Done():
+		return found, fmt.Errorf("read what was recorded before the start: %w", ctx.Err())
 	}
 	written := appendID(nil, cut(id, maxText))
 	for _, s := range r.store.holding(written) {
