@@ -10,9 +10,10 @@ type Protocol uint8
 
 // The protocols spoken here.
 const (
-	JSON  Protocol = iota + 1 // json 1.0 and 1.1: the operation is in X-Amz-Target
-	Query                     // form in, XML out
-	EC2                       // query's dialect of EC2
+	JSON     Protocol = iota + 1 // json 1.0 and 1.1: the operation is in X-Amz-Target
+	Query                        // form in, XML out
+	EC2                          // query's dialect of EC2
+	RESTJSON                     // method and path name the operation; JSON bodies
 )
 
 // Access classes an operation by what it does, for the check of the caller's role.
@@ -91,6 +92,18 @@ type Operation struct {
 	Output *Shape
 	// Wrapper is the element around the result in the query protocol: PutRuleResult.
 	Wrapper string
+	// Method and URI name the operation in REST-JSON: POST /2015-03-31/functions; a
+	// {Name} in the URI is one segment of the path, the member of that LocationName. Status is
+	// the HTTP status of success.
+	Method, URI string
+	Status      int
+	// Data says that the operation moves what a resource carries, such as messages, and
+	// changes no resource. AWS: a trail of management events does not have such calls.
+	Data bool
+	// TrailName is what CloudTrail calls the operation; empty: Name.
+	TrailName string
+	// MaxBody is the largest request body in bytes of this operation; 0: the API's.
+	MaxBody int64
 
 	// New returns an empty input, such as *PutRuleInput.
 	New func() any

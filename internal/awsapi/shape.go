@@ -49,6 +49,9 @@ type Shape struct {
 	Key       *Shape // of a map
 	KeyName   string // XML element of a map's key; empty: key
 	Flattened bool   // list or map without a wrapping element in the query protocol
+	// Payload is the member that is the whole body in REST-JSON; empty: the body holds
+	// the members without a Location.
+	Payload string
 
 	once   sync.Once
 	byName map[string]int // index of Members, made at first use
@@ -76,7 +79,23 @@ type Member struct {
 	Out      string // name in a query or ec2 response; empty: Name
 	Shape    *Shape
 	Required bool
+	// Location is where the member is in REST-JSON if not in the body, and LocationName
+	// what it is called there.
+	Location     Location
+	LocationName string
 }
+
+// Location is a place in an HTTP message of REST-JSON.
+type Location uint8
+
+// The places.
+const (
+	InBody   Location = iota
+	InURI             // a segment of the path, of requests
+	InQuery           // the query string, of requests
+	InHeader          // a header
+	InStatus          // the HTTP status, of answers
+)
 
 // InName is the member's name in a query or ec2 request.
 func (m *Member) InName() string {

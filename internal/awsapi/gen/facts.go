@@ -17,6 +17,9 @@ type service struct {
 	enums          map[string][]string // the order in which errors list an enum's values, if not the model's
 	members        map[string][]string // the order in which answers have a shape's members, if not by name
 	errors         map[string]string   // errors that it gives and does not model, with their query codes
+	patterns       map[string]string   // those of shapes whose own RE2 cannot express
+	large          map[string]string   // the largest bodies of single operations, Go expressions
+	trailNames     map[string]string   // what CloudTrail calls single operations
 }
 
 // Request bodies: one MiB of payload grows when it is quoted inside JSON or a
@@ -53,6 +56,34 @@ var services = []service{
 	{pkg: "ec2", signingName: "ec2", eventSource: "ec2.amazonaws.com", maxBody: "1 << 20", validation: "awsapi.ValidationEC2"},
 	{pkg: "sns", signingName: "sns", eventSource: "sns.amazonaws.com", maxBody: "2 << 20"},
 	{pkg: "logs", signingName: "logs", eventSource: "logs.amazonaws.com", maxBody: "4 << 20", validationCode: "InvalidParameterException"},
+	{
+		pkg: "lambda", signingName: "lambda", eventSource: "lambda.amazonaws.com", maxBody: "8 << 20", validationCode: "ValidationException",
+		patterns: map[string]string{"CollectionName": `[_a-zA-Z0-9][^$]*`, "S3Bucket": `[0-9A-Za-z._-]*[0-9A-Za-z_-]`},
+		// AWS: 50 MB of zip, which grows by a third in base64.
+		large: map[string]string{"CreateFunction": "72 << 20", "UpdateFunctionCode": "72 << 20"},
+		trailNames: map[string]string{
+			"AddPermission":               "AddPermission20150331v2",
+			"CreateEventSourceMapping":    "CreateEventSourceMapping20150331",
+			"CreateFunction":              "CreateFunction20150331",
+			"DeleteEventSourceMapping":    "DeleteEventSourceMapping20150331",
+			"DeleteFunction":              "DeleteFunction20150331",
+			"GetEventSourceMapping":       "GetEventSourceMapping20150331",
+			"GetFunction":                 "GetFunction20150331v2",
+			"GetFunctionConfiguration":    "GetFunctionConfiguration20150331v2",
+			"GetPolicy":                   "GetPolicy20150331v2",
+			"ListEventSourceMappings":     "ListEventSourceMappings20150331",
+			"ListFunctions":               "ListFunctions20150331",
+			"ListTags":                    "ListTags20170331",
+			"RemovePermission":            "RemovePermission20150331v2",
+			"TagResource":                 "TagResource20170331v2",
+			"UntagResource":               "UntagResource20170331v2",
+			"UpdateEventSourceMapping":    "UpdateEventSourceMapping20150331",
+			"UpdateFunctionCode":          "UpdateFunctionCode20150331v2",
+			"UpdateFunctionConfiguration": "UpdateFunctionConfiguration20150331v2",
+		},
+	},
+	{pkg: "cloudcontrol", signingName: "cloudcontrolapi", eventSource: "cloudcontrolapi.amazonaws.com", maxBody: "2 << 20"},
+	{pkg: "cloudformation", signingName: "cloudformation", eventSource: "cloudformation.amazonaws.com", maxBody: "4 << 20"},
 	{pkg: "sts", signingName: "sts", eventSource: "sts.amazonaws.com", maxBody: "256 << 10"},
 }
 
@@ -65,11 +96,24 @@ func access(operation string) string {
 		return "awsapi.Publish"
 	case "ReceiveMessage":
 		return "awsapi.Receive"
+	case "CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "Invoke", "CreateEventSourceMapping", "UpdateEventSourceMapping":
+		return "awsapi.Administer"
 	}
-	for _, prefix := range []string{"Describe", "List", "Get", "Test", "Filter"} {
+	for _, prefix := range []string{"Describe", "List", "Get", "Test", "Filter", "Validate"} {
 		if strings.HasPrefix(operation, prefix) {
 			return "awsapi.Read"
 		}
 	}
 	return "awsapi.Write"
+}
+
+// data says of an operation that it moves what a resource carries rather than
+// change the resource: a trail of management events has no such calls.
+func data(operation string) bool {
+	switch operation {
+	case "PutEvents", "PutPartnerEvents", "PutLogEvents", "Invoke", "Publish", "PublishBatch",
+		"SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch":
+		return true
+	}
+	return false
 }

@@ -25,7 +25,12 @@ type model struct {
 }
 
 type operation struct {
-	Name   string   `json:"name"`
+	Name string `json:"name"`
+	HTTP struct {
+		Method string `json:"method"`
+		URI    string `json:"requestUri"`
+		Status int    `json:"responseCode"`
+	} `json:"http"`
 	Input  shapeRef `json:"input"`
 	Output shapeRef `json:"output"`
 }
@@ -36,6 +41,8 @@ type shapeRef struct {
 	QueryName     string `json:"queryName"`
 	ResultWrapper string `json:"resultWrapper"`
 	Flattened     bool   `json:"flattened"`
+	// Location is where a rest-json member goes, if not into the body.
+	Location string `json:"location"`
 }
 
 type shape struct {
@@ -44,6 +51,7 @@ type shape struct {
 	LocationName string `json:"locationName"`
 
 	Members   map[string]shapeRef `json:"members"`
+	Payload   string              `json:"payload"`
 	Required  []string            `json:"required"`
 	Member    *shapeRef           `json:"member"`
 	Key       *shapeRef           `json:"key"`
@@ -121,6 +129,12 @@ func load(dir string, s service) (*pkg, error) {
 		}
 		ordered.order = order
 	}
+	for name, pattern := range s.patterns {
+		if m.Shapes[name] == nil {
+			return nil, fmt.Errorf("shape %s of facts.go is not in the model", name)
+		}
+		m.Shapes[name].Pattern = pattern
+	}
 	for name, code := range s.errors {
 		unmodelled := &shape{Type: "structure", Exception: true}
 		unmodelled.Error.Code = code
@@ -181,8 +195,8 @@ func (s *shape) nameLikeOldModels() {
 // check refuses models that the generated code could not hold.
 func (p *pkg) check() error {
 	for _, proto := range p.protocols {
-		if !slices.Contains([]string{"json", "query", "ec2"}, proto) {
-			return fmt.Errorf("protocol %s is not one of json, query and ec2", proto)
+		if !slices.Contains([]string{"json", "query", "ec2", "rest-json"}, proto) {
+			return fmt.Errorf("protocol %s is not one of json, query, ec2 and rest-json", proto)
 		}
 	}
 	for name, s := range p.model.Shapes {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -60,7 +61,7 @@ func (p *pkg) emitAPI() {
 }
 
 func (p *pkg) protocolList() string {
-	goNames := map[string]string{"json": "awsapi.JSON", "query": "awsapi.Query", "ec2": "awsapi.EC2"}
+	goNames := map[string]string{"json": "awsapi.JSON", "query": "awsapi.Query", "ec2": "awsapi.EC2", "rest-json": "awsapi.RESTJSON"}
 	var list []string
 	for _, proto := range p.protocols {
 		list = append(list, goNames[proto])
@@ -86,8 +87,23 @@ func (p *pkg) emitOperation(name string, op *operation) {
 	if op.Output.ResultWrapper != "" {
 		p.printf("Wrapper: %q,\n", op.Output.ResultWrapper)
 	}
+	if p.protocols[0] == "rest-json" {
+		p.printf("Method: %q, URI: %q, Status: %d,\n", op.HTTP.Method, op.HTTP.URI, op.HTTP.Status)
+	}
+	if data(name) {
+		p.printf("Data: true,\n")
+	}
+	p.emitOwn("TrailName", strconv.Quote(p.trailNames[name]))
+	p.emitOwn("MaxBody", p.large[name])
 	p.printf("New: func() any { return new(%sInput) },\n", name)
 	p.printf("Invoke: func(ctx context.Context, impl, in any) (any, error) { return impl.(Service).%s(ctx, in.(*%sInput)) },\n},\n", name, name)
+}
+
+// emitOwn writes what an operation has of its own, if anything.
+func (p *pkg) emitOwn(field, expression string) {
+	if expression != "" && expression != `""` {
+		p.printf("%s: %s,\n", field, expression)
+	}
 }
 
 func (p *pkg) shapeVar(name string) string {
@@ -120,6 +136,9 @@ func (p *pkg) emitShapeVar(name string) {
 	}
 	if order := p.toString[name]; order != nil {
 		p.printf(", ToString: %#v", order)
+	}
+	if s.Payload != "" {
+		p.printf(", Payload: %q", s.Payload)
 	}
 	if s.Type == "structure" && len(s.Members) > 0 {
 		p.printf(", Members: []awsapi.Member{\n")
@@ -157,8 +176,12 @@ func (p *pkg) emitName(field, name string) {
 
 func (p *pkg) emitMember(s *shape, member string) {
 	ref := s.Members[member]
-	in, out := p.wireNames(member, ref)
 	p.printf("{Name: %q, Shape: %s", member, p.shapeVar(ref.Shape))
+	if ref.Location != "" {
+		p.printf(", Location: %s, LocationName: %q", locations[ref.Location], ref.LocationName)
+		ref.LocationName = ""
+	}
+	in, out := p.wireNames(member, ref)
 	if in != member {
 		p.printf(", In: %q", in)
 	}
@@ -169,6 +192,10 @@ func (p *pkg) emitMember(s *shape, member string) {
 		p.printf(", Required: true")
 	}
 	p.printf("},\n")
+}
+
+var locations = map[string]string{
+	"uri": "awsapi.InURI", "querystring": "awsapi.InQuery", "header": "awsapi.InHeader", "statusCode": "awsapi.InStatus",
 }
 
 // wireNames is a member's name in query and ec2 requests and answers.

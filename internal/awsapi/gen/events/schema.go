@@ -364,7 +364,8 @@ var operations = []awsapi.Operation{
 	{
 		Name: "PutEvents", Access: awsapi.Publish,
 		Input: shapePutEventsRequest, Output: shapePutEventsResponse,
-		New: func() any { return new(PutEventsInput) },
+		Data: true,
+		New:  func() any { return new(PutEventsInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).PutEvents(ctx, in.(*PutEventsInput))
 		},
@@ -372,7 +373,8 @@ var operations = []awsapi.Operation{
 	{
 		Name: "PutPartnerEvents", Access: awsapi.Publish,
 		Input: shapePutPartnerEventsRequest, Output: shapePutPartnerEventsResponse,
-		New: func() any { return new(PutPartnerEventsInput) },
+		Data: true,
+		New:  func() any { return new(PutPartnerEventsInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).PutPartnerEvents(ctx, in.(*PutPartnerEventsInput))
 		},

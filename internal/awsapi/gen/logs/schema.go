@@ -98,7 +98,8 @@ var operations = []awsapi.Operation{
 	{
 		Name: "PutLogEvents", Access: awsapi.Publish,
 		Input: shapePutLogEventsRequest, Output: shapePutLogEventsResponse,
-		New: func() any { return new(PutLogEventsInput) },
+		Data: true,
+		New:  func() any { return new(PutLogEventsInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).PutLogEvents(ctx, in.(*PutLogEventsInput))
 		},

@@ -134,6 +134,7 @@ var operations = []awsapi.Operation{
 		Name: "Publish", Access: awsapi.Publish,
 		Input: shapePublishInput, Output: shapePublishResponse,
 		Wrapper: "PublishResult",
+		Data:    true,
 		New:     func() any { return new(PublishInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).Publish(ctx, in.(*PublishInput))
@@ -143,6 +144,7 @@ var operations = []awsapi.Operation{
 		Name: "PublishBatch", Access: awsapi.Publish,
 		Input: shapePublishBatchInput, Output: shapePublishBatchResponse,
 		Wrapper: "PublishBatchResult",
+		Data:    true,
 		New:     func() any { return new(PublishBatchInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).PublishBatch(ctx, in.(*PublishBatchInput))

@@ -75,7 +75,8 @@ var operations = []awsapi.Operation{
 	{
 		Name: "ChangeMessageVisibility", Access: awsapi.Write,
 		Input: shapeChangeMessageVisibilityRequest, Output: awsapi.Empty,
-		New: func() any { return new(ChangeMessageVisibilityInput) },
+		Data: true,
+		New:  func() any { return new(ChangeMessageVisibilityInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).ChangeMessageVisibility(ctx, in.(*ChangeMessageVisibilityInput))
 		},
@@ -84,6 +85,7 @@ var operations = []awsapi.Operation{
 		Name: "ChangeMessageVisibilityBatch", Access: awsapi.Write,
 		Input: shapeChangeMessageVisibilityBatchRequest, Output: shapeChangeMessageVisibilityBatchResult,
 		Wrapper: "ChangeMessageVisibilityBatchResult",
+		Data:    true,
 		New:     func() any { return new(ChangeMessageVisibilityBatchInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).ChangeMessageVisibilityBatch(ctx, in.(*ChangeMessageVisibilityBatchInput))
@@ -101,7 +103,8 @@ var operations = []awsapi.Operation{
 	{
 		Name: "DeleteMessage", Access: awsapi.Write,
 		Input: shapeDeleteMessageRequest, Output: awsapi.Empty,
-		New: func() any { return new(DeleteMessageInput) },
+		Data: true,
+		New:  func() any { return new(DeleteMessageInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).DeleteMessage(ctx, in.(*DeleteMessageInput))
 		},
@@ -110,6 +113,7 @@ var operations = []awsapi.Operation{
 		Name: "DeleteMessageBatch", Access: awsapi.Write,
 		Input: shapeDeleteMessageBatchRequest, Output: shapeDeleteMessageBatchResult,
 		Wrapper: "DeleteMessageBatchResult",
+		Data:    true,
 		New:     func() any { return new(DeleteMessageBatchInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).DeleteMessageBatch(ctx, in.(*DeleteMessageBatchInput))
@@ -189,6 +193,7 @@ var operations = []awsapi.Operation{
 		Name: "ReceiveMessage", Access: awsapi.Receive,
 		Input: shapeReceiveMessageRequest, Output: shapeReceiveMessageResult,
 		Wrapper: "ReceiveMessageResult",
+		Data:    true,
 		New:     func() any { return new(ReceiveMessageInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).ReceiveMessage(ctx, in.(*ReceiveMessageInput))
@@ -206,6 +211,7 @@ var operations = []awsapi.Operation{
 		Name: "SendMessage", Access: awsapi.Publish,
 		Input: shapeSendMessageRequest, Output: shapeSendMessageResult,
 		Wrapper: "SendMessageResult",
+		Data:    true,
 		New:     func() any { return new(SendMessageInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).SendMessage(ctx, in.(*SendMessageInput))
@@ -215,6 +221,7 @@ var operations = []awsapi.Operation{
 		Name: "SendMessageBatch", Access: awsapi.Publish,
 		Input: shapeSendMessageBatchRequest, Output: shapeSendMessageBatchResult,
 		Wrapper: "SendMessageBatchResult",
+		Data:    true,
 		New:     func() any { return new(SendMessageBatchInput) },
 		Invoke: func(ctx context.Context, impl, in any) (any, error) {
 			return impl.(Service).SendMessageBatch(ctx, in.(*SendMessageBatchInput))
