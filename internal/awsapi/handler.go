@@ -166,6 +166,10 @@ func (x *exchange) serve() (out any, err error) {
 		return nil, err
 	}
 	x.setPathMember(in)
+	if x.op.MaxSeconds > 0 {
+		// That a writer has no deadline to move is no reason to refuse.
+		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(time.Duration(x.op.MaxSeconds) * time.Second))
+	}
 	call := &Call{Caller: caller, API: x.binding.API, Operation: x.op, Input: in}
 	return x.h.call(x.r.Context(), x.binding, x.protocol, call)
 }
@@ -180,8 +184,10 @@ func (x *exchange) told(err error) *Error {
 	code := "InternalFailure"
 	if x.binding != nil {
 		attrs = append(attrs, "service", x.binding.API.Name)
-		if _, ok := x.binding.API.Errors["InternalException"]; ok {
-			code = "InternalException"
+		for _, own := range []string{"InternalException", "ServiceException"} {
+			if modelled, ok := x.binding.API.Errors[own]; ok && modelled.Fault {
+				code = own
+			}
 		}
 	}
 	if x.op != nil {

@@ -53,6 +53,8 @@ func (x *exchange) onWire(e *Error) (code, message string, status int) {
 		return code, message, status
 	}
 	switch x.protocol {
+	case RESTJSON:
+		return common.json, message, status
 	case JSON:
 		// JSON services answer what is wrong with a signature with 400.
 		if status == http.StatusForbidden && common.json != "AccessDeniedException" && common.json != "MissingAuthenticationTokenException" {
@@ -91,6 +93,8 @@ func (x *exchange) fail(e *Error) {
 	switch x.protocol {
 	case JSON:
 		x.failJSON(e, code, message, status, kind)
+	case RESTJSON:
+		x.failREST(e, code, message, status)
 	case EC2:
 		b := &xmlBuffer{}
 		b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n<Response><Errors><Error>")
@@ -130,6 +134,26 @@ func (x *exchange) failJSON(e *Error, code, message string, status int, kind str
 	x.write("application/x-amz-json-"+version, status, body)
 }
 
+// failREST writes an error whose code is in a header.
+func (x *exchange) failREST(e *Error, code, message string, status int) {
+	kind, member := "User", "message"
+	if e.Fault || status >= http.StatusInternalServerError {
+		kind = "Service"
+	}
+	if modelled, ok := x.binding.API.Errors[e.Code]; ok && modelled.Message != "" {
+		member = modelled.Message
+	}
+	body := append([]byte(nil), `{"Type":`...)
+	body = event.AppendText(body, kind)
+	body = append(body, ',')
+	body = event.AppendText(body, member)
+	body = append(body, ':')
+	body = event.AppendText(body, message)
+	body = append(body, '}')
+	x.w.Header().Set("x-amzn-ErrorType", code)
+	x.write("application/json", status, body)
+}
+
 func (x *exchange) namespaceAttr() string {
 	if x.binding == nil {
 		return ""
@@ -147,6 +171,8 @@ func (x *exchange) answer(out any) {
 			body = EncodeJSON(x.op.Output, out)
 		}
 		x.write("application/x-amz-json-"+api.JSONVersion, http.StatusOK, body)
+	case RESTJSON:
+		x.answerREST(out)
 	case EC2:
 		x.write("text/xml;charset=UTF-8", http.StatusOK, encodeXML(EC2, api, x.op, x.requestID, out))
 	default:

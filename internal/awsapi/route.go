@@ -88,6 +88,9 @@ func (x *exchange) receiveQuery() (func() (any, error), error) {
 		return nil, err
 	}
 	x.sig = sig
+	if b := x.h.byName[sig.service]; b != nil && b.API.speaks(RESTJSON) {
+		return x.receiveREST(b)
+	}
 	if x.h.byName[sig.service] == nil && !isForm(x.r) && !x.r.URL.Query().Has("Action") {
 		x.protocol = JSON // of the services that are not here, those not called by form read JSON
 		return nil, Errorf("UnknownOperationException", "The service %s is not available here.", shorten(sig.service, 64))

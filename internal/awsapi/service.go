@@ -82,6 +82,8 @@ type ErrorShape struct {
 	QueryCode string // code in the query protocol; empty: the shape's name
 	Status    int    // HTTP status
 	Fault     bool   // the service's fault, not the sender's
+	// Message is the member of its message in REST-JSON; empty: message.
+	Message string
 }
 
 // Operation is one operation of an API.
@@ -104,6 +106,10 @@ type Operation struct {
 	TrailName string
 	// MaxBody is the largest request body in bytes of this operation; 0: the API's.
 	MaxBody int64
+
+	// MaxSeconds is how long the answer may take where that is longer than any other
+	// operation's; 0: no longer.
+	MaxSeconds int
 
 	// New returns an empty input, such as *PutRuleInput.
 	New func() any

@@ -15,6 +15,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/ec2"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/lambda"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sts"
 )
@@ -194,7 +195,7 @@ func newHandler(cfg awsapi.Config) (*awsapi.Handler, *recorder) {
 	h := awsapi.New(cfg)
 	h.Register(
 		events.Bind(eventsService{recorder: r}), sqs.Bind(sqsService{recorder: r}),
-		ec2.Bind(ec2Service{recorder: r}), sts.Bind(stsService{recorder: r}),
+		ec2.Bind(ec2Service{recorder: r}), sts.Bind(stsService{recorder: r}), lambda.Bind(lambdaService{recorder: r}),
 	)
 	return h, r
 }

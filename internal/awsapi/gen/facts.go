@@ -18,6 +18,7 @@ type service struct {
 	members        map[string][]string // the order in which answers have a shape's members, if not by name
 	errors         map[string]string   // errors that it gives and does not model, with their query codes
 	patterns       map[string]string   // those of shapes whose own RE2 cannot express
+	slow           map[string]int      // how many seconds the answers of single operations may take
 	large          map[string]string   // the largest bodies of single operations, Go expressions
 	trailNames     map[string]string   // what CloudTrail calls single operations
 }
@@ -59,6 +60,7 @@ var services = []service{
 	{
 		pkg: "lambda", signingName: "lambda", eventSource: "lambda.amazonaws.com", maxBody: "8 << 20", validationCode: "ValidationException",
 		patterns: map[string]string{"CollectionName": `[_a-zA-Z0-9][^$]*`, "S3Bucket": `[0-9A-Za-z._-]*[0-9A-Za-z_-]`},
+		slow:     map[string]int{"Invoke": 15*60 + 60}, // AWS: a function runs for 15 minutes at most
 		// AWS: 50 MB of zip, which grows by a third in base64.
 		large: map[string]string{"CreateFunction": "72 << 20", "UpdateFunctionCode": "72 << 20"},
 		trailNames: map[string]string{

@@ -49,7 +49,7 @@ func TestModelsThatCannotBeGeneratedAreRefused(t *testing.T) {
 		return `{"metadata":{"protocol":"` + protocol + `"},"operations":{"Get":{"input":{"shape":"A"}}},"shapes":{` + shapes + `}}`
 	}
 	tests := []struct{ name, model, want string }{
-		{"another protocol", model("rest-xml", `"A":{"type":"structure"}`), "protocol rest-xml is not one of json, query and ec2"},
+		{"another protocol", model("rest-xml", `"A":{"type":"structure"}`), "protocol rest-xml is not one of json, query, ec2 and rest-json"},
 		{"a shape inside itself", model("json", `"A":{"type":"structure","members":{"B":{"shape":"B"}}},"B":{"type":"list","member":{"shape":"A"}}`), "contains itself"},
 		{"a shape that is not defined", model("json", `"A":{"type":"structure","members":{"B":{"shape":"B"}}}`), "shape B is used and not defined"},
 		{"a pattern that RE2 lacks", model("json", `"A":{"type":"structure","members":{"B":{"shape":"B"}}},"B":{"type":"string","pattern":"(?<=a)b"}`), "shape B: pattern (?<=a)b"},

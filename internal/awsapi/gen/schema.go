@@ -78,6 +78,9 @@ func (p *pkg) emitErrorShape(name string, s *shape) {
 	if s.fault() {
 		p.printf(", Fault: true")
 	}
+	if _, ok := s.Members["Message"]; ok && p.protocols[0] == "rest-json" {
+		p.printf(", Message: \"Message\"")
+	}
 	p.printf("},\n")
 }
 
@@ -86,6 +89,9 @@ func (p *pkg) emitOperation(name string, op *operation) {
 	p.printf("Input: %s, Output: %s,\n", p.shapeVar(op.Input.Shape), p.shapeVar(op.Output.Shape))
 	if op.Output.ResultWrapper != "" {
 		p.printf("Wrapper: %q,\n", op.Output.ResultWrapper)
+	}
+	if seconds := p.slow[name]; seconds > 0 {
+		p.printf("MaxSeconds: %d,\n", seconds)
 	}
 	if p.protocols[0] == "rest-json" {
 		p.printf("Method: %q, URI: %q, Status: %d,\n", op.HTTP.Method, op.HTTP.URI, op.HTTP.Status)
