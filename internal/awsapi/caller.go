@@ -15,6 +15,9 @@ type Caller struct {
 	SourceIP    string
 	UserAgent   string
 	TraceHeader string // X-Amzn-Trace-Id of the request, as it came
+	// InvokedBy is the service that calls on the account's behalf, such as
+	// cloudformation.amazonaws.com; empty where the account itself calls.
+	InvokedBy string
 }
 
 type callerKey struct{}

@@ -179,8 +179,9 @@ func callFn(tx *Tx, fn func(*Tx) error) error {
 	return fn(tx)
 }
 
-// run calls fn and turns a panic into an error; runtime.Goexit passes through.
-func (tx *Tx) run(fn func(*Tx) error) (err error) {
+// run calls fn, and then the hook of ctx, and turns a panic into an error; runtime.Goexit
+// passes through.
+func (tx *Tx) run(ctx context.Context, fn func(*Tx) error) (err error) {
 	defer func() {
 		for _, r := range tx.results {
 			_ = r.Close()
@@ -192,6 +193,11 @@ func (tx *Tx) run(fn func(*Tx) error) (err error) {
 	}()
 	if err := callFn(tx, fn); err != nil {
 		return err
+	}
+	if hook := hookOf(ctx); hook != nil && tx.err == nil {
+		if err := callFn(tx, func(tx *Tx) error { return hook(ctx, tx) }); err != nil {
+			return err
+		}
 	}
 	return tx.err
 }

@@ -186,7 +186,7 @@ func (w *writer) runJob(j *job) error {
 	j.err = errGoexit
 	j.tx = Tx{db: w.db, q: w.conn}
 	start := time.Now()
-	j.err = j.tx.run(j.fn)
+	j.err = j.tx.run(j.ctx, j.fn)
 	if d := time.Since(start); d > slowJob {
 		who := runtime.FuncForPC(reflect.ValueOf(j.fn).Pointer()).Name()
 		w.db.log.Warn("an update held the database's writer for long", "function", who, "duration", d)
