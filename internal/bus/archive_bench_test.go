@@ -181,11 +181,14 @@ func BenchmarkSweep(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		err := db.Update(b.Context(), func(tx *store.Tx) error {
+		ids, err := selectOldest(b.Context(), db, 1, testNow, sweepChunk, sweepBytes)
+		if err != nil {
+			b.Fatal(err)
+		}
+		err = db.Update(b.Context(), func(tx *store.Tx) error {
 			began := time.Now()
 			defer func() { held += time.Since(began) }()
-			_, err := deleteArchived(b.Context(), tx, 1, testNow, sweepChunk)
-			return err
+			return deleteArchived(b.Context(), tx, ids)
 		})
 		if err != nil {
 			b.Fatal(err)

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"math"
 	"strconv"
 	"time"
 
@@ -13,9 +14,11 @@ import (
 const (
 	// sweepEvery is how often what is too old is looked for.
 	sweepEvery = time.Minute
-	// sweepChunk is how many events one transaction deletes, and sweepPause how long
-	// the database is left to others before the next.
+	// sweepChunk is how many events one transaction deletes, sweepBytes their size
+	// unless one alone is larger, and sweepPause how long the database is left to others
+	// before the next.
 	sweepChunk = 200
+	sweepBytes = 8 << 20
 	sweepPause = 5 * time.Millisecond
 	// archiveLease names the lease under which one node sweeps.
 	archiveLease = "bus.archives"
@@ -49,34 +52,23 @@ func (b *Buses) sweepArchives(ctx context.Context) error {
 	}
 	for _, r := range all {
 		before := b.now().UTC().AddDate(0, 0, -r.days) // days without daylight saving
-		// Most of the time there is nothing to do, which reading finds out for less.
-		old, err := anyIngestedBefore(ctx, b.db, r.archive, before)
-		if err != nil {
-			return err
-		}
-		if !old {
-			continue
-		}
-		err = b.inChunks(ctx, sweepChunk, func(tx *store.Tx) (int64, error) {
-			return deleteArchived(ctx, tx, r.archive, before, sweepChunk)
-		})
-		if err != nil {
+		if err := b.deleteOldest(ctx, r.archive, before); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// inChunks runs fn in one transaction after another while it does as much as chunk
-// says, and leaves the database to others in between.
-func (b *Buses) inChunks(ctx context.Context, chunk int64, fn func(tx *store.Tx) (int64, error)) error {
+// deleteOldest deletes the archive's events that were ingested before the time. It
+// reads which they are first: what a transaction deletes is bounded by its size too.
+func (b *Buses) deleteOldest(ctx context.Context, archive int64, before time.Time) error {
 	for {
-		var n int64
-		err := b.db.UpdateReadCommitted(ctx, func(tx *store.Tx) (err error) {
-			n, err = fn(tx)
+		ids, err := selectOldest(ctx, b.db, archive, before, sweepChunk, sweepBytes)
+		if err != nil || len(ids) == 0 {
 			return err
-		})
-		if err != nil || n < chunk {
+		}
+		err = b.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error { return deleteArchived(ctx, tx, ids) })
+		if err != nil {
 			return err
 		}
 		if err := pause(ctx, sweepPause); err != nil {
@@ -111,7 +103,10 @@ func (b *Buses) deleteLeftovers(ctx context.Context, j work.Job) work.Outcome {
 	if err != nil {
 		return work.Fail("the key is not an archive's number")
 	}
-	err = b.inChunks(ctx, sweepChunk, func(tx *store.Tx) (int64, error) { return deleteLeftovers(ctx, tx, archive, sweepChunk) })
+	if err := b.deleteOldest(ctx, archive, time.UnixMilli(math.MaxInt64)); err != nil {
+		return work.Retry(err.Error())
+	}
+	err = b.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error { return deleteCounts(ctx, tx, archive) })
 	if err != nil {
 		return work.Retry(err.Error())
 	}

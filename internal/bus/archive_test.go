@@ -306,6 +306,47 @@ func TestRetentionCountsFromIngestion(t *testing.T) {
 	})
 }
 
+func TestOneTransactionDeletesNoMoreThanItsBounds(t *testing.T) {
+	onBoth(t, func(t *testing.T, x *fixture) {
+		sub := createArchive(t, x, Archive{Name: "a"})
+		var sizes []int
+		for i, n := range []int{100, 5000, 100, 100, 100} { // the oldest first
+			rec := happened(fmt.Sprint(i), testNow, `{"长":"`+strings.Repeat("x", n)+`"}`)
+			rec.Accepted = testNow.Add(time.Duration(i-100) * time.Second)
+			archive(t, x, sub, rec)
+			sizes = append(sizes, len(rec.JSON))
+		}
+		archiveID, _, err := selectArchiveOfSubscription(t.Context(), x.db, sub.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		oldest := func(limit, maxBytes int) []int64 {
+			ids, err := selectOldest(t.Context(), x.db, archiveID, testNow.Add(-97*time.Second), limit, maxBytes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ids
+		}
+		for _, c := range []struct{ limit, maxBytes, want int }{
+			{10, 1 << 20, 3}, {2, 1 << 20, 2}, {10, sizes[0], 1}, {10, sizes[0] + sizes[1], 2}, {10, 1, 1},
+		} {
+			if got := oldest(c.limit, c.maxBytes); len(got) != c.want {
+				t.Errorf("up to %d events of %d bytes: %v, want %d", c.limit, c.maxBytes, got, c.want)
+			}
+		}
+		ids := oldest(10, 1<<20)
+		for range 2 { // another node has deleted them already
+			err := x.db.UpdateReadCommitted(t.Context(), func(tx *store.Tx) error { return deleteArchived(t.Context(), tx, ids) })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, size := held(t, x, "a"); n != 2 || size != int64(sizes[3]+sizes[4]) {
+			t.Errorf("%d events of %d bytes are left", n, size)
+		}
+	})
+}
+
 func TestADeletedArchivesEventsGoInTheBackground(t *testing.T) {
 	onBoth(t, func(t *testing.T, x *fixture) {
 		ctx := t.Context()

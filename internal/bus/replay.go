@@ -287,13 +287,20 @@ func (b *Buses) CancelReplay(ctx context.Context, account, region, name string) 
 // forgetReplays deletes the replays that ended long ago.
 func (b *Buses) forgetReplays(ctx context.Context) error {
 	before := b.now().Add(-keepReplays)
-	old, err := anyReplayEndedBefore(ctx, b.db, before)
-	if err != nil || !old {
-		return err
+	for {
+		// Most of the time there is none, which reading finds out for less.
+		old, err := anyReplayEndedBefore(ctx, b.db, before)
+		if err != nil || !old {
+			return err
+		}
+		err = b.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error { return deleteReplays(ctx, tx, before, forgetChunk) })
+		if err != nil {
+			return err
+		}
+		if err := pause(ctx, sweepPause); err != nil {
+			return err
+		}
 	}
-	return b.inChunks(ctx, forgetChunk, func(tx *store.Tx) (int64, error) {
-		return deleteReplays(ctx, tx, before, forgetChunk)
-	})
 }
 
 // replayedID is the id under which a replay sends an event: not the event's own, and

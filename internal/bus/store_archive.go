@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -136,11 +135,7 @@ func lockArchives(ctx context.Context, tx *store.Tx, batch []archivedEvent) (map
 	for _, e := range batch {
 		ids[e.archive] = true
 	}
-	list := make([]string, 0, len(ids))
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		list = append(list, strconv.FormatInt(id, 10))
-	}
-	query := `SELECT id FROM archives WHERE id IN (` + strings.Join(list, ",") + `) ORDER BY id`
+	query := `SELECT id FROM archives WHERE id IN (` + store.IDList(slices.Sorted(maps.Keys(ids))) + `) ORDER BY id`
 	if tx.Dialect() == store.Postgres {
 		query += ` FOR KEY SHARE`
 	}
@@ -202,39 +197,49 @@ func addCounts(ctx context.Context, tx *store.Tx, shard int, changes map[int64]t
 	return nil
 }
 
-// deleteArchived deletes up to limit of the archive's events that were ingested
-// before the time, the oldest first, and counts them off. It returns how many.
-func deleteArchived(ctx context.Context, tx *store.Tx, archive int64, before time.Time, limit int) (int64, error) {
-	rows, err := tx.Query(ctx, `DELETE FROM archived_events WHERE id IN (
-		SELECT id FROM archived_events WHERE archive_id = $1 AND ingested_at < $2 ORDER BY ingested_at LIMIT $3)
-		RETURNING archive_id, size`, archive, before.UnixMilli(), limit)
+// selectOldest returns the numbers of the archive's first ingested events, from
+// before the time: up to limit, and fewer when they come to more than maxBytes, but
+// one at least.
+func selectOldest(ctx context.Context, q store.Querier, archive int64, before time.Time, limit, maxBytes int) ([]int64, error) {
+	rows, err := q.Query(ctx, `SELECT id, size FROM archived_events WHERE archive_id = $1 AND ingested_at < $2 ORDER BY ingested_at LIMIT $3`,
+		archive, before.UnixMilli(), limit)
 	if err != nil {
-		return 0, err
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []int64
+	total := 0
+	for rows.Next() {
+		var id int64
+		var size int
+		if err := rows.Scan(&id, &size); err != nil {
+			return nil, err
+		}
+		if total += size; total > maxBytes && len(ids) > 0 {
+			return ids, nil
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// deleteArchived deletes events, those that are there, and counts them off.
+func deleteArchived(ctx context.Context, tx *store.Tx, ids []int64) error {
+	rows, err := tx.Query(ctx, `DELETE FROM archived_events WHERE id IN (`+store.IDList(ids)+`) RETURNING archive_id, size`)
+	if err != nil {
+		return err
 	}
 	lost := map[int64]tally{}
 	if err := addTallies(rows, lost, -1); err != nil {
-		return 0, err
+		return err
 	}
-	return -lost[archive].events, addCounts(ctx, tx, sweeperShard, lost)
+	return addCounts(ctx, tx, sweeperShard, lost)
 }
 
-// deleteLeftovers deletes up to limit events of an archive that is gone, and with
-// the last of them its counts. It returns how many.
-func deleteLeftovers(ctx context.Context, tx *store.Tx, archive int64, limit int) (int64, error) {
-	n, err := affected(tx.Exec(ctx, `DELETE FROM archived_events WHERE id IN (
-		SELECT id FROM archived_events WHERE archive_id = $1 ORDER BY ingested_at LIMIT $2)`, archive, limit))
-	if err != nil || n == int64(limit) {
-		return n, err
-	}
-	_, err = tx.Exec(ctx, `DELETE FROM archive_counts WHERE archive_id = $1`, archive)
-	return n, err
-}
-
-func affected(res sql.Result, err error) (int64, error) {
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
+// deleteCounts deletes the counts of an archive that is gone.
+func deleteCounts(ctx context.Context, tx *store.Tx, archive int64) error {
+	_, err := tx.Exec(ctx, `DELETE FROM archive_counts WHERE archive_id = $1`, archive)
+	return err
 }
 
 // retention is an archive that does not keep events for ever.
@@ -246,11 +251,4 @@ type retention struct {
 func selectRetentions(ctx context.Context, q store.Querier) ([]retention, error) {
 	rows, err := q.Query(ctx, `SELECT id, retention_days FROM archives WHERE retention_days > 0 ORDER BY id`)
 	return store.All(rows, err, func(row store.Row) (r retention, err error) { return r, row.Scan(&r.archive, &r.days) })
-}
-
-// anyIngestedBefore says whether the archive has events from before the time.
-func anyIngestedBefore(ctx context.Context, q store.Querier, archive int64, before time.Time) (bool, error) {
-	_, found, err := store.One(q.QueryRow(ctx, `SELECT ingested_at FROM archived_events WHERE archive_id = $1 AND ingested_at < $2 LIMIT 1`,
-		archive, before.UnixMilli()), func(row store.Row) (at int64, err error) { return at, row.Scan(&at) })
-	return found, err
 }

@@ -190,7 +190,8 @@ func anyReplayEndedBefore(ctx context.Context, q store.Querier, before time.Time
 }
 
 // deleteReplays deletes up to limit replays that ended before the time.
-func deleteReplays(ctx context.Context, tx *store.Tx, before time.Time, limit int) (int64, error) {
-	return affected(tx.Exec(ctx, `DELETE FROM replays WHERE id IN (
-		SELECT id FROM replays WHERE ended_at > 0 AND ended_at < $1 ORDER BY ended_at LIMIT $2)`, before.UnixMilli(), limit))
+func deleteReplays(ctx context.Context, tx *store.Tx, before time.Time, limit int) error {
+	_, err := tx.Exec(ctx, `DELETE FROM replays WHERE id IN (
+		SELECT id FROM replays WHERE ended_at > 0 AND ended_at < $1 ORDER BY ended_at LIMIT $2)`, before.UnixMilli(), limit)
+	return err
 }

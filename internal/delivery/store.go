@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/store"
@@ -112,11 +110,7 @@ func (s deliveryStore) anyReads(ctx context.Context, subscriptions []int64) (boo
 	if len(subscriptions) == 0 {
 		return false, nil
 	}
-	list := make([]string, len(subscriptions))
-	for i, id := range subscriptions {
-		list[i] = strconv.FormatInt(id, 10)
-	}
 	var n int
-	err := s.db.QueryRow(ctx, `SELECT count(*) FROM catch_up WHERE subscription_id IN (`+strings.Join(list, ",")+`)`).Scan(&n)
+	err := s.db.QueryRow(ctx, `SELECT count(*) FROM catch_up WHERE subscription_id IN (`+store.IDList(subscriptions)+`)`).Scan(&n)
 	return n > 0, err
 }

@@ -275,7 +275,7 @@ func (s letterStore) where(ctx context.Context, account string, f DeadLetterFilt
 		if err != nil || len(ids) == 0 {
 			return "", nil, err
 		}
-		conditions = append(conditions, `l.subscription_id IN (`+idList(ids)+`)`)
+		conditions = append(conditions, `l.subscription_id IN (`+store.IDList(ids)+`)`)
 	}
 	if isARN(f.Target) {
 		and(`l.target_arn =`, f.Target)
@@ -293,7 +293,7 @@ func (s letterStore) where(ctx context.Context, account string, f DeadLetterFilt
 		and(`l.dead_at <`, f.Until.UnixMilli())
 	}
 	if len(f.IDs) > 0 {
-		conditions = append(conditions, `l.id IN (`+idList(f.IDs)+`)`)
+		conditions = append(conditions, `l.id IN (`+store.IDList(f.IDs)+`)`)
 	}
 	if f.upTo > 0 {
 		and(`l.id <=`, f.upTo)
@@ -334,18 +334,6 @@ func (s letterStore) subscriptions(ctx context.Context, account string, f DeadLe
 	})
 }
 
-// idList writes numbers as SQL. They are ours, never a user's text.
-func idList(ids []int64) string {
-	var b strings.Builder
-	for i, id := range ids {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(strconv.FormatInt(id, 10))
-	}
-	return b.String()
-}
-
 // deletedLetter is one that went.
 type deletedLetter struct{ id, subscription, size, at int64 }
 
@@ -356,7 +344,7 @@ func scanDeleted(row store.Row) (d deletedLetter, err error) {
 
 // delete deletes those of the letters that are there, and counts them off.
 func (s letterStore) delete(ctx context.Context, tx *store.Tx, account string, ids []int64) ([]deletedLetter, error) {
-	query, args := `DELETE FROM dead_letter WHERE id IN (`+idList(ids)+`)`, []any{}
+	query, args := `DELETE FROM dead_letter WHERE id IN (`+store.IDList(ids)+`)`, []any{}
 	if account != "" {
 		query, args = query+` AND account = $1`, []any{account}
 	}

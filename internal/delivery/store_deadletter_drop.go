@@ -71,7 +71,7 @@ func (s letterStore) owners(ctx context.Context, tx *store.Tx, ids []int64) (map
 		key dropKey
 	}
 	rows, err := tx.Query(ctx, `SELECT subscription_id, account, rule_arn, target_id FROM dead_letter_total
-		WHERE subscription_id IN (SELECT subscription_id FROM dead_letter WHERE id IN (`+idList(ids)+`))`)
+		WHERE subscription_id IN (SELECT subscription_id FROM dead_letter WHERE id IN (`+store.IDList(ids)+`))`)
 	list, err := store.All(rows, err, func(row store.Row) (o owner, err error) {
 		err = row.Scan(&o.id, &o.key.account, &o.key.ruleARN, &o.key.targetID)
 		return o, err

@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Dialect is the kind of database. Its methods give the few pieces of SQL that
 // differ between the two.
@@ -49,6 +52,19 @@ func (d Dialect) clock(placeholder string) (expr string, arg any) {
 		return "COALESCE(CAST(" + placeholder + " AS BIGINT), CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))", nil
 	}
 	return placeholder, time.Now().UnixMilli()
+}
+
+// IDList returns the numbers as the list of SQL's IN. They are ours, never a user's
+// text; there must be one at least.
+func IDList(ids []int64) string {
+	b := make([]byte, 0, 12*len(ids))
+	for i, id := range ids {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, id, 10)
+	}
+	return string(b)
 }
 
 // PrefixEnd returns the least string that is greater than every string with

@@ -174,7 +174,7 @@ func (db *DB) relay(ctx context.Context, put func(context.Context, []event.Recor
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	err = db.UpdateReadCommitted(ctx, func(tx *Tx) error {
-		_, err := tx.Exec(ctx, `DELETE FROM outbox WHERE id IN (`+idList(ids)+`)`)
+		_, err := tx.Exec(ctx, `DELETE FROM outbox WHERE id IN (`+IDList(ids)+`)`)
 		return err
 	})
 	if err != nil {
@@ -209,16 +209,4 @@ func (db *DB) readOutbox(ctx context.Context, where string, args ...any) (ids []
 		return nil, nil, false, fmt.Errorf("read the outbox: %w", err)
 	}
 	return ids, recs, len(ids) == outboxChunk, nil
-}
-
-// idList writes numbers as SQL. They are ours, never a user's text.
-func idList(ids []int64) string {
-	b := make([]byte, 0, 12*len(ids))
-	for i, id := range ids {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendInt(b, id, 10)
-	}
-	return string(b)
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 
@@ -126,7 +125,7 @@ func leaseJobs(ctx context.Context, tx *store.Tx, jobs []Job, holder string, unt
 	for i, j := range jobs {
 		ids[i] = j.ID
 	}
-	_, err := tx.Exec(ctx, `UPDATE job SET holder = $1, run_at = $2, attempt = `+attempts+` + 1, again_at = NULL WHERE id IN (`+idList(ids)+`)`,
+	_, err := tx.Exec(ctx, `UPDATE job SET holder = $1, run_at = $2, attempt = `+attempts+` + 1, again_at = NULL WHERE id IN (`+store.IDList(ids)+`)`,
 		holder, until.UnixMilli())
 	return err
 }
@@ -224,7 +223,7 @@ func (r *Runner) renew(ctx context.Context, ids []int64, until time.Time) (map[i
 	var kept map[int64]bool
 	err := r.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
 		kept = make(map[int64]bool, len(ids))
-		rows, err := tx.Query(ctx, `UPDATE job SET run_at = $2 WHERE holder = $1 AND id IN (`+idList(ids)+`) RETURNING id`,
+		rows, err := tx.Query(ctx, `UPDATE job SET run_at = $2 WHERE holder = $1 AND id IN (`+store.IDList(ids)+`) RETURNING id`,
 			r.holder, until.UnixMilli())
 		if err != nil {
 			return err
@@ -393,16 +392,4 @@ func affected(res sql.Result, err error) (int64, error) {
 		return 0, err
 	}
 	return res.RowsAffected()
-}
-
-// idList writes numbers as SQL. They are ours, never a user's text.
-func idList(ids []int64) string {
-	var b strings.Builder
-	for i, id := range ids {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(strconv.FormatInt(id, 10))
-	}
-	return b.String()
 }
