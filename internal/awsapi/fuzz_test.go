@@ -2,9 +2,12 @@ package awsapi
 
 import (
 	"encoding/json"
+	"errors"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,6 +162,42 @@ func FuzzParseAuthorization(f *testing.F) {
 		s.at, s.presigned, s.expires = time.Now(), false, 0
 		if err := s.verify(r, nil, Credential{Secret: "secret"}); err == nil {
 			t.Fatalf("%q verifies", auth)
+		}
+	})
+}
+
+// Any path, query string, header and body are decoded or refused, and what the path
+// names is what a request is about.
+func FuzzRESTRequest(f *testing.F) {
+	op := Operation{Name: "Get", Method: "POST", URI: "/v1/things/{s}/parts", Status: 200, Output: Empty, New: func() any { return new(everything) }}
+	op.Input = &Shape{Kind: Structure, Members: slices.Clone(everythingShape.Members)}
+	for i, at := range map[string]Location{"S": InURI, "I": InQuery, "L": InQuery, "T": InHeader} {
+		m, _ := op.Input.member([]byte(i))
+		op.Input.Members[m].Location, op.Input.Members[m].LocationName = at, strings.ToLower(i)
+	}
+	api := &API{Name: "fuzz", Protocols: []Protocol{RESTJSON}, Operations: []Operation{op}, MaxBody: 1 << 20}
+	f.Add("/v1/things/a%2Fb/parts", "i=1&l=a&l=b", "2026-01-02T03:04:05Z", `{"S":"other","B":true}`)
+	f.Add("/v1/things/你好/parts/", "i=x", "", `{"M":{"a":null}}`)
+	f.Add("/v1/things//parts", "%", "now", `[`)
+	f.Fuzz(func(t *testing.T, path, query, header, body string) {
+		found, labels := api.route("POST", path)
+		if found == nil {
+			return
+		}
+		if labels["s"] == "" || strings.Count(strings.TrimSuffix(path, "/"), "/") != 4 {
+			t.Fatalf("%q is taken for %s with %q", path, found.URI, labels)
+		}
+		r := &http.Request{URL: &url.URL{RawQuery: query}, Header: http.Header{"T": {header}}}
+		x := &exchange{r: r, op: found, body: []byte(body)}
+		in := found.New().(*everything)
+		if err := x.decodeREST(in, labels); err != nil {
+			if _, told := errors.AsType[*Error](err); !told {
+				t.Fatalf("the caller is not told of %v", err)
+			}
+			return
+		}
+		if in.S == nil || *in.S != labels["s"] {
+			t.Fatalf("%q is about %v", path, in.S)
 		}
 	})
 }
