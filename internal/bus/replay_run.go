@@ -138,7 +138,7 @@ func (b *Buses) noteReplayed(ctx context.Context, r Replay, last archivedEvent, 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
 	defer cancel()
 	err := b.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
-		return advanceReplay(ctx, tx, r.id, archiveCursor{at: last.at, id: last.id}, n)
+		return advanceReplay(ctx, tx, r.id, r.cursor, archiveCursor{at: last.at, id: last.id}, n)
 	})
 	if err != nil {
 		return fmt.Errorf("note how far the replay is: %w", err)

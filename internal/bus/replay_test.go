@@ -539,3 +539,20 @@ func TestReplayPagesAndFilters(t *testing.T) {
 		}
 	})
 }
+
+// A node that lost the lease and does not know it yet notes nothing over what the other did.
+func TestAChunkIsNotedOnceWhoeverSentIt(t *testing.T) {
+	onBoth(t, func(t *testing.T, x *fixture) {
+		sub := createArchive(t, x, Archive{Name: "a"})
+		fill(t, x, sub, 3)
+		r := startReplay(t, x, "r")
+		for range 2 {
+			if err := x.noteReplayed(t.Context(), r, archivedEvent{at: r.cursor.at + 1, id: "7"}, 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := describeReplay(t, x, "r"); got.Replayed != 2 || got.cursor != (archiveCursor{at: r.cursor.at + 1, id: "7"}) {
+			t.Errorf("%d events are noted, up to %+v", got.Replayed, got.cursor)
+		}
+	})
+}

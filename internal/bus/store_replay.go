@@ -126,10 +126,12 @@ func letReplayRun(ctx context.Context, tx *store.Tx, id, total int64) error {
 	return err
 }
 
-// advanceReplay notes that a replay has put n more events on its bus.
-func advanceReplay(ctx context.Context, tx *store.Tx, id int64, to archiveCursor, n int) error {
+// advanceReplay notes that a replay has put n more events on its bus, unless it is not
+// where it was read: another node, to which the lease went meanwhile, has noted its own.
+func advanceReplay(ctx context.Context, tx *store.Tx, id int64, from, to archiveCursor, n int) error {
 	_, err := tx.Exec(ctx, `UPDATE replays SET cursor_at = $1, cursor_id = $2, replayed = replayed + $3,
-		total = CASE WHEN total < replayed + $3 THEN replayed + $3 ELSE total END WHERE id = $4`, to.at, to.id, n, id)
+		total = CASE WHEN total < replayed + $3 THEN replayed + $3 ELSE total END
+		WHERE id = $4 AND cursor_at = $5 AND cursor_id = $6`, to.at, to.id, n, id, from.at, from.id)
 	return err
 }
 
