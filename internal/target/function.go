@@ -3,13 +3,11 @@ package target
 import (
 	"context"
 	"net/http"
-
-	"github.com/google/uuid"
 )
 
-// invokeFunction hands the body to a Lambda function. AWS: asynchronously; that
-// Lambda accepts it is success, and what the function makes of it is Lambda's own
-// business.
+// invokeFunction hands the body to a Lambda function, as the rule: its policy
+// decides. AWS: asynchronously; that Lambda accepts it is success, and what the
+// function makes of it is Lambda's own business.
 func (t *Targets) invokeFunction(ctx context.Context, a Attempt) error {
 	at, err := parseARN(a.Subscription.Target.ARN, "lambda")
 	if err != nil {
@@ -19,7 +17,7 @@ func (t *Targets) invokeFunction(ctx context.Context, a Attempt) error {
 	if err != nil {
 		return err
 	}
-	requestID := uuid.NewString()
+	ctx, requestID := asRule(ctx, a, a.Subscription.Bus.Account, at.region, "lambda", "Invoke")
 	if services.Functions == nil {
 		missing := serviceAnswer{
 			code: "ResourceNotFoundException", message: "Function not found: " + a.Subscription.Target.ARN, status: http.StatusNotFound, requestID: requestID,

@@ -22,7 +22,7 @@ type Services struct {
 	Queues    sqs.Service
 	Topics    sns.Service
 	LogGroups logs.Service
-	Functions Functions // none in the box
+	Functions Functions
 	// Buses takes the events for the buses of a real account. The box's are reached
 	// through Options.Buses.
 	Buses events.Service
@@ -31,7 +31,8 @@ type Services struct {
 // Functions invokes functions.
 type Functions interface {
 	// Invoke hands the event to the function, which may be named with a version or
-	// an alias, to be run later. It returns nil once that is accepted.
+	// an alias, to be run later. It returns nil once that is accepted. The box
+	// finds in ctx who calls, and the rule as the auth.Source.
 	Invoke(ctx context.Context, functionARN string, event []byte) error
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/lambda"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/logs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sns"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
@@ -25,13 +26,13 @@ import (
 // its errors.
 type awsService struct {
 	name string
-	api  *awsapi.API // nil: nothing
+	api  *awsapi.API
 }
 
 var (
 	serviceQueues    = awsService{"AmazonSQS", sqs.API}
 	serviceTopics    = awsService{"AmazonSNS", sns.API}
-	serviceFunctions = awsService{"AWSLambda", nil}
+	serviceFunctions = awsService{"AWSLambda", lambda.API}
 	serviceLogs      = awsService{"AWSLogs", logs.API}
 	serviceBuses     = awsService{"AmazonEventBridge", events.API}
 )
@@ -70,10 +71,7 @@ func serviceFailure(ctx context.Context, service awsService, err error, requestI
 // code where the service has one.
 func (service awsService) boxAnswer(e *awsapi.Error, requestID string) *serviceAnswer {
 	answer := &serviceAnswer{code: e.Code, message: e.Message, requestID: requestID, status: e.Status, fault: e.Fault}
-	var modelled awsapi.ErrorShape
-	if service.api != nil {
-		modelled = service.api.Errors[e.Code]
-	}
+	modelled := service.api.Errors[e.Code]
 	if modelled.QueryCode != "" {
 		answer.code = modelled.QueryCode
 	}

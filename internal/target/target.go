@@ -59,10 +59,11 @@ type Archives interface {
 // Options are what New's targets are invoked through. A target of a kind whose
 // service is nil fails for good, and its failure says so.
 type Options struct {
-	// Queues, Topics and LogGroups are the box's services.
+	// Queues, Topics, LogGroups and Functions are the box's services.
 	Queues    sqs.Service
 	Topics    sns.Service
 	LogGroups logs.Service
+	Functions Functions
 	Buses     Buses
 	Archives  Archives
 	// HTTP is the guarded client.
@@ -87,7 +88,7 @@ type Targets struct {
 // New returns the invoker of all kinds of targets.
 func New(o Options) *Targets {
 	return &Targets{
-		box:  Services{Queues: o.Queues, Topics: o.Topics, LogGroups: o.LogGroups},
+		box:  Services{Queues: o.Queues, Topics: o.Topics, LogGroups: o.LogGroups, Functions: o.Functions},
 		real: o.Real, buses: o.Buses, archives: o.Archives, http: o.HTTP, logger: o.Logger,
 		tokens: newTokens(o.HTTP, o.Buses, o.Logger), limits: limits{byARN: make(map[string]*rate.Limiter)},
 	}
