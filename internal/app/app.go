@@ -68,6 +68,7 @@ type App struct {
 	delivery  *delivery.Delivery
 	recorder  *trace.Recorder // nil where traces are switched off
 	traces    *trace.Traces
+	trail     *awsapi.Trail
 	aws       *awsapi.Handler
 	client    *target.Client
 	endpoints *target.Client // for those of topics
@@ -210,7 +211,8 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 		DeadLetters: delivery.DeadLetterLimits{Age: a.config.DeadLetterAge, Bytes: a.config.DeadLetterBytes}, Trace: a.tracer(), Observe: h.handedOver, ObserveDelivered: h.delivered,
 	})
 	a.makeTraces(h)
-	a.aws = awsapi.New(awsapi.Config{Keys: a.auth, DevMode: a.auth.DevMode, Now: h.now, Logger: a.logger})
+	a.trail = awsapi.NewTrail(awsapi.TrailOptions{DB: a.db, Reads: a.buses.WantsReads, Now: h.now, Logger: a.logger})
+	a.aws = awsapi.New(awsapi.Config{Keys: a.auth, DevMode: a.auth.DevMode, Trail: a.trail, Now: h.now, Logger: a.logger})
 	a.aws.Register(
 		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), sns.Bind(a.topics), logs.Bind(a.logGroups), ec2.Bind(a.instances), sts.Bind(identity.Identity{}))
 	return nil

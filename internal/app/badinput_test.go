@@ -19,6 +19,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/rialto-bus/rialto/internal/event"
+	"github.com/rialto-bus/rialto/internal/eventlog"
 )
 
 // What the SDK sends is refused by the name that AWS has for it, and changes
@@ -179,13 +182,34 @@ func (s *testServer) unchanged(t *testing.T, c *caller, rules ...string) {
 	if err != nil || len(instances.Reservations) != 0 {
 		t.Errorf("there are instances: %+v, %v", instances, err)
 	}
-	last, err := s.log.LastSeq(ctx)
-	if err != nil || last != 0 {
-		t.Errorf("the event log has %d batches: %v", last, err)
+	for _, rec := range s.logged(t) {
+		if rec.Origin != event.OriginService+" trail" {
+			t.Errorf("the event log has, beside the trail of these calls, %s", rec.JSON)
+		}
 	}
 	if _, body := s.get("/v1/teams/default/projects"); body != "{\"list\":[]}\n" {
 		t.Errorf("there are projects: %s", body)
 	}
+}
+
+// logged is what the event log has.
+func (s *testServer) logged(t *testing.T) []event.Record {
+	t.Helper()
+	var recs []event.Record
+	err := s.log.ReadRange(t.Context(), 0, 0, func(b *eventlog.Batch) error {
+		for _, entry := range b.Entries {
+			rec, err := event.DecodeRecord(entry)
+			if err != nil {
+				return err
+			}
+			recs = append(recs, rec)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return recs
 }
 
 // rawRequest is a request as a broken or hostile client makes it.

@@ -81,7 +81,7 @@ func TestEventsComeByAnEndpointAsTheyAre(t *testing.T) {
 	var source addedSource
 	s.do(t, "POST", "/v1/sources", map[string]any{"name": "aws", "kind": "endpoint", "allow_accounts": []string{awsAccount}}, &source)
 
-	const everything = `{"source":[{"prefix":""}]}`
+	const everything = `{"detail-type":[{"anything-but":"AWS API Call via CloudTrail"}]}` // but the calls that this makes
 	central, other := there.caller(awsAccount, "us-east-1"), there.caller(awsAccount, "eu-west-1")
 	destination := central.destination("rialto", source.EndpointURL, oauth(source.TokenURL, source.ClientID, source.ClientSecret))
 	central.putRule("", "rialto", everything,
@@ -139,7 +139,7 @@ func TestEventsComeByAQueueAsTheyAre(t *testing.T) {
 
 	remote := there.withKey(awsAccount, "eu-west-1", owner.ID, owner.Secret)
 	queue, witness := remote.queue("rialto"), remote.queue("witness")
-	remote.putRule("", "rialto", `{"source":["shop","aws.ec2"]}`,
+	remote.putRule("", "rialto", `{"source":["shop","aws.ec2"],"detail-type":[{"anything-but":"AWS API Call via CloudTrail"}]}`,
 		ebtypes.Target{Id: aws.String("rialto"), Arn: aws.String(remote.queueARN("rialto"))},
 		ebtypes.Target{Id: aws.String("witness"), Arn: aws.String(remote.queueARN("witness"))})
 	// Not on the bus of the account itself: its queues are the real ones.

@@ -36,8 +36,8 @@ func authorize(api *API, op *Operation, c Caller) error {
 	}
 	action := api.Name + ":" + op.Name
 	e := Errorf(api.deniedCode(),
-		"User: arn:aws:iam::%s:user/%s is not authorized to perform: %s because no identity-based policy allows the %s action",
-		c.Account, c.AccessKeyID, action, action)
+		"User: %s is not authorized to perform: %s because no identity-based policy allows the %s action",
+		c.UserARN(), action, action)
 	if !api.speaks(JSON) || api.QueryCompatible {
 		e.Status = http.StatusForbidden
 	}

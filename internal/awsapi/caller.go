@@ -1,6 +1,10 @@
 package awsapi
 
-import "context"
+import (
+	"context"
+
+	"github.com/rialto-bus/rialto/internal/event"
+)
 
 // Caller is who calls an operation and how. The handler puts one into the
 // context of each call.
@@ -18,6 +22,11 @@ type Caller struct {
 	// InvokedBy is the service that calls on the account's behalf, such as
 	// cloudformation.amazonaws.com; empty where the account itself calls.
 	InvokedBy string
+}
+
+// UserARN is who calls, as GetCallerIdentity answers: each access key is a user of its name.
+func (c Caller) UserARN() string {
+	return "arn:" + event.Partition(c.Region) + ":iam::" + c.Account + ":user/" + c.AccessKeyID
 }
 
 type callerKey struct{}

@@ -26,8 +26,10 @@ type Config struct {
 	DevMode func(ctx context.Context) bool
 	// Middleware, if any, surrounds every call that is authenticated and decoded.
 	Middleware Middleware
-	Now        func() time.Time // nil: time.Now
-	Logger     *slog.Logger     // nil: slog.Default
+	// Trail, if any, is told of every call by a known caller.
+	Trail  *Trail
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: slog.Default
 }
 
 // DefaultAccount is the account of access keys that name none, in dev mode.
@@ -39,6 +41,8 @@ type Call struct {
 	API       *API
 	Operation *Operation
 	Input     any // such as *PutRuleInput; not yet validated
+
+	connection connection
 }
 
 // Middleware surrounds a call. next checks the caller's role, validates the
@@ -100,8 +104,19 @@ func (h *Handler) Invoke(ctx context.Context, c Caller, service, operation strin
 	return h.call(ctx, b, b.API.Protocols[0], &Call{Caller: c, API: b.API, Operation: op, Input: in})
 }
 
-// call takes a decoded call through the middleware to its Service.
+// call makes a decoded call and records it.
 func (h *Handler) call(ctx context.Context, b *Binding, protocol Protocol, call *Call) (any, error) {
+	ctx = WithCaller(ctx, call.Caller)
+	if !h.cfg.Trail.wants(call) {
+		return h.dispatch(unrecorded(ctx), b, protocol, call)
+	}
+	return h.cfg.Trail.record(ctx, call, func(ctx context.Context) (any, error) {
+		return h.dispatch(ctx, b, protocol, call)
+	})
+}
+
+// dispatch takes a call through the middleware to its Service.
+func (h *Handler) dispatch(ctx context.Context, b *Binding, protocol Protocol, call *Call) (any, error) {
 	next := func(ctx context.Context) (any, error) {
 		if err := authorize(call.API, call.Operation, call.Caller); err != nil {
 			return nil, err
@@ -111,7 +126,6 @@ func (h *Handler) call(ctx context.Context, b *Binding, protocol Protocol, call 
 		}
 		return call.Operation.Invoke(ctx, b.impl, call.Input)
 	}
-	ctx = WithCaller(ctx, call.Caller)
 	if h.cfg.Middleware == nil {
 		return next(ctx)
 	}
@@ -161,16 +175,17 @@ func (x *exchange) serve() (out any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := decode()
-	if err != nil {
+	call := &Call{Caller: caller, API: x.binding.API, Operation: x.op, connection: connection{x.r.TLS, x.r.Host}}
+	if call.Input, err = decode(); err != nil {
+		call.Input = nil
+		x.h.cfg.Trail.refused(x.r.Context(), call, err)
 		return nil, err
 	}
-	x.setPathMember(in)
+	x.setPathMember(call.Input)
 	if x.op.MaxSeconds > 0 {
 		// That a writer has no deadline to move is no reason to refuse.
 		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(time.Duration(x.op.MaxSeconds) * time.Second))
 	}
-	call := &Call{Caller: caller, API: x.binding.API, Operation: x.op, Input: in}
 	return x.h.call(x.r.Context(), x.binding, x.protocol, call)
 }
 
@@ -181,14 +196,10 @@ func (x *exchange) told(err error) *Error {
 		return e
 	}
 	attrs := []any{"request_id", x.requestID, "error", err}
-	code := "InternalFailure"
+	api := (*API)(nil)
 	if x.binding != nil {
-		attrs = append(attrs, "service", x.binding.API.Name)
-		for _, own := range []string{"InternalException", "ServiceException"} {
-			if modelled, ok := x.binding.API.Errors[own]; ok && modelled.Fault {
-				code = own
-			}
-		}
+		api = x.binding.API
+		attrs = append(attrs, "service", api.Name)
 	}
 	if x.op != nil {
 		attrs = append(attrs, "operation", x.op.Name)
@@ -198,10 +209,26 @@ func (x *exchange) told(err error) *Error {
 		level = slog.LevelInfo // the caller went away
 	}
 	x.h.cfg.Logger.Log(x.r.Context(), level, "AWS call failed", attrs...)
+	return toldAs(api, err)
+}
+
+// toldAs is what a caller is told of an error; api is nil where the service is not known.
+func toldAs(api *API, err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
 	if store.IsFull(err) {
 		return &Error{
 			Code: "ThrottlingException", Status: http.StatusServiceUnavailable,
 			Message: "The server's disk is full: nothing of the request was stored. Try again once there is space.",
+		}
+	}
+	code := "InternalFailure"
+	if api != nil {
+		for _, own := range []string{"InternalException", "ServiceException"} {
+			if modelled, ok := api.Errors[own]; ok && modelled.Fault {
+				code = own
+			}
 		}
 	}
 	return &Error{

@@ -83,6 +83,13 @@ func readsOnly(envelope []byte) bool {
 	return e.DetailType == "AWS API Call via CloudTrail" && e.Detail.ReadOnly && management
 }
 
+// WantsReads says whether a rule on the account's default bus takes calls that only read,
+// as far as this node knows. It never waits.
+func (b *Buses) WantsReads(account, region string) bool {
+	now := b.snapshotOf(event.BusRef{Account: account, Region: region, Name: event.DefaultBus})
+	return now != nil && now.reads
+}
+
 // RuleVersion returns the rule version of the bus that this node matches by.
 func (b *Buses) RuleVersion(ref event.BusRef) uint64 {
 	if s := b.snapshotOf(ref); s != nil {

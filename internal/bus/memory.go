@@ -32,6 +32,7 @@ type snapshot struct {
 	// byName holds all rules; matching those in the set, by id.
 	byName   map[string]*activeRule
 	matching map[uint64]*activeRule
+	reads    bool // one of those matching also takes calls that only read
 }
 
 // activeRule is a rule and its targets, ready to match. It does not change.
@@ -187,7 +188,7 @@ const allTargets = 1 << 20
 // apply puts a change into memory and returns the subscriptions that are gone.
 // The order of set and snapshot is the one that Match relies on.
 func (b *Buses) apply(ref event.BusRef, cur *snapshot, p *busPatch) (removed []int64) {
-	next := &snapshot{version: p.version, exists: p.exists, policy: p.policy, set: cur.set, byName: cur.byName, matching: cur.matching}
+	next := &snapshot{version: p.version, exists: p.exists, policy: p.policy, set: cur.set, byName: cur.byName, matching: cur.matching, reads: cur.reads}
 	if len(p.rules) > 0 {
 		next.byName, next.matching = maps.Clone(cur.byName), maps.Clone(cur.matching)
 	}
@@ -205,11 +206,23 @@ func (b *Buses) apply(ref event.BusRef, cur *snapshot, p *busPatch) (removed []i
 		}
 		removed = append(removed, b.keepSubscriptions(old, now)...)
 	}
+	if len(p.rules) > 0 {
+		next.reads = takesReads(next.matching)
+	}
 	b.memoryOf(ref).now.Store(next)
 	for _, id := range leave {
 		next.set.Remove(id)
 	}
 	return removed
+}
+
+func takesReads(matching map[uint64]*activeRule) bool {
+	for _, r := range matching {
+		if r.state == RuleEnabledReads {
+			return true
+		}
+	}
+	return false
 }
 
 // enter brings the set and matching from the old form of a rule to the new one;

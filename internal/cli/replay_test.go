@@ -10,13 +10,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// scriptArchive makes an archive of all events of the default bus.
+// scriptArchive makes an archive of the default bus's events but those of API calls.
 func scriptArchive(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: archive NAME")
 	}
 	_, err := scriptEvents(ts).CreateArchive(context.Background(), &eventbridge.CreateArchiveInput{
 		ArchiveName: &args[0], EventSourceArn: aws.String("arn:aws:events:" + scriptRegion + ":" + demoAccount + ":event-bus/default"),
+		EventPattern: aws.String(`{"detail-type":[{"anything-but":"AWS API Call via CloudTrail"}]}`),
 	})
 	ts.Check(err)
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sts"
-	"github.com/rialto-bus/rialto/internal/event"
 )
 
 var _ sts.Service = Identity{}
@@ -22,6 +21,6 @@ func (Identity) GetCallerIdentity(ctx context.Context, _ *sts.GetCallerIdentityI
 	return &sts.GetCallerIdentityOutput{
 		Account: new(c.Account),
 		UserId:  new(c.AccessKeyID),
-		Arn:     new("arn:" + event.Partition(c.Region) + ":iam::" + c.Account + ":user/" + c.AccessKeyID),
+		Arn:     new(c.UserARN()),
 	}, nil
 }
