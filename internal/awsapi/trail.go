@@ -149,6 +149,34 @@ func Answers(ctx context.Context, out any) {
 	r.out = out
 }
 
+// AnswersWith returns ctx for a call whose answer follows from what its change makes, a T: once
+// the change has said so by Made, the trail has what wire makes of it. It is Answers for code
+// that knows the wire's shapes where the change is made by code that does not.
+func AnswersWith[T, Out any](ctx context.Context, wire func(T) Out) context.Context {
+	r := recordingOf(ctx)
+	if r == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, madeKey[T]{}, made[T]{r, func(v T) any { return wire(v) }})
+}
+
+// Made tells the trail what the transaction of a call's change makes; see AnswersWith. To be
+// called inside the function given to Update, the last time with what will be.
+func Made[T any](ctx context.Context, v T) {
+	m, _ := ctx.Value(madeKey[T]{}).(made[T])
+	if m.of != nil && m.of == recordingOf(ctx) {
+		Answers(ctx, m.wire(v))
+	}
+}
+
+type madeKey[T any] struct{}
+
+// made turns what the call of a recording makes into its answer.
+type made[T any] struct {
+	of   *recording
+	wire func(T) any
+}
+
 // Untrailed returns ctx for those transactions of a call that are not its change, such as
 // preparation before it or clearing up in parts after it: the first other one carries the
 // call's event.

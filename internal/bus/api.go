@@ -143,12 +143,11 @@ func (s *service) CreateEventBus(ctx context.Context, in *events.CreateEventBusI
 	caller := callerFrom(ctx)
 	ref := event.BusRef{Account: caller.Account, Region: caller.Region, Name: str(in.Name)}
 	change := busChangeIn(in.Description, in.DeadLetterConfig, in.LogConfig)
-	if err := s.buses.CreateBus(ctx, ref, change, tagsIn(in.Tags)); err != nil {
-		return nil, err
-	}
-	return &events.CreateEventBusOutput{
+	out := &events.CreateEventBusOutput{
 		EventBusArn: new(ref.ARN()), Description: in.Description, DeadLetterConfig: in.DeadLetterConfig, LogConfig: in.LogConfig,
-	}, nil
+	}
+	awsapi.Answers(ctx, out)
+	return out, s.buses.CreateBus(ctx, ref, change, tagsIn(in.Tags))
 }
 
 // busChangeIn reads what a bus is to have. A dead-letter configuration without a
@@ -220,14 +219,17 @@ func (s *service) UpdateEventBus(ctx context.Context, in *events.UpdateEventBusI
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.buses.UpdateBus(ctx, ref, busChangeIn(in.Description, in.DeadLetterConfig, in.LogConfig))
+	answer := func(e EventBus) *events.UpdateEventBusOutput {
+		return &events.UpdateEventBusOutput{
+			Arn: new(ref.ARN()), Name: &ref.Name, Description: given(e.Description),
+			DeadLetterConfig: deadLettersOut(e.DeadLetterARN), LogConfig: logOut(e.Log),
+		}
+	}
+	e, err := s.buses.UpdateBus(awsapi.AnswersWith(ctx, answer), ref, busChangeIn(in.Description, in.DeadLetterConfig, in.LogConfig))
 	if err != nil {
 		return nil, err
 	}
-	return &events.UpdateEventBusOutput{
-		Arn: new(ref.ARN()), Name: &ref.Name, Description: given(e.Description),
-		DeadLetterConfig: deadLettersOut(e.DeadLetterARN), LogConfig: logOut(e.Log),
-	}, nil
+	return answer(e), nil
 }
 
 // DeleteEventBus deletes a custom bus without rules.

@@ -3,22 +3,26 @@ package bus
 import (
 	"context"
 
+	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
 )
 
 // CreateApiDestination creates an API destination.
 func (s *service) CreateApiDestination(ctx context.Context, in *events.CreateApiDestinationInput) (*events.CreateApiDestinationOutput, error) {
-	d, err := s.buses.CreateAPIDestination(ctx, callerFrom(ctx), str(in.Name), APIDestinationChange{
+	answer := func(d APIDestination) *events.CreateApiDestinationOutput {
+		return &events.CreateApiDestinationOutput{
+			ApiDestinationArn: new(d.ARN()), ApiDestinationState: stateOut(d),
+			CreationTime: seconds(d.CreatedAt), LastModifiedTime: seconds(d.ChangedAt),
+		}
+	}
+	d, err := s.buses.CreateAPIDestination(awsapi.AnswersWith(ctx, answer), callerFrom(ctx), str(in.Name), APIDestinationChange{
 		Description: in.Description, ConnectionARN: in.ConnectionArn, Endpoint: in.InvocationEndpoint, Method: in.HttpMethod,
 		RateLimit: in.InvocationRateLimitPerSecond,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &events.CreateApiDestinationOutput{
-		ApiDestinationArn: new(d.ARN()), ApiDestinationState: stateOut(d),
-		CreationTime: seconds(d.CreatedAt), LastModifiedTime: seconds(d.ChangedAt),
-	}, nil
+	return answer(d), nil
 }
 
 // DescribeApiDestination describes an API destination.
@@ -54,17 +58,20 @@ func (s *service) ListApiDestinations(ctx context.Context, in *events.ListApiDes
 
 // UpdateApiDestination changes an API destination.
 func (s *service) UpdateApiDestination(ctx context.Context, in *events.UpdateApiDestinationInput) (*events.UpdateApiDestinationOutput, error) {
-	d, err := s.buses.UpdateAPIDestination(ctx, callerFrom(ctx), str(in.Name), APIDestinationChange{
+	answer := func(d APIDestination) *events.UpdateApiDestinationOutput {
+		return &events.UpdateApiDestinationOutput{
+			ApiDestinationArn: new(d.ARN()), ApiDestinationState: stateOut(d),
+			CreationTime: seconds(d.CreatedAt), LastModifiedTime: seconds(d.ChangedAt),
+		}
+	}
+	d, err := s.buses.UpdateAPIDestination(awsapi.AnswersWith(ctx, answer), callerFrom(ctx), str(in.Name), APIDestinationChange{
 		Description: in.Description, ConnectionARN: in.ConnectionArn, Endpoint: in.InvocationEndpoint, Method: in.HttpMethod,
 		RateLimit: in.InvocationRateLimitPerSecond,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &events.UpdateApiDestinationOutput{
-		ApiDestinationArn: new(d.ARN()), ApiDestinationState: stateOut(d),
-		CreationTime: seconds(d.CreatedAt), LastModifiedTime: seconds(d.ChangedAt),
-	}, nil
+	return answer(d), nil
 }
 
 // DeleteApiDestination deletes an API destination.

@@ -34,10 +34,13 @@ func (s *service) CreateArchive(ctx context.Context, in *events.CreateArchiveInp
 	if in.RetentionDays != nil {
 		a.RetentionDays = *in.RetentionDays
 	}
-	if a, err = s.buses.CreateArchive(ctx, a); err != nil {
+	answer := func(a Archive) *events.CreateArchiveOutput {
+		return &events.CreateArchiveOutput{ArchiveArn: new(a.ARN()), State: new(ArchiveEnabled), CreationTime: seconds(a.CreatedAt)}
+	}
+	if a, err = s.buses.CreateArchive(awsapi.AnswersWith(ctx, answer), a); err != nil {
 		return nil, err
 	}
-	return &events.CreateArchiveOutput{ArchiveArn: new(a.ARN()), State: new(ArchiveEnabled), CreationTime: seconds(a.CreatedAt)}, nil
+	return answer(a), nil
 }
 
 // DescribeArchive describes an archive.
@@ -103,13 +106,16 @@ func (s *service) UpdateArchive(ctx context.Context, in *events.UpdateArchiveInp
 		return nil, err
 	}
 	caller := callerFrom(ctx)
-	a, err := s.buses.UpdateArchive(ctx, caller.Account, caller.Region, str(in.ArchiveName), ArchiveChange{
+	answer := func(a Archive) *events.UpdateArchiveOutput {
+		return &events.UpdateArchiveOutput{ArchiveArn: new(a.ARN()), State: new(ArchiveEnabled), CreationTime: seconds(a.CreatedAt)}
+	}
+	a, err := s.buses.UpdateArchive(awsapi.AnswersWith(ctx, answer), caller.Account, caller.Region, str(in.ArchiveName), ArchiveChange{
 		Description: in.Description, Pattern: in.EventPattern, RetentionDays: in.RetentionDays,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &events.UpdateArchiveOutput{ArchiveArn: new(a.ARN()), State: new(ArchiveEnabled), CreationTime: seconds(a.CreatedAt)}, nil
+	return answer(a), nil
 }
 
 // DeleteArchive deletes an archive.

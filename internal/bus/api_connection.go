@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 
+	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
 )
 
@@ -18,14 +19,17 @@ func (s *service) CreateConnection(ctx context.Context, in *events.CreateConnect
 	}
 	change := ConnectionChange{Description: in.Description, Type: AuthorizationType(str(in.AuthorizationType))}
 	change.readCreate(in.AuthParameters)
-	c, err := s.buses.CreateConnection(ctx, callerFrom(ctx), str(in.Name), change)
+	answer := func(c Connection) *events.CreateConnectionOutput {
+		return &events.CreateConnectionOutput{
+			ConnectionArn: new(c.ARN()), ConnectionState: new(string(c.State)),
+			CreationTime: seconds(c.CreatedAt), LastModifiedTime: seconds(c.ChangedAt),
+		}
+	}
+	c, err := s.buses.CreateConnection(awsapi.AnswersWith(ctx, answer), callerFrom(ctx), str(in.Name), change)
 	if err != nil {
 		return nil, err
 	}
-	return &events.CreateConnectionOutput{
-		ConnectionArn: new(c.ARN()), ConnectionState: new(string(c.State)),
-		CreationTime: seconds(c.CreatedAt), LastModifiedTime: seconds(c.ChangedAt),
-	}, nil
+	return answer(c), nil
 }
 
 // DescribeConnection describes a connection without its secrets.
@@ -71,38 +75,47 @@ func (s *service) UpdateConnection(ctx context.Context, in *events.UpdateConnect
 	}
 	change := ConnectionChange{Description: in.Description, Type: AuthorizationType(str(in.AuthorizationType))}
 	change.readUpdate(in.AuthParameters)
-	c, err := s.buses.UpdateConnection(ctx, callerFrom(ctx), str(in.Name), change)
+	answer := func(c Connection) *events.UpdateConnectionOutput {
+		return &events.UpdateConnectionOutput{
+			ConnectionArn: new(c.ARN()), ConnectionState: new(string(c.State)),
+			CreationTime: seconds(c.CreatedAt), LastModifiedTime: seconds(c.ChangedAt), LastAuthorizedTime: seconds(c.AuthorizedAt),
+		}
+	}
+	c, err := s.buses.UpdateConnection(awsapi.AnswersWith(ctx, answer), callerFrom(ctx), str(in.Name), change)
 	if err != nil {
 		return nil, err
 	}
-	return &events.UpdateConnectionOutput{
-		ConnectionArn: new(c.ARN()), ConnectionState: new(string(c.State)),
-		CreationTime: seconds(c.CreatedAt), LastModifiedTime: seconds(c.ChangedAt), LastAuthorizedTime: seconds(c.AuthorizedAt),
-	}, nil
+	return answer(c), nil
 }
 
 // DeauthorizeConnection removes a connection's credentials.
 func (s *service) DeauthorizeConnection(ctx context.Context, in *events.DeauthorizeConnectionInput) (*events.DeauthorizeConnectionOutput, error) {
-	c, err := s.buses.DeauthorizeConnection(ctx, callerFrom(ctx), str(in.Name))
+	answer := func(c Connection) *events.DeauthorizeConnectionOutput {
+		return &events.DeauthorizeConnectionOutput{
+			ConnectionArn: new(c.ARN()), ConnectionState: new(string(ConnectionDeauthorizing)),
+			CreationTime: seconds(c.CreatedAt), LastModifiedTime: seconds(c.ChangedAt), LastAuthorizedTime: seconds(c.AuthorizedAt),
+		}
+	}
+	c, err := s.buses.DeauthorizeConnection(awsapi.AnswersWith(ctx, answer), callerFrom(ctx), str(in.Name))
 	if err != nil {
 		return nil, err
 	}
-	return &events.DeauthorizeConnectionOutput{
-		ConnectionArn: new(c.ARN()), ConnectionState: new(string(ConnectionDeauthorizing)),
-		CreationTime: seconds(c.CreatedAt), LastModifiedTime: seconds(c.ChangedAt), LastAuthorizedTime: seconds(c.AuthorizedAt),
-	}, nil
+	return answer(c), nil
 }
 
 // DeleteConnection deletes a connection.
 func (s *service) DeleteConnection(ctx context.Context, in *events.DeleteConnectionInput) (*events.DeleteConnectionOutput, error) {
-	c, err := s.buses.DeleteConnection(ctx, callerFrom(ctx), str(in.Name))
+	answer := func(c Connection) *events.DeleteConnectionOutput {
+		return &events.DeleteConnectionOutput{
+			ConnectionArn: new(c.ARN()), ConnectionState: new(string(ConnectionDeleting)),
+			CreationTime: seconds(c.CreatedAt), LastModifiedTime: seconds(c.ChangedAt), LastAuthorizedTime: seconds(c.AuthorizedAt),
+		}
+	}
+	c, err := s.buses.DeleteConnection(awsapi.AnswersWith(ctx, answer), callerFrom(ctx), str(in.Name))
 	if err != nil {
 		return nil, err
 	}
-	return &events.DeleteConnectionOutput{
-		ConnectionArn: new(c.ARN()), ConnectionState: new(string(ConnectionDeleting)),
-		CreationTime: seconds(c.CreatedAt), LastModifiedTime: seconds(c.ChangedAt), LastAuthorizedTime: seconds(c.AuthorizedAt),
-	}, nil
+	return answer(c), nil
 }
 
 // readCreate reads the authorization of a new connection, whose shapes are those

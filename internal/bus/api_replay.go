@@ -18,11 +18,14 @@ func (s *service) StartReplay(ctx context.Context, in *events.StartReplayInput) 
 	if in.EventStartTime != nil && in.EventEndTime != nil {
 		q.From, q.Until = *in.EventStartTime, *in.EventEndTime
 	}
-	r, err := s.buses.StartReplay(ctx, caller.Account, caller.Region, q)
+	answer := func(r Replay) *events.StartReplayOutput {
+		return &events.StartReplayOutput{ReplayArn: new(r.ARN()), State: new(string(r.State)), ReplayStartTime: seconds(r.StartedAt)}
+	}
+	r, err := s.buses.StartReplay(awsapi.AnswersWith(ctx, answer), caller.Account, caller.Region, q)
 	if err != nil {
 		return nil, err
 	}
-	return &events.StartReplayOutput{ReplayArn: new(r.ARN()), State: new(string(r.State)), ReplayStartTime: seconds(r.StartedAt)}, nil
+	return answer(r), nil
 }
 
 // DescribeReplay describes a replay.
@@ -76,11 +79,14 @@ func (s *service) ListReplays(ctx context.Context, in *events.ListReplaysInput) 
 // CancelReplay cancels an active replay.
 func (s *service) CancelReplay(ctx context.Context, in *events.CancelReplayInput) (*events.CancelReplayOutput, error) {
 	caller := callerFrom(ctx)
-	r, err := s.buses.CancelReplay(ctx, caller.Account, caller.Region, str(in.ReplayName))
+	answer := func(r Replay) *events.CancelReplayOutput {
+		return &events.CancelReplayOutput{ReplayArn: new(r.ARN()), State: new(string(r.State)), StateReason: given(r.StateReason)}
+	}
+	r, err := s.buses.CancelReplay(awsapi.AnswersWith(ctx, answer), caller.Account, caller.Region, str(in.ReplayName))
 	if err != nil {
 		return nil, err
 	}
-	return &events.CancelReplayOutput{ReplayArn: new(r.ARN()), State: new(string(r.State)), StateReason: given(r.StateReason)}, nil
+	return answer(r), nil
 }
 
 // timeGiven returns nil for the zero time: AWS leaves out what is not set.

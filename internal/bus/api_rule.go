@@ -19,11 +19,10 @@ func (s *service) PutRule(ctx context.Context, in *events.PutRuleInput) (*events
 		RoleARN: str(in.RoleArn), State: RuleState(str(in.State)), CreatedBy: callerFrom(ctx).Account,
 		blankPattern: blank(in.EventPattern), blankSchedule: blank(in.ScheduleExpression),
 	}
-	arn, err := s.buses.PutRule(ctx, r, tagsIn(in.Tags))
-	if err != nil {
-		return nil, err
-	}
-	return &events.PutRuleOutput{RuleArn: &arn}, nil
+	out := &events.PutRuleOutput{RuleArn: new(r.ARN())}
+	awsapi.Answers(ctx, out)
+	_, err = s.buses.PutRule(ctx, r, tagsIn(in.Tags))
+	return out, err
 }
 
 // DescribeRule describes a rule.
@@ -114,10 +113,9 @@ func (s *service) PutTargets(ctx context.Context, in *events.PutTargetsInput) (*
 	for i := range in.Targets {
 		targets[i] = targetIn(&in.Targets[i])
 	}
-	if err := s.buses.PutTargets(ctx, ref, str(in.Rule), targets); err != nil {
-		return nil, err
-	}
-	return &events.PutTargetsOutput{FailedEntryCount: new(int32), FailedEntries: []events.PutTargetsResultEntry{}}, nil
+	out := &events.PutTargetsOutput{FailedEntryCount: new(int32), FailedEntries: []events.PutTargetsResultEntry{}}
+	awsapi.Answers(ctx, out)
+	return out, s.buses.PutTargets(ctx, ref, str(in.Rule), targets)
 }
 
 func targetIn(t *events.Target) RuleTarget {
@@ -167,10 +165,9 @@ func (s *service) RemoveTargets(ctx context.Context, in *events.RemoveTargetsInp
 	if err != nil {
 		return nil, err
 	}
-	if err := s.buses.removeTargets(ctx, ref, str(in.Rule), in.Ids, isTrue(in.Force)); err != nil {
-		return nil, err
-	}
-	return &events.RemoveTargetsOutput{FailedEntryCount: new(int32), FailedEntries: []events.RemoveTargetsResultEntry{}}, nil
+	out := &events.RemoveTargetsOutput{FailedEntryCount: new(int32), FailedEntries: []events.RemoveTargetsResultEntry{}}
+	awsapi.Answers(ctx, out)
+	return out, s.buses.removeTargets(ctx, ref, str(in.Rule), in.Ids, isTrue(in.Force))
 }
 
 // ListTargetsByRule lists the targets of a rule as they were put.

@@ -79,6 +79,7 @@ func (b *Buses) CreateAPIDestination(ctx context.Context, caller Caller, name st
 		if err := b.connect(ctx, tx, &d); err != nil {
 			return err
 		}
+		awsapi.Made(ctx, d)
 		created, err := insertAPIDestination(ctx, tx, d)
 		if err != nil {
 			return err
@@ -172,6 +173,7 @@ func (b *Buses) UpdateAPIDestination(ctx context.Context, caller Caller, name st
 			}
 		}
 		updated = d
+		awsapi.Made(ctx, updated)
 		return updateAPIDestination(ctx, tx, d)
 	})
 	if err != nil {

@@ -94,6 +94,7 @@ func (b *Buses) CreateArchive(ctx context.Context, a Archive) (Archive, error) {
 		if a.ruleID, err = saveArchiveRule(ctx, tx, a, version); err != nil {
 			return nil, err
 		}
+		awsapi.Made(ctx, a)
 		return []string{a.ruleName()}, insertArchive(ctx, tx, a)
 	})
 	return a, err
@@ -251,6 +252,7 @@ func (b *Buses) changeArchive(ctx context.Context, account, region, name string,
 			return nil, err
 		}
 		changed = a
+		awsapi.Made(ctx, changed)
 		return []string{a.ruleName()}, nil
 	})
 	return changed, err

@@ -317,6 +317,7 @@ func (b *Buses) UpdateBus(ctx context.Context, ref event.BusRef, change BusChang
 			change.apply(e)
 			return nil
 		})
+		awsapi.Made(ctx, updated)
 		return nil, err
 	})
 	return updated, err

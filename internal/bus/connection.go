@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -97,6 +98,7 @@ func (b *Buses) CreateConnection(ctx context.Context, caller Caller, name string
 		return c, err
 	}
 	err := b.db.Update(ctx, func(tx *store.Tx) error {
+		awsapi.Made(ctx, c)
 		created, err := insertConnection(ctx, tx, c)
 		if err != nil {
 			return err
@@ -236,6 +238,7 @@ func (b *Buses) changeConnection(ctx context.Context, caller Caller, name string
 		}
 		c.ChangedAt = b.now().UTC()
 		changed = c
+		awsapi.Made(ctx, changed)
 		return updateConnection(ctx, tx, c)
 	})
 	if err != nil {
@@ -252,6 +255,7 @@ func (b *Buses) DeleteConnection(ctx context.Context, caller Caller, name string
 		if deleted, err = findConnection(ctx, tx, caller, name); err != nil {
 			return err
 		}
+		awsapi.Made(ctx, deleted)
 		return deleteConnection(ctx, tx, deleted.ID)
 	})
 	if err != nil {

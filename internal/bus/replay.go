@@ -134,6 +134,7 @@ func (b *Buses) StartReplay(ctx context.Context, account, region string, q Repla
 			return limitExceeded()
 		}
 		started = r
+		awsapi.Made(ctx, started)
 		return b.enqueueReplay(ctx, tx, r.id)
 	})
 	if err != nil {
@@ -276,6 +277,7 @@ func (b *Buses) CancelReplay(ctx context.Context, account, region, name string) 
 			return err
 		}
 		cancelled = r
+		awsapi.Made(ctx, cancelled)
 		return b.enqueueReplay(ctx, tx, r.id)
 	})
 	if err != nil {

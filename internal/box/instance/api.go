@@ -47,12 +47,16 @@ func (s *Instances) RunInstances(ctx context.Context, in *ec2.RunInstancesInput)
 		}
 		return nil, errDryRun()
 	}
-	list, err := s.Run(ctx, p, r)
+	list, err := s.Run(awsapi.AnswersWith(ctx, launchOut), p, r)
 	if err != nil {
 		return nil, err
 	}
+	return launchOut(list), nil
+}
+
+func launchOut(list []*Instance) *ec2.RunInstancesOutput {
 	res := reservations(list)[0]
-	return &ec2.RunInstancesOutput{Instances: res.Instances, OwnerId: res.OwnerId, ReservationId: res.ReservationId, Groups: res.Groups}, nil
+	return &ec2.RunInstancesOutput{Instances: res.Instances, OwnerId: res.OwnerId, ReservationId: res.ReservationId, Groups: res.Groups}
 }
 
 // DescribeInstances lists instances by reservation.
@@ -109,8 +113,11 @@ func (s *Instances) StartInstances(ctx context.Context, in *ec2.StartInstancesIn
 	if in.AdditionalInfo != nil {
 		return nil, errUnsupported("AdditionalInfo", "AWS reserves it")
 	}
-	changes, err := s.change(ctx, in.InstanceIds, in.DryRun, s.Start)
-	return &ec2.StartInstancesOutput{StartingInstances: changes}, err
+	answer := func(list []Change) *ec2.StartInstancesOutput {
+		return &ec2.StartInstancesOutput{StartingInstances: changesOut(list)}
+	}
+	list, err := s.change(awsapi.AnswersWith(ctx, answer), in.InstanceIds, in.DryRun, s.Start)
+	return answer(list), err
 }
 
 // StopInstances stops running instances. Force and SkipOsShutdown only hurry
@@ -119,14 +126,20 @@ func (s *Instances) StopInstances(ctx context.Context, in *ec2.StopInstancesInpu
 	if yes(in.Hibernate) {
 		return nil, errUnsupported("Hibernate", "instances have no memory to keep")
 	}
-	changes, err := s.change(ctx, in.InstanceIds, in.DryRun, s.Stop)
-	return &ec2.StopInstancesOutput{StoppingInstances: changes}, err
+	answer := func(list []Change) *ec2.StopInstancesOutput {
+		return &ec2.StopInstancesOutput{StoppingInstances: changesOut(list)}
+	}
+	list, err := s.change(awsapi.AnswersWith(ctx, answer), in.InstanceIds, in.DryRun, s.Stop)
+	return answer(list), err
 }
 
 // TerminateInstances ends instances. Force and SkipOsShutdown are as for StopInstances.
 func (s *Instances) TerminateInstances(ctx context.Context, in *ec2.TerminateInstancesInput) (*ec2.TerminateInstancesOutput, error) {
-	changes, err := s.change(ctx, in.InstanceIds, in.DryRun, s.Terminate)
-	return &ec2.TerminateInstancesOutput{TerminatingInstances: changes}, err
+	answer := func(list []Change) *ec2.TerminateInstancesOutput {
+		return &ec2.TerminateInstancesOutput{TerminatingInstances: changesOut(list)}
+	}
+	list, err := s.change(awsapi.AnswersWith(ctx, answer), in.InstanceIds, in.DryRun, s.Terminate)
+	return answer(list), err
 }
 
 // RebootInstances checks that the instances run: nothing of a reboot can be seen.
@@ -141,7 +154,7 @@ func (s *Instances) RebootInstances(ctx context.Context, in *ec2.RebootInstances
 const maxIDs = 1000
 
 // change runs an operation on instances, or with dryRun checks only that they exist.
-func (s *Instances) change(ctx context.Context, ids []string, dryRun *bool, do func(context.Context, Place, []string) ([]Change, error)) ([]ec2.InstanceStateChange, error) {
+func (s *Instances) change(ctx context.Context, ids []string, dryRun *bool, do func(context.Context, Place, []string) ([]Change, error)) ([]Change, error) {
 	p := placeOf(ctx)
 	if len(ids) > maxIDs {
 		return nil, errValue("The number of instance ids, %d, exceeds the maximum of %d.", len(ids), maxIDs)
@@ -152,15 +165,15 @@ func (s *Instances) change(ctx context.Context, ids []string, dryRun *bool, do f
 		}
 		return nil, errDryRun()
 	}
-	changes, err := do(ctx, p, ids)
-	if err != nil {
-		return nil, err
-	}
+	return do(ctx, p, ids)
+}
+
+func changesOut(list []Change) []ec2.InstanceStateChange {
 	var out []ec2.InstanceStateChange
-	for _, c := range changes {
+	for _, c := range list {
 		out = append(out, ec2.InstanceStateChange{InstanceId: new(c.ID), CurrentState: wireState(c.Current), PreviousState: wireState(c.Previous)})
 	}
-	return out, nil
+	return out
 }
 
 // CreateTags adds tags to instances.

@@ -102,6 +102,7 @@ func (s *Instances) Run(ctx context.Context, p Place, r LaunchRequest) ([]*Insta
 				return err
 			}
 			if len(list) > 0 {
+				awsapi.Made(ctx, list)
 				return sameRequest(list[0], hash)
 			}
 		}
@@ -109,6 +110,7 @@ func (s *Instances) Run(ctx context.Context, p Place, r LaunchRequest) ([]*Insta
 		if err != nil {
 			return err
 		}
+		awsapi.Made(ctx, list)
 		return s.insert(ctx, tx, list)
 	}
 	err = s.db.Update(ctx, launch)

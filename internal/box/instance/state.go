@@ -268,17 +268,22 @@ func (s *Instances) act(ctx context.Context, p Place, ids []string, do func(tx *
 		}
 	}
 	var all []Change
-	for some := range slices.Chunk(ids, maxLaunch) {
-		changes, err := s.actOn(ctx, p, some, do)
+	for len(ids) > 0 {
+		n, ctx := min(len(ids), maxLaunch), ctx
+		if n < len(ids) {
+			ctx = awsapi.Untrailed(ctx) // the last one tells of all
+		}
+		changes, err := s.actOn(ctx, p, ids[:n], all, do)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, changes...)
+		all, ids = append(all, changes...), ids[n:]
 	}
 	return all, nil
 }
 
-func (s *Instances) actOn(ctx context.Context, p Place, ids []string, do func(tx *store.Tx, list []*Instance) error) ([]Change, error) {
+// actOn changes instances in one transaction; before is what the ones before it changed.
+func (s *Instances) actOn(ctx context.Context, p Place, ids []string, before []Change, do func(tx *store.Tx, list []*Instance) error) ([]Change, error) {
 	var changes []Change
 	err := s.db.Update(ctx, func(tx *store.Tx) error {
 		list, err := find(ctx, tx, p, ids, tx.Dialect().ForUpdate())
@@ -298,6 +303,7 @@ func (s *Instances) actOn(ctx context.Context, p Place, ids []string, do func(tx
 				changed = append(changed, i)
 			}
 		}
+		awsapi.Made(ctx, slices.Concat(before, changes))
 		return s.save(ctx, tx, changed)
 	})
 	return changes, err

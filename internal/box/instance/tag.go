@@ -87,10 +87,15 @@ func (s *Instances) retag(ctx context.Context, p Place, ids []string, edit func(
 			return err
 		}
 	}
-	for some := range slices.Chunk(ids, maxLaunch) {
-		if err := s.retagSome(ctx, p, some, edit); err != nil {
+	for len(ids) > 0 {
+		n, ctx := min(len(ids), maxLaunch), ctx
+		if n < len(ids) {
+			ctx = awsapi.Untrailed(ctx) // the last one tells of all
+		}
+		if err := s.retagSome(ctx, p, ids[:n], edit); err != nil {
 			return err
 		}
+		ids = ids[n:]
 	}
 	return nil
 }

@@ -48,10 +48,9 @@ func errAddress(u string) error {
 func (q *Queues) CreateQueue(ctx context.Context, in *sqs.CreateQueueInput) (*sqs.CreateQueueOutput, error) {
 	c := awsapi.CallerFrom(ctx)
 	r := Ref{Account: c.Account, Region: c.Region, Name: *in.QueueName}
-	if err := q.Create(ctx, r, in.Attributes, in.Tags); err != nil {
-		return nil, err
-	}
-	return &sqs.CreateQueueOutput{QueueUrl: new(q.URL(r))}, nil
+	out := &sqs.CreateQueueOutput{QueueUrl: new(q.URL(r))}
+	awsapi.Answers(ctx, out)
+	return out, q.Create(ctx, r, in.Attributes, in.Tags)
 }
 
 // GetQueueUrl returns the URL of a queue, of another account's too if its policy allows.

@@ -36,11 +36,14 @@ func (q *Queues) StartMessageMoveTask(ctx context.Context, in *sqs.StartMessageM
 			rate = -1 // given, and not in AWS's range
 		}
 	}
-	moveHandle, err := q.StartMove(ctx, have.Ref, text(in.DestinationArn), rate)
+	answer := func(m Move) *sqs.StartMessageMoveTaskOutput {
+		return &sqs.StartMessageMoveTaskOutput{TaskHandle: &m.Handle}
+	}
+	moveHandle, err := q.StartMove(awsapi.AnswersWith(ctx, answer), have.Ref, text(in.DestinationArn), rate)
 	if err != nil {
 		return nil, err
 	}
-	return &sqs.StartMessageMoveTaskOutput{TaskHandle: &moveHandle}, nil
+	return answer(Move{Handle: moveHandle}), nil
 }
 
 // CancelMessageMoveTask ends a move.
@@ -52,11 +55,14 @@ func (q *Queues) CancelMessageMoveTask(ctx context.Context, in *sqs.CancelMessag
 	if _, err := q.openARN(ctx, source.ARN(), "TaskHandle", "CancelMessageMoveTask"); err != nil {
 		return nil, err
 	}
-	moved, err := q.CancelMove(ctx, *in.TaskHandle)
+	answer := func(m Move) *sqs.CancelMessageMoveTaskOutput {
+		return &sqs.CancelMessageMoveTaskOutput{ApproximateNumberOfMessagesMoved: &m.Moved}
+	}
+	moved, err := q.CancelMove(awsapi.AnswersWith(ctx, answer), *in.TaskHandle)
 	if err != nil {
 		return nil, err
 	}
-	return &sqs.CancelMessageMoveTaskOutput{ApproximateNumberOfMessagesMoved: &moved}, nil
+	return answer(Move{Moved: moved}), nil
 }
 
 // ListMessageMoveTasks lists up to 10 moves of a queue, the newest first. AWS:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
@@ -69,6 +70,7 @@ func (q *Queues) StartMove(ctx context.Context, source Ref, destination string, 
 			return err
 		}
 		m.ToMove, m.Handle = c.visible, newMoveHandle(source)
+		awsapi.Made(ctx, m)
 		return insertMove(ctx, tx, &m)
 	})
 	if err != nil {
@@ -146,6 +148,7 @@ func (q *Queues) CancelMove(ctx context.Context, moveHandle string) (moved int64
 		}
 		moved = m.Moved
 		m.Status = moveCancelled
+		awsapi.Made(ctx, *m)
 		return saveMove(ctx, tx, m, 0)
 	})
 	return moved, err

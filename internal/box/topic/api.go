@@ -62,10 +62,9 @@ func (t *Topics) CreateTopic(ctx context.Context, in *sns.CreateTopicInput) (*sn
 	if n >= maxTopics {
 		return nil, sns.ErrTopicLimitExceededException("Topic limit of %d for account %s exceeded", maxTopics, r.Account)
 	}
-	if err := t.Create(ctx, r, in.Attributes, tags); err != nil {
-		return nil, err
-	}
-	return &sns.CreateTopicOutput{TopicArn: new(r.ARN())}, nil
+	out := &sns.CreateTopicOutput{TopicArn: new(r.ARN())}
+	awsapi.Answers(ctx, out)
+	return out, t.Create(ctx, r, in.Attributes, tags)
 }
 
 // tagMap reads a list of tags. AWS: no key twice.

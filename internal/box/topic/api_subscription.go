@@ -26,15 +26,18 @@ func (t *Topics) Subscribe(ctx context.Context, in *sns.SubscribeInput) (*sns.Su
 	if err != nil {
 		return nil, err
 	}
-	s, err := t.AddSubscription(ctx, have, awsapi.CallerFrom(ctx).Account, protocol, endpoint, in.Attributes)
+	answer := func(s *Subscription) *sns.SubscribeOutput {
+		arn := s.ARN()
+		if s.state == statePending && (in.ReturnSubscriptionArn == nil || !*in.ReturnSubscriptionArn) {
+			arn = answeredPending
+		}
+		return &sns.SubscribeOutput{SubscriptionArn: &arn}
+	}
+	s, err := t.AddSubscription(awsapi.AnswersWith(ctx, answer), have, awsapi.CallerFrom(ctx).Account, protocol, endpoint, in.Attributes)
 	if err != nil {
 		return nil, err
 	}
-	arn := s.ARN()
-	if s.state == statePending && (in.ReturnSubscriptionArn == nil || !*in.ReturnSubscriptionArn) {
-		arn = answeredPending
-	}
-	return &sns.SubscribeOutput{SubscriptionArn: &arn}, nil
+	return answer(s), nil
 }
 
 // ConfirmSubscription confirms a subscription by the token that its endpoint was sent.
@@ -50,11 +53,14 @@ func (t *Topics) ConfirmSubscription(ctx context.Context, in *sns.ConfirmSubscri
 	if _, err := t.Find(ctx, r); err != nil {
 		return nil, err
 	}
-	s, err := t.Confirm(ctx, r, *in.Token, true, guard)
+	answer := func(s *Subscription) *sns.ConfirmSubscriptionOutput {
+		return &sns.ConfirmSubscriptionOutput{SubscriptionArn: new(s.ARN())}
+	}
+	s, err := t.Confirm(awsapi.AnswersWith(ctx, answer), r, *in.Token, true, guard)
 	if err != nil {
 		return nil, err
 	}
-	return &sns.ConfirmSubscriptionOutput{SubscriptionArn: new(s.ARN())}, nil
+	return answer(s), nil
 }
 
 func parseGuard(v string) (bool, error) {

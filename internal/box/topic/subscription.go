@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sns"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -90,7 +91,9 @@ func (t *Topics) AddSubscription(ctx context.Context, have *Topic, account, prot
 	}
 	var result *Subscription
 	subscribe := func(tx *store.Tx) error {
-		result, err = t.subscribe(ctx, tx, s)
+		if result, err = t.subscribe(ctx, tx, s); err == nil {
+			awsapi.Made(ctx, result)
+		}
 		return err
 	}
 	err = t.db.Update(ctx, subscribe)
@@ -196,6 +199,7 @@ func (t *Topics) Confirm(ctx context.Context, topic Ref, token string, authentic
 		if s == nil {
 			return errInvalid("Token")
 		}
+		awsapi.Made(ctx, s)
 		if s.state == stateConfirmed {
 			return nil
 		}
