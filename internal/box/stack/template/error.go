@@ -11,10 +11,12 @@ type Error struct {
 	// as a whole and for text that could not be read.
 	Path string
 	// Line and Column are counted from 1, columns in characters. Both are 0 where no one place can be
-	// named: an unknown parameter in a request, a value that only a resource knows.
+	// named, such as for an unknown parameter in a request.
 	Line, Column int
 	// Message says what is wrong, in AWS's words where they are known.
 	Message string
+
+	cause error
 }
 
 // Error returns the message followed by the place: "… (at Resources/Rule/Properties/Targets/0, line 12, column 9)".
@@ -31,3 +33,6 @@ func (e *Error) Error() string {
 	}
 	return e.Message + " (" + strings.Join(at, ", ") + ")"
 }
+
+// Unwrap returns the Resolver's error if it is one.
+func (e *Error) Unwrap() error { return e.cause }
