@@ -129,8 +129,9 @@ type Options struct {
 type Functions struct {
 	lambda.Unimplemented
 
-	db *store.DB
-	o  Options
+	db   *store.DB
+	o    Options
+	code *codeDirs
 }
 
 // New returns the functions kept in db. It registers its job queues with o.Jobs, whose Run
@@ -145,13 +146,12 @@ func New(db *store.DB, o Options) *Functions {
 	if o.Enabled == nil {
 		o.Enabled = func() bool { return false }
 	}
-	return &Functions{db: db, o: o}
+	return &Functions{db: db, o: o, code: newCodeDirs(o.BaseDir, o.Now)}
 }
 
 // Run works in the background until ctx ends, and then returns ctx's error.
 func (f *Functions) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return ctx.Err()
+	return f.runSweeps(ctx)
 }
 
 // now is the clock in unix milliseconds, as the tables hold times.
