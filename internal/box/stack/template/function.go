@@ -186,7 +186,7 @@ func (t *Template) checkCall(n *node, in place) error {
 		return n.errorf("Template error: %s cannot be used %s.", n.text, in.describe())
 	}
 	if f.extension && !t.extended {
-		return n.errorf("Template error: Encountered unsupported function: %s It needs the transform %s: add 'Transform: %s' at the top of the template.", n.text, languageExtensions, languageExtensions)
+		return n.errorf("Template error: %s needs the transform %s: add 'Transform: %s' at the top of the template.", n.text, languageExtensions, languageExtensions)
 	}
 	return nil
 }
@@ -210,7 +210,7 @@ func (n *node) textOrCall() bool { return n.scalar() || n.kind == call }
 func (n *node) listOrCall() bool { return n.kind == list || n.kind == call }
 
 func shapeRef(n, arg *node) error {
-	if arg.kind != text && arg.kind != number || arg.text == "" {
+	if !arg.name() {
 		return n.errorf("Template error: every Ref object must have a single String value.")
 	}
 	return nil
@@ -225,10 +225,10 @@ func shapeGetAtt(n, arg *node) error {
 			{kind: text, text: attribute, line: arg.line, column: arg.column, parent: arg},
 		}}
 	}
-	ok := arg.kind == list && len(arg.items) == 2 && arg.items[0].kind == text && arg.items[0].text != ""
+	ok := arg.kind == list && len(arg.items) == 2 && arg.items[0].name()
 	if ok {
 		a := arg.items[1]
-		ok = a.kind == text && a.text != "" || a.kind == call && a.text == fnRef
+		ok = a.kind == call && a.text == fnRef || a.name()
 	}
 	if !ok {
 		return n.errorf("Template error: every Fn::GetAtt object requires two non-empty parameters, the resource name and the resource attribute")
@@ -282,7 +282,7 @@ func shapeSelect(n, arg *node) error {
 func shapeFindInMap(n, arg *node) error {
 	ok := arg.kind == list && (len(arg.items) == 3 || len(arg.items) == 4)
 	for i := 0; ok && i < 3; i++ {
-		ok = arg.items[i].textOrCall()
+		ok = arg.items[i].kind == call || arg.items[i].name()
 	}
 	if !ok {
 		return n.errorf("Template error: every Fn::FindInMap object requires three parameters, the map name, map key and the attribute for return value")
@@ -291,7 +291,7 @@ func shapeFindInMap(n, arg *node) error {
 }
 
 func shapeIf(n, arg *node) error {
-	if arg.kind != list || len(arg.items) != 3 || arg.items[0].kind != text {
+	if arg.kind != list || len(arg.items) != 3 || !arg.items[0].name() {
 		return n.errorf("Template error: every Fn::If object requires a list of three: the name of a condition, the value if it is true and the value if it is false")
 	}
 	return nil
@@ -355,7 +355,7 @@ func shapeNot(n, arg *node) error {
 }
 
 func shapeCondition(n, arg *node) error {
-	if arg.kind != text || arg.text == "" {
+	if !arg.name() {
 		return n.errorf("Template format error: Every Condition member must be a string.")
 	}
 	return nil

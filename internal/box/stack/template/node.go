@@ -24,6 +24,8 @@ type node struct {
 	kind kind
 	// text is a scalar's text ("true", "1.0", as written) or the long name of a call's function ("Fn::Join").
 	text string
+	// source is the text of a plain YAML scalar, which for a boolean or number is not always text: "on".
+	source string
 	// items are a list's items, an object's values or a call's argument.
 	items []*node
 	keys  []key // of an object, beside items
@@ -106,6 +108,15 @@ func (n *node) keyErrorf(i int, format string, args ...any) *Error {
 
 // scalar reports whether n has a text that can stand for a string.
 func (n *node) scalar() bool { return n.kind == text || n.kind == number || n.kind == boolean }
+
+// name reports whether n can be a name of something in the template, and makes it a string: a condition On is
+// named by On, although YAML 1.1 reads it as true.
+func (n *node) name() bool {
+	if (n.kind == boolean || n.kind == number) && n.source != "" {
+		n.kind, n.text = text, n.source
+	}
+	return n.kind == text && n.text != ""
+}
 
 // kindName says what n is, for errors.
 func (n *node) kindName() string {

@@ -43,7 +43,7 @@ func (t *Template) readOutput(o *output) error {
 		case "Export":
 			err = t.readExport(o, v)
 		case "Condition":
-			if o.condition = v; v.kind != text {
+			if o.condition = v; !v.name() {
 				err = v.errorf("Template format error: Every Condition member must be a string.")
 			}
 		default:

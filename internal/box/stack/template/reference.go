@@ -89,7 +89,7 @@ func find(n *node, names ...string) *node {
 // checkReferences checks that everything named exists, in all branches, and what can be known of circles.
 func (t *Template) checkReferences() error {
 	for _, c := range t.conditions {
-		if err := t.checkParameterUses(c.at, "Conditions"); err != nil {
+		if err := t.checkParameterUses(c.at, "the Conditions block of the template"); err != nil {
 			return err
 		}
 	}
@@ -113,12 +113,12 @@ func (t *Template) checkReferences() error {
 
 func (t *Template) checkRuleUses(r *rule) error {
 	if r.condition != nil {
-		if err := t.checkParameterUses(r.condition, "Rules"); err != nil {
+		if err := t.checkParameterUses(r.condition, "the Rules block of the template"); err != nil {
 			return err
 		}
 	}
 	for _, a := range r.assertions {
-		if err := t.checkParameterUses(a.at, "Rules"); err != nil {
+		if err := t.checkParameterUses(a.at, "the Rules block of the template"); err != nil {
 			return err
 		}
 	}
@@ -126,7 +126,7 @@ func (t *Template) checkRuleUses(r *rule) error {
 }
 
 // checkParameterUses checks what stands where only parameters can be used.
-func (t *Template) checkParameterUses(n *node, block string) error {
+func (t *Template) checkParameterUses(n *node, where string) error {
 	var unresolved []use
 	uses(n, nil, func(u use) {
 		if u.attribute != "" || t.parameterNamed[u.name] == nil && !pseudoParameters[u.name] {
@@ -134,26 +134,26 @@ func (t *Template) checkParameterUses(n *node, block string) error {
 		}
 	})
 	if unresolved != nil {
-		return unresolved[0].at.errorf("Template format error: Unresolved dependencies %s. Cannot reference resources in the %s block of the template", names(unresolved), block)
+		return unresolved[0].at.errorf("Template format error: Unresolved dependencies %s. Cannot reference resources in %s", names(unresolved), where)
 	}
-	return t.checkNamed(n, block)
+	return t.checkNamed(n, where)
 }
 
 // checkNamed checks that conditions and mappings which n names exist.
-func (t *Template) checkNamed(n *node, block string) error {
+func (t *Template) checkNamed(n *node, where string) error {
 	for _, c := range conditionReferences(n, nil) {
-		if err := t.checkCondition(c, block); err != nil {
+		if err := t.checkCondition(c, where); err != nil {
 			return err
 		}
 	}
 	return t.checkMappings(n)
 }
 
-func (t *Template) checkCondition(n *node, block string) error {
+func (t *Template) checkCondition(n *node, where string) error {
 	if n == nil || t.conditionNamed[n.text] != nil {
 		return nil
 	}
-	return n.errorf("Template format error: Unresolved condition dependency %s in the %s block of the template", n.text, block)
+	return n.errorf("Template format error: Unresolved condition dependency %s in %s", n.text, where)
 }
 
 func (t *Template) checkMappings(n *node) error {
@@ -214,11 +214,11 @@ func (t *Template) checkResourceUses() error {
 }
 
 func (t *Template) checkResourceNamed(r *resource) error {
-	if err := t.checkCondition(r.condition, "Resources"); err != nil {
+	if err := t.checkCondition(r.condition, "the Resources block of the template"); err != nil {
 		return err
 	}
 	for _, n := range r.evaluated() {
-		if err := t.checkNamed(n, "Resources"); err != nil {
+		if err := t.checkNamed(n, "the Resources block of the template"); err != nil {
 			return err
 		}
 		if err := t.checkImports(n); err != nil {
@@ -229,7 +229,7 @@ func (t *Template) checkResourceNamed(r *resource) error {
 		if p == nil {
 			continue
 		}
-		if err := t.checkParameterUses(p, "Resources"); err != nil {
+		if err := t.checkParameterUses(p, "a policy attribute"); err != nil {
 			return err
 		}
 	}
@@ -298,14 +298,14 @@ func (t *Template) checkOutputUses() error {
 		return t.unresolvedError(unresolved, "Outputs")
 	}
 	for _, o := range t.outputs {
-		if err := t.checkCondition(o.condition, "Outputs"); err != nil {
+		if err := t.checkCondition(o.condition, "the Outputs block of the template"); err != nil {
 			return err
 		}
 		for _, n := range []*node{o.value, o.export} {
 			if n == nil {
 				continue
 			}
-			if err := t.checkNamed(n, "Outputs"); err != nil {
+			if err := t.checkNamed(n, "the Outputs block of the template"); err != nil {
 				return err
 			}
 			if err := t.checkImports(n); err != nil {

@@ -64,7 +64,7 @@ func (t *Template) readResource(r *resource) error {
 		case "DependsOn":
 			r.dependsOn, err = v.names("DependsOn")
 		case "Condition":
-			if r.condition = v; v.kind != text {
+			if r.condition = v; !v.name() {
 				err = v.errorf("Template format error: Every Condition member must be a string.")
 			}
 		case "DeletionPolicy":
@@ -99,7 +99,7 @@ func (n *node) resourceType() (string, error) {
 
 // readAttributeObject reads properties or metadata.
 func (t *Template) readAttributeObject(n *node) error {
-	if n.kind != object {
+	if n.kind != object && n.kind != call {
 		return n.errorf("Template format error: %s must be an object, not %s.", n.path(), n.kindName())
 	}
 	if err := t.compile(n, inResource); err != nil {
@@ -118,7 +118,7 @@ func (n *node) names(what string) ([]*node, error) {
 		names = n.items
 	}
 	for _, name := range names {
-		if name.kind != text {
+		if !name.name() {
 			return nil, name.errorf("Template format error: %s must be a string or a list of strings, not %s.", what, name.kindName())
 		}
 	}

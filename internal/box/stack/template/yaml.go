@@ -95,7 +95,7 @@ func fromYAML(y *yaml.Node, depth int) (*node, error) {
 			n.items = append(n.items, item)
 		}
 	default:
-		n.kind, n.text = text, y.Value
+		n.kind, n.text, n.source = text, y.Value, y.Value
 		if y.Style&^yaml.FlowStyle == 0 {
 			n.kind, n.text = plainScalar(y.Value)
 		}
@@ -158,6 +158,9 @@ func (n *node) tagged(tag, value string) (*node, error) {
 }
 
 func (n *node) unknownTag(tag string) error {
+	if strings.HasPrefix(tag, "!!") {
+		return n.errorf("Template format error: the YAML type %s is not supported, or the value is none.", tag)
+	}
 	return n.errorf("Template format error: unknown tag %s. CloudFormation knows these short forms of its functions: %s.", tag, strings.Join(shortTags(), ", "))
 }
 
