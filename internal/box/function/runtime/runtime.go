@@ -16,10 +16,10 @@
 // processes a function may use what the user may.
 //
 // Where a process ends, its group is killed, and on Linux also what has left the
-// group. When the server itself is killed, Linux kills the functions' processes with it, and
-// processes they had started are found and killed at the next start by the
-// directory in their environment. On other systems a killed server leaves its functions
-// behind: they end by themselves once they see that their Runtime API is gone.
+// group, found by the log stream's name in its environment. When the server itself is
+// killed, Linux kills the functions' processes with it, and what they had started is
+// found and killed at the next start. On other systems a killed server leaves its
+// functions behind: they end by themselves once they see that their Runtime API is gone.
 package runtime
 
 import (

@@ -1,0 +1,39 @@
+package runtime
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// attributes have a process be the leader of its own group, and end with us.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// startProcesses starts processes until it is told to end. Linux kills a process when
+// the thread that started it ends, so there is one thread for all of them, which
+// nothing else uses and which ends last.
+func (p *Pool) startProcesses(end <-chan struct{}) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for {
+		select {
+		case st := <-p.starts:
+			st.done <- startOne(st)
+		case <-end:
+			return
+		}
+	}
+}
+
+// reap waits for the end of the process and kills its group while the number is still
+// its own.
+func (s *process) reap() (*os.ProcessState, error) {
+	for unix.Waitid(unix.P_PID, s.os.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR { //nolint:errorlint // an errno
+	}
+	s.signal(syscall.SIGKILL)
+	return s.os.Wait()
+}
