@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,6 +85,15 @@ func (h *Handler) Register(bindings ...Binding) {
 			h.byTarget[b.API.TargetPrefix] = &b
 		}
 	}
+}
+
+// APIs are the services that are registered, in the order of their signing names.
+func (h *Handler) APIs() []*API {
+	apis := make([]*API, 0, len(h.byName))
+	for _, name := range slices.Sorted(maps.Keys(h.byName)) {
+		apis = append(apis, h.byName[name].API)
+	}
+	return apis
 }
 
 // Invoke calls an operation from inside the process as the caller: its role is
