@@ -180,6 +180,9 @@ func (fn *Function) timeout() time.Duration {
 	return time.Duration(fn.Configuration.Timeout) * time.Second
 }
 
+// deadLetterARN is the queue or topic for asynchronous invocations that came to nothing; empty: none.
+func (fn *Function) deadLetterARN() string { return fn.Configuration.DeadLetter }
+
 // find returns the function; without one ResourceNotFoundException.
 func (f *Functions) find(ctx context.Context, r Ref) (*Function, error) {
 	return f.findIn(ctx, f.db, r)

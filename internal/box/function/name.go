@@ -45,6 +45,17 @@ func checkQualifier(r Ref, qualifier string) error {
 	return errNoFunction(r.ARN() + ":" + qualifier)
 }
 
+// withQualifier is the ARN of the function with a qualifier, if there is one.
+func withQualifier(r Ref, qualifier string) string {
+	if qualifier == "" {
+		return r.ARN()
+	}
+	return r.ARN() + ":" + qualifier
+}
+
+// qualified is the function's ARN as a caller named it.
+func qualified(fn *Function, qualifier string) string { return withQualifier(fn.Ref, qualifier) }
+
 func text(s *string) string {
 	if s == nil {
 		return ""
