@@ -91,6 +91,9 @@ func (f *Functions) remove(ctx context.Context, r Ref) error {
 		if err != nil {
 			return err
 		}
+		if err := f.endInvocations(ctx, tx, fn); err != nil {
+			return err
+		}
 		tx.OnCommit(func() { f.o.Runtime.Forget(fn.ARN()) })
 		return deleteFunction(ctx, tx, fn)
 	})

@@ -118,6 +118,9 @@ type Options struct {
 	Jobs *work.Runner
 	// OrgID is the organization of all accounts here; empty: none.
 	OrgID string
+	// RetryWaits are the pauses after which an asynchronous invocation that the function failed
+	// is tried again, one a try. Nil means AWS's: one minute, then two.
+	RetryWaits []time.Duration
 	// Logger takes what goes wrong in the background. Nil discards it.
 	Logger *slog.Logger
 	// Now is the clock; nil means time.Now.
@@ -129,9 +132,12 @@ type Options struct {
 type Functions struct {
 	lambda.Unimplemented
 
-	db   *store.DB
-	o    Options
-	code *codeDirs
+	db      *store.DB
+	o       Options
+	code    *codeDirs
+	bells   bells
+	waiting waitingCounts
+	counts  counters
 }
 
 // New returns the functions kept in db. It registers its job queues with o.Jobs, whose Run
@@ -146,11 +152,20 @@ func New(db *store.DB, o Options) *Functions {
 	if o.Enabled == nil {
 		o.Enabled = func() bool { return false }
 	}
-	return &Functions{db: db, o: o, code: newCodeDirs(o.BaseDir, o.Now)}
+	if o.RetryWaits == nil {
+		o.RetryWaits = defaultRetryWaits
+	}
+	f := &Functions{db: db, o: o, code: newCodeDirs(o.BaseDir, o.Now)}
+	o.Jobs.Handle(asyncQueue, work.QueueOptions{Concurrency: maxLanes, When: o.Enabled}, f.runLane)
+	o.Jobs.Handle(mappingQueue, work.QueueOptions{Concurrency: maxPolled}, f.runMapping)
+	return f
 }
 
 // Run works in the background until ctx ends, and then returns ctx's error.
 func (f *Functions) Run(ctx context.Context) error {
+	if err := f.resumeMappings(ctx); err != nil {
+		return err
+	}
 	return f.runSweeps(ctx)
 }
 
