@@ -21,8 +21,15 @@ type report struct {
 // The lines that Lambda itself writes into a function's log, in words or as JSON
 // of the Telemetry API. AWS: system logs have levels too.
 
-// initStart is written when a process starts.
+// initStart is written when a process starts, once for both tries.
 func (s *stream) initStart(version string) {
+	s.mu.Lock()
+	again := s.begun
+	s.begun = true
+	s.mu.Unlock()
+	if again {
+		return
+	}
 	if s.format != FormatJSON {
 		s.add("INIT_START Runtime Version: " + version + "\n")
 		return

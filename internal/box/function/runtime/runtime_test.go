@@ -155,7 +155,8 @@ func newRig(t *testing.T, change ...func(*Options)) *rig {
 	t.Cleanup(func() {
 		r.stop()
 		if t.Failed() {
-			t.Logf("log:\n%s\nwarnings:\n%s", r.logs.text(), r.warn)
+			text := r.logs.text()
+			t.Logf("log:\n%s\nwarnings:\n%s", text[max(0, len(text)-4000):], r.warn)
 		}
 	})
 	return r

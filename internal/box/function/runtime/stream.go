@@ -35,6 +35,7 @@ type stream struct {
 	functionName, functionsVersion string
 
 	mu       sync.Mutex
+	begun    bool // its first line is written
 	waiting  []LogEvent
 	size     int
 	lost     int  // lines, since the last that was not

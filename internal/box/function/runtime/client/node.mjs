@@ -41,9 +41,10 @@ function post(what, body, kind) {
 
 // ---- Errors
 
-function named(kind, message) {
+function named(kind, message, stack) {
   const error = new Error(message);
   error.name = kind;
+  if (stack) error.stack = stack;
   return error;
 }
 
@@ -161,7 +162,7 @@ async function loadHandler(name) {
   try {
     loaded = await loadModule(path.resolve(root, dir, match[1]));
   } catch (error) {
-    if (error instanceof SyntaxError) throw named('Runtime.UserCodeSyntaxError', String(error.stack || error));
+    if (error instanceof SyntaxError) throw named('Runtime.UserCodeSyntaxError', String(error), error.stack);
     if (error && (error.code === 'MODULE_NOT_FOUND' || error.code === 'ERR_MODULE_NOT_FOUND')) throw named('Runtime.ImportModuleError', String(error));
     throw error;
   }
