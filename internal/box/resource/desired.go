@@ -72,10 +72,10 @@ func changed(paths []Path, property string, before, after Model) bool {
 	return slices.ContainsFunc(paths, func(p Path) bool { return p[0] == property && p.differs(before, after) })
 }
 
-// changedCreateOnly are the create-only properties whose values differ, as pointers.
-func (s *Schema) changedCreateOnly(before, after Model) []string {
+// changedPaths are those of the paths whose values differ, as pointers.
+func changedPaths(paths []Path, before, after Model) []string {
 	var named []string
-	for _, p := range s.CreateOnly {
+	for _, p := range paths {
 		if p.differs(before, after) {
 			named = append(named, p.String())
 		}

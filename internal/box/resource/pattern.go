@@ -274,9 +274,9 @@ func goEscape(s string) (escaped string, n int, err error) {
 // goRune rewrites \uXXXX, and two of them that are one character.
 func goRune(s string) (escaped string, n int, err error) {
 	const pair = len(`\uD800\uDC00`)
-	high := hex(s[2:6])
+	high := hexValue(s[2:6])
 	if high >= 0xD800 && high < 0xDC00 && len(s) >= pair && s[6:8] == `\u` && isHex(s[8:12]) {
-		if low := hex(s[8:12]); low >= 0xDC00 && low < 0xE000 {
+		if low := hexValue(s[8:12]); low >= 0xDC00 && low < 0xE000 {
 			return fmt.Sprintf(`\x{%X}`, 0x10000+(high-0xD800)<<10+(low-0xDC00)), pair, nil
 		}
 	}
@@ -285,7 +285,7 @@ func goRune(s string) (escaped string, n int, err error) {
 
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdefABCDEF") == "" }
 
-func hex(s string) int {
+func hexValue(s string) int {
 	n, _ := strconv.ParseInt(s, 16, 32) // digits only
 	return int(n)
 }

@@ -18,6 +18,8 @@ var ErrNoType = errors.New("there is no such resource type")
 
 // Options configure a Registry.
 type Options struct {
+	// Sealer is required.
+	Sealer Sealer
 	// OperationTime bounds one operation of Cloud Control; 0 stands for DefaultOperationTime.
 	OperationTime time.Duration
 	// Logger takes what goes wrong in the background. Nil discards it.
@@ -40,7 +42,9 @@ type Registry struct {
 	built map[string]*Type
 
 	mu     sync.Mutex
-	parsed map[string]*Type // registered types by the id of their version
+	parsed map[string]*Type // registered types by their row and version
+	// running has the operations of Cloud Control that run in this process.
+	running map[string]context.CancelCauseFunc
 }
 
 // New returns a registry with the document types that are built in. It registers its job
@@ -55,7 +59,10 @@ func New(db *store.DB, jobs *work.Runner, o Options) *Registry {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Registry{db: db, jobs: jobs, opt: o, built: map[string]*Type{}, parsed: map[string]*Type{}}
+	g := &Registry{db: db, jobs: jobs, opt: o, built: map[string]*Type{}, parsed: map[string]*Type{}, running: map[string]context.CancelCauseFunc{}}
+	g.Add(g.documentTypes()...)
+	jobs.Handle(requestQueue, work.QueueOptions{Concurrency: maxOperations}, g.operate)
+	return g
 }
 
 // Add adds types to those that are built in. It panics when a name is there
@@ -78,8 +85,15 @@ func (g *Registry) Lookup(ctx context.Context, account, region, name string) (*T
 	if t := g.built[name]; t != nil {
 		return t, nil
 	}
-	return nil, fmt.Errorf("%s: %w", name, ErrNoType)
+	t, err := g.registered(ctx, account, region, name)
+	if err == nil && t == nil {
+		err = noType(name)
+	}
+	return t, err
 }
+
+// noType says which type is not there.
+func noType(name string) error { return fmt.Errorf("%s: %w", name, ErrNoType) }
 
 // find looks up the type of a request and its handler, and checks that it has the operation.
 func (g *Registry) find(ctx context.Context, name string, r Request, operation string) (*Type, Handler, error) {
@@ -147,7 +161,7 @@ func (g *Registry) Update(ctx context.Context, typeName string, r Request) (Mode
 		return nil, Errorf(InvalidRequest, "%v", err)
 	}
 	r.Previous = Without(previous, t.Schema.ReadOnly)
-	if named := t.Schema.changedCreateOnly(r.Previous, r.Desired); len(named) > 0 {
+	if named := changedPaths(t.Schema.CreateOnly, r.Previous, r.Desired); len(named) > 0 {
 		return nil, notUpdatable(named)
 	}
 	m, err := h.Update(ctx, r)
