@@ -97,7 +97,7 @@ func testKilledTrail(t *testing.T, settings serverSettings) {
 			t.Errorf("%s is told of as deleted, and not as made", name)
 		}
 	}
-	if cut.Load() == 0 || len(len(told.refused)) == 0 || len(told.deleted) == 0 || len(there) < 60 {
+	if cut.Load() == 0 || len(told.refused) == 0 || len(told.deleted) == 0 || len(there) < 60 {
 		t.Errorf("too little happened: %d calls cut off, %d refused, %d deleted, %d there", cut.Load(), told.refused, len(told.deleted), len(there))
 	}
 	t.Logf("%d calls, %d cut off by %d kills; %d queues and rules are there, %d were deleted, %d refused",
