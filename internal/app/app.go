@@ -22,10 +22,13 @@ import (
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/ec2"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/lambda"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/logs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sns"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sts"
+	"github.com/rialto-bus/rialto/internal/box/function"
+	"github.com/rialto-bus/rialto/internal/box/function/runtime"
 	"github.com/rialto-bus/rialto/internal/box/identity"
 	"github.com/rialto-bus/rialto/internal/box/instance"
 	"github.com/rialto-bus/rialto/internal/box/loggroup"
@@ -62,16 +65,19 @@ type App struct {
 	topics    *topic.Topics
 	logGroups *loggroup.Groups
 	instances *instance.Instances
-	accounts  *cloud.Accounts
-	inventory *inventory.Inventory
-	intake    *intake.Intake
-	delivery  *delivery.Delivery
-	recorder  *trace.Recorder // nil where traces are switched off
-	traces    *trace.Traces
-	trail     *awsapi.Trail
-	aws       *awsapi.Handler
-	client    *target.Client
-	endpoints *target.Client // for those of topics
+	functions *function.Functions
+	// functionPool are the processes that functions run in.
+	functionPool *runtime.Pool
+	accounts     *cloud.Accounts
+	inventory    *inventory.Inventory
+	intake       *intake.Intake
+	delivery     *delivery.Delivery
+	recorder     *trace.Recorder // nil where traces are switched off
+	traces       *trace.Traces
+	trail        *awsapi.Trail
+	aws          *awsapi.Handler
+	client       *target.Client
+	endpoints    *target.Client // for those of topics
 
 	listener net.Listener
 	server   *http.Server
@@ -191,6 +197,9 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 		return err
 	}
 	a.logGroups = loggroup.New(a.db, loggroup.Options{Node: a.node, Logger: a.logger, Now: h.now})
+	if err := a.makeFunctions(h); err != nil {
+		return err
+	}
 	a.instances = instance.New(a.db, a.work, instance.Options{Transition: a.config.InstanceTransition, Logger: a.logger, Now: h.now})
 	a.accounts = cloud.Open(a.db, cloud.Options{
 		BoxEndpoint: a.LocalURL, BoxCredentials: a.auth.InternalCredentials, Sealer: a.auth.Sealer(), Now: h.now,
@@ -214,7 +223,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.trail = awsapi.NewTrail(awsapi.TrailOptions{DB: a.db, Reads: a.buses.WantsReads, Now: h.now, Logger: a.logger})
 	a.aws = awsapi.New(awsapi.Config{Keys: a.auth, DevMode: a.auth.DevMode, Trail: a.trail, Now: h.now, Logger: a.logger})
 	a.aws.Register(
-		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), sns.Bind(a.topics), logs.Bind(a.logGroups), ec2.Bind(a.instances), sts.Bind(identity.Identity{}))
+		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), sns.Bind(a.topics), logs.Bind(a.logGroups), ec2.Bind(a.instances), lambda.Bind(a.functions), sts.Bind(identity.Identity{}))
 	return nil
 }
 
@@ -285,6 +294,8 @@ func (a *App) run(ctx context.Context) {
 	a.start(ctx, "queues", a.queues.Run)
 	a.start(ctx, "topics", a.topics.Run)
 	a.start(ctx, "log groups", a.logGroups.Run)
+	a.start(ctx, "function processes", a.runFunctionPool)
+	a.start(ctx, "functions", a.functions.Run)
 	a.start(ctx, "archives", func(ctx context.Context) error { return a.buses.RunArchives(ctx, a.node) })
 	a.start(ctx, "rules", a.followRules)
 	a.start(ctx, "schedules", func(ctx context.Context) error { return a.buses.RunSchedules(ctx, a.node) })

@@ -82,6 +82,10 @@ type Config struct {
 	// stopping or shutting down.
 	InstanceTransition time.Duration `yaml:"instance-transition" env:"RIALTO_INSTANCE_TRANSITION"`
 
+	// Functions says whether functions may be created and run, which is to run users' code as the
+	// server's own user; nil: only where the server is reached from this machine alone.
+	Functions *bool `yaml:"functions" env:"RIALTO_FUNCTIONS"`
+
 	// LogLevel is debug, info, warn or error; LogFormat text or json.
 	LogLevel  string `yaml:"log-level" env:"RIALTO_LOG_LEVEL"`
 	LogFormat string `yaml:"log-format" env:"RIALTO_LOG_FORMAT"`

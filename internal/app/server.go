@@ -15,7 +15,6 @@ import (
 
 	"github.com/rialto-bus/rialto/internal/auth"
 	"github.com/rialto-bus/rialto/internal/awsapi"
-	"github.com/rialto-bus/rialto/internal/box/topic"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 )
 
@@ -30,7 +29,7 @@ const (
 )
 
 func (a *App) makeServer(public *url.URL) error {
-	handler, err := httpapi.Guard(a.routes(), httpapi.GuardOptions{PublicURL: public, Hosts: a.config.Hosts, Open: a.auth.DevMode, Page: topic.IsLink})
+	handler, err := httpapi.Guard(a.routes(), httpapi.GuardOptions{PublicURL: public, Hosts: a.config.Hosts, Open: a.auth.DevMode, Page: isLink})
 	if err != nil {
 		return err
 	}
@@ -86,8 +85,8 @@ func (a *App) routes() http.Handler {
 
 // serveRoot answers AWS requests, which may have any path, and greets others.
 func (a *App) serveRoot(w http.ResponseWriter, r *http.Request) {
-	if topic.IsLink(r) {
-		a.topics.ServeHTTP(w, r)
+	if isLink(r) {
+		a.serveLink(w, r)
 		return
 	}
 	if awsapi.IsAWSRequest(r) {

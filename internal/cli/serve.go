@@ -16,6 +16,7 @@ func newServe(s *streams) *cobra.Command {
 	defaults := app.NewConfig()
 	flags := defaults
 	var file string
+	var functions bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
@@ -24,6 +25,7 @@ port. Each flag is also an environment variable, RIALTO_LISTEN for --listen, and
 a key of the YAML file named by --config. Flags win over the environment, the
 environment over the file.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			flags.Functions = &functions
 			config, err := serveConfig(cmd, flags, file)
 			if err != nil {
 				return err
@@ -54,6 +56,7 @@ environment over the file.`,
 	f.StringVar(&flags.SMTPFrom, "smtp-from", "", "address that topics send e-mail from (with --smtp)")
 	f.StringVar(&flags.Organization, "organization", "", "AWS organization of all accounts here, for bus policies with aws:PrincipalOrgID")
 	f.DurationVar(&flags.InstanceTransition, "instance-transition", defaults.InstanceTransition, "how long instances of the box stay pending, stopping or shutting down")
+	f.BoolVar(&functions, "functions", false, "run functions, which is users' code, without a sandbox (default: only on loopback)")
 	f.StringVar(&flags.LogLevel, "log-level", defaults.LogLevel, "debug, info, warn or error")
 	f.StringVar(&flags.LogFormat, "log-format", defaults.LogFormat, "text or json")
 	return cmd
@@ -92,6 +95,7 @@ func serveConfig(cmd *cobra.Command, flags app.Config, file string) (app.Config,
 		"smtp-from":            func() { c.SMTPFrom = flags.SMTPFrom },
 		"organization":         func() { c.Organization = flags.Organization },
 		"instance-transition":  func() { c.InstanceTransition = flags.InstanceTransition },
+		"functions":            func() { c.Functions = flags.Functions },
 		"log-level":            func() { c.LogLevel = flags.LogLevel },
 		"log-format":           func() { c.LogFormat = flags.LogFormat },
 	} {

@@ -28,7 +28,6 @@ import (
 
 	"github.com/rialto-bus/rialto/internal/auth"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/lambda"
-	"github.com/rialto-bus/rialto/internal/awsapi/gen/logs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sns"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/box/function/runtime"
@@ -112,8 +111,6 @@ type Options struct {
 	// polled for event source mappings. Required.
 	Queues sqs.Service
 	Topics sns.Service
-	// Logs is where functions log.
-	Logs logs.Service
 	// Jobs carries asynchronous invocations and event source mappings. Required.
 	Jobs *work.Runner
 	// OrgID is the organization of all accounts here; empty: none.
