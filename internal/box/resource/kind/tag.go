@@ -1,0 +1,94 @@
+package kind
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rialto-bus/rialto/internal/box/resource"
+)
+
+// tagsOf reads the list of tags of a model; nil without any. A key must not be there twice.
+func tagsOf(m resource.Model) (map[string]string, error) {
+	list, ok := m["Tags"].([]any)
+	if !ok && m["Tags"] != nil {
+		return nil, invalid("Tags", "must be a list.")
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	tags := map[string]string{}
+	for _, item := range list {
+		tag, _ := item.(map[string]any)
+		key, ok := scalar(tag["Key"])
+		if !ok {
+			return nil, invalid("Tags", "holds what is no tag: each has a Key and a Value.")
+		}
+		if _, twice := tags[key]; twice {
+			return nil, invalid("Tags", "holds the key %s twice.", key)
+		}
+		tags[key] = text(tag["Value"])
+	}
+	return tags, nil
+}
+
+// tagList is the tags as a property, by key; nil without any.
+func tagList(tags map[string]string) any {
+	if len(tags) == 0 {
+		return nil
+	}
+	var list []any
+	for _, k := range sortedKeys(tags) {
+		list = append(list, map[string]any{"Key": k, "Value": tags[k]})
+	}
+	return list
+}
+
+// tagChange is what an update does to tags: those to be set, and the keys to be removed.
+type tagChange struct {
+	set    map[string]string
+	remove []string
+}
+
+// tagChanges compares what is asked for with what there is. Tags that the model before did not
+// have are somebody else's and stay.
+func tagChanges(r resource.Request, have map[string]string) (tagChange, error) {
+	want, err := tagsOf(r.Desired)
+	if err != nil {
+		return tagChange{}, err
+	}
+	before, err := tagsOf(r.Previous)
+	if err != nil {
+		return tagChange{}, err
+	}
+	c := tagChange{set: map[string]string{}}
+	for k, v := range want {
+		if now, ok := have[k]; !ok || now != v {
+			c.set[k] = v
+		}
+	}
+	for _, k := range sortedKeys(before) {
+		_, wanted := want[k]
+		if _, there := have[k]; there && !wanted {
+			c.remove = append(c.remove, k)
+		}
+	}
+	return c, nil
+}
+
+// tagged says whether a list is one of tags.
+func tagged(list []any) bool {
+	return !slices.ContainsFunc(list, func(item any) bool {
+		tag, ok := item.(map[string]any)
+		_, hasKey := tag["Key"].(string)
+		return !ok || !hasKey
+	})
+}
+
+func sortedTags(list []any) []any {
+	return slices.SortedStableFunc(slices.Values(list), func(a, b any) int {
+		return strings.Compare(text(a.(map[string]any)["Key"]), text(b.(map[string]any)["Key"]))
+	})
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
