@@ -65,10 +65,16 @@ func (t *Template) readParameters(n *node) error {
 	if err := section(n, "Parameter", "parameters", MaxParameters); err != nil {
 		return err
 	}
+	states := 0
 	for i, k := range n.keys {
 		p := &parameter{Parameter: Parameter{Name: k.name}, at: n.items[i]}
 		if err := p.read(); err != nil {
 			return err
+		}
+		if p.pattern != nil {
+			if states += p.pattern.states; states > maxAllStates {
+				return p.at.errorf("Template format error: the AllowedPatterns of all parameters together are too large: use smaller counts.")
+			}
 		}
 		t.parameters = append(t.parameters, p)
 		t.parameterNamed[p.Name] = p

@@ -15,7 +15,8 @@ import (
 // expressions know neither lookarounds nor counts above 1,000, so lookaheads at the beginning and lookbehinds at the end
 // become expressions of their own, and large counts are written out. Matching takes time linear in the value.
 type pattern struct {
-	whole *regexp.Regexp
+	whole  *regexp.Regexp
+	states int // about
 	// start must, or must not, match at the beginning; end at the end.
 	start, end []assertion
 }
@@ -48,7 +49,7 @@ func compilePattern(java string) (*pattern, error) {
 		if !ok {
 			break
 		}
-		a, err := newAssertion(`\A(?:%s)`, inner, not)
+		a, err := p.assertion(`\A(?:%s)`, inner, not)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +67,7 @@ func compilePattern(java string) (*pattern, error) {
 		if !ok {
 			break
 		}
-		a, err := newAssertion(`(?:%s)\z`, inner, not)
+		a, err := p.assertion(`(?:%s)\z`, inner, not)
 		if err != nil {
 			return nil, err
 		}
@@ -76,16 +77,17 @@ func compilePattern(java string) (*pattern, error) {
 		return nil, errors.New("it has lookarounds beside alternatives (|); put the alternatives in parentheses")
 	}
 	var err error
-	p.whole, err = compileGo(`\A(?:%s)\z`, rest)
+	p.whole, err = p.compile(`\A(?:%s)\z`, rest)
 	return p, err
 }
 
-func newAssertion(format, java string, not bool) (assertion, error) {
-	e, err := compileGo(format, java)
+func (p *pattern) assertion(format, java string, not bool) (assertion, error) {
+	e, err := p.compile(format, java)
 	return assertion{expression: e, not: not}, err
 }
 
-func compileGo(format, java string) (*regexp.Regexp, error) {
+// compile translates a part of the pattern and puts it into the format.
+func (p *pattern) compile(format, java string) (*regexp.Regexp, error) {
 	translated, err := translate(java)
 	if err != nil {
 		return nil, err
@@ -95,18 +97,23 @@ func compileGo(format, java string) (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it is not a regular expression that can be matched in linear time: %w", err)
 	}
-	if size(tree) > maxStates {
-		return nil, errors.New("it is too large: use smaller counts")
+	if p.states += size(tree); p.states > maxStates {
+		return nil, errTooLarge
 	}
 	return regexp.Compile(whole)
 }
 
-// maxStates bounds what an expression costs: memory, and time for each character of a value.
-const maxStates = 20000
+var errTooLarge = errors.New("it is too large: use smaller counts")
+
+// maxStates bounds what a pattern costs: memory, and time for each character of a value. maxAllStates does it for a template.
+const maxStates, maxAllStates = 20000, 40000
 
 // size returns about how many states an expression has once its counts are written out.
 func size(e *syntax.Regexp) int {
-	n := 1 + len(e.Rune)/2
+	n := 1
+	if e.Op == syntax.OpLiteral {
+		n = len(e.Rune)
+	}
 	for _, sub := range e.Sub {
 		n += size(sub)
 	}
@@ -210,21 +217,27 @@ var javaClasses = map[string]string{
 // translator rewrites one expression.
 type translator struct {
 	out strings.Builder
-	// atom is where in out the last atom begins, -1 if there is none to repeat.
-	atom   int
-	groups []int // where the open groups begin
+	// atom is where in out the last atom begins, -1 if there is none to repeat; repeats is the product of the counts within it.
+	atom, repeats int
+	groups        []group
+}
+
+// group is an open parenthesis.
+type group struct {
+	start   int // where it is in out
+	repeats int // the largest product of counts within it
 }
 
 // translate rewrites an expression from Java's flavour to Go's.
 func translate(java string) (string, error) {
-	t := &translator{atom: -1}
+	t := &translator{atom: -1, repeats: 1}
 	for s := java; s != ""; {
 		n, err := t.next(s)
 		if err != nil {
 			return "", err
 		}
 		if t.out.Len() > maxExpanded {
-			return "", errors.New("it becomes too large: use smaller counts")
+			return "", errTooLarge
 		}
 		s = s[n:]
 	}
@@ -237,14 +250,10 @@ func (t *translator) next(s string) (int, error) {
 	case '(':
 		return t.open(s)
 	case ')':
-		t.atom = -1
-		if n := len(t.groups); n > 0 {
-			t.atom, t.groups = t.groups[n-1], t.groups[:n-1]
-		}
-		t.out.WriteByte(')')
+		t.close()
 		return 1, nil
 	case '[':
-		t.atom = t.out.Len()
+		t.begin()
 		return t.class(s)
 	case '*', '+', '?', '{':
 		return t.repeat(s)
@@ -253,24 +262,44 @@ func (t *translator) next(s string) (int, error) {
 		t.out.WriteByte(s[0])
 		return 1, nil
 	case '\\':
-		t.atom = t.out.Len()
+		t.begin()
 		if strings.HasPrefix(s, `\Q`) {
 			return 0, errors.New(`it has \Q, which is not supported; escape the characters one by one`)
 		}
 		return t.escape(s, false)
 	case '.':
-		t.atom = t.out.Len()
+		t.begin()
 		t.out.WriteString(`[^\n\r\x{85}\x{2028}\x{2029}]`)
 		return 1, nil
 	}
-	t.atom = t.out.Len()
+	t.begin()
 	n := atomLength(s)
 	t.out.WriteString(regexp.QuoteMeta(s[:n]))
 	return n, nil
 }
 
+// begin starts an atom of one character or class.
+func (t *translator) begin() { t.atom, t.repeats = t.out.Len(), 1 }
+
+func (t *translator) close() {
+	t.out.WriteByte(')')
+	t.atom = -1
+	if n := len(t.groups); n > 0 {
+		t.atom, t.repeats = t.groups[n-1].start, t.groups[n-1].repeats
+		t.groups = t.groups[:n-1]
+		t.note(t.repeats)
+	}
+}
+
+// note tells the group that is open of counts within it.
+func (t *translator) note(repeats int) {
+	if n := len(t.groups); n > 0 {
+		t.groups[n-1].repeats = max(t.groups[n-1].repeats, repeats)
+	}
+}
+
 func (t *translator) open(s string) (int, error) {
-	t.groups, t.atom = append(t.groups, t.out.Len()), -1
+	t.groups, t.atom = append(t.groups, group{start: t.out.Len(), repeats: 1}), -1
 	for _, lookaround := range []string{"(?=", "(?!", "(?<=", "(?<!", "(?>"} {
 		if strings.HasPrefix(s, lookaround) {
 			return 0, fmt.Errorf("it has %s in a place where that is not supported; lookaheads can stand at the beginning, lookbehinds at the end", lookaround)
@@ -297,7 +326,7 @@ func (t *translator) open(s string) (int, error) {
 	return 1, nil
 }
 
-// goRepeat is the largest count that Go takes, javaRepeat the largest here.
+// goRepeat is the largest count, or product of nested counts, that Go takes; javaRepeat is the largest count here.
 const goRepeat, javaRepeat = 1000, 10000
 
 var counts = regexp.MustCompile(`^\{([0-9]{1,6})(,?)([0-9]{0,6})\}`)
@@ -337,7 +366,9 @@ func (t *translator) count(low string, open bool, high string) (string, error) {
 	if from > javaRepeat || to > javaRepeat {
 		return "", fmt.Errorf("it repeats something more than %d times", javaRepeat)
 	}
-	if from <= goRepeat && to <= goRepeat {
+	limit := max(goRepeat/t.repeats, 1)
+	t.note(min(max(from, to), limit) * t.repeats)
+	if from <= limit && to <= limit {
 		if !open {
 			return fmt.Sprintf("{%d}", from), nil
 		}
@@ -347,9 +378,12 @@ func (t *translator) count(low string, open bool, high string) (string, error) {
 		return "", errors.New("it repeats nothing")
 	}
 	atom := t.out.String()[t.atom:]
+	if (max(from, to)/limit+1)*len(atom) > maxExpanded {
+		return "", errTooLarge
+	}
 	var b strings.Builder
 	for first := true; from > 0 || to > 0; first = false {
-		least, most := min(from, goRepeat), min(to, goRepeat)
+		least, most := min(from, limit), min(to, limit)
 		from, to = from-least, to-most
 		if !first {
 			b.WriteString(atom)
@@ -428,8 +462,8 @@ func (t *translator) escape(s string, inClass bool) (int, error) {
 		t.out.WriteString(s[:n])
 	case c == 's':
 		t.out.WriteString(wrap(`\t-\r `))
-	case c == 'S' && !inClass:
-		t.out.WriteString(`[^\t-\r ]`)
+	case c == 'S':
+		t.out.WriteString(wrap(`\x00-\x08\x0e-\x1f!-\x{10FFFF}`))
 	case c >= '1' && c <= '9':
 		return 0, fmt.Errorf(`it refers back to a group (\%c), which is not supported`, c)
 	case c < utf8.RuneSelf && (unicode.IsLetter(c) || unicode.IsDigit(c)):
