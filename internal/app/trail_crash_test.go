@@ -98,7 +98,7 @@ func testKilledTrail(t *testing.T, settings serverSettings) {
 		}
 	}
 	if cut.Load() == 0 || len(told.refused) == 0 || len(told.deleted) == 0 || len(there) < 60 {
-		t.Errorf("too little happened: %d calls cut off, %d refused, %d deleted, %d there", cut.Load(), told.refused, len(told.deleted), len(there))
+		t.Errorf("too little happened: %d calls cut off, %d refused, %d deleted, %d there", cut.Load(), len(told.refused), len(told.deleted), len(there))
 	}
 	t.Logf("%d calls, %d cut off by %d kills; %d queues and rules are there, %d were deleted, %d refused",
 		n.Load(), cut.Load(), trailKills, len(there), len(told.deleted), len(told.refused))
