@@ -95,9 +95,9 @@ func parseSource(arn string) (queueARN, error) {
 		return q, nil
 	}
 	if m := sourceParts.FindStringSubmatch(arn); m != nil && m[1] != "sqs" {
-		return queueARN{}, lambda.ErrInvalidParameterValueException("Event sources of service %s are not served by Rialto: an event source is an SQS queue.", m[1])
+		return queueARN{}, errParameter("Event sources of service %s are not served by Rialto: an event source is an SQS queue.", m[1])
 	}
-	return queueARN{}, lambda.ErrInvalidParameterValueException("Unrecognized event source: %s is not the ARN of an SQS queue.", arn)
+	return queueARN{}, errParameter("Unrecognized event source: %s is not the ARN of an SQS queue.", arn)
 }
 
 func errNoMapping() error {

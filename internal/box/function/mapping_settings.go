@@ -37,32 +37,35 @@ type mappingSettings struct {
 func (s *mappingSettings) check(source queueARN) error {
 	switch {
 	case source.fifo() && s.Window > 0:
-		return lambda.ErrInvalidParameterValueException("Batching window is not supported for FIFO queues")
+		return errParameter("Batching window is not supported for FIFO queues")
 	case source.fifo() && s.Batch > maxPlainBatch:
-		return lambda.ErrInvalidParameterValueException("Batch size of a FIFO queue must be between 1 and %d", maxPlainBatch)
+		return errParameter("Batch size of a FIFO queue must be between 1 and %d", maxPlainBatch)
 	case s.Batch > maxPlainBatch && s.Window < 1:
-		return lambda.ErrInvalidParameterValueException("Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10")
+		return errParameter("Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10")
 	case len(s.Filters) > maxFilters:
-		return lambda.ErrInvalidParameterValueException("FilterCriteria can have at most %d filters, not %d", maxFilters, len(s.Filters))
+		return errParameter("FilterCriteria can have at most %d filters, not %d", maxFilters, len(s.Filters))
 	}
 	if _, err := compileFilter(s.Filters); err != nil {
-		return lambda.ErrInvalidParameterValueException("%v", err)
+		return errParameter("%v", err)
 	}
 	return nil
 }
 
 // checkMapping checks the mapping with the function and the queue that it names, both
-// of which must be there.
+// of which must be there if it is to be enabled or is new.
 func (f *Functions) checkMapping(ctx context.Context, m *Mapping) error {
 	if err := m.settings.check(m.Source); err != nil {
 		return err
 	}
 	if m.Source.region != m.Function.Region {
-		return lambda.ErrInvalidParameterValueException("The queue %s is in another region than the function, %s", m.Source, m.Function.Region)
+		return errParameter("The queue %s is in another region than the function, %s", m.Source, m.Function.Region)
+	}
+	if m.id != 0 && !m.Enabled {
+		return nil
 	}
 	fn, err := f.find(ctx, m.Function)
 	if awsapi.HasCode(err, lambda.CodeResourceNotFoundException) {
-		return lambda.ErrInvalidParameterValueException("Function does not exist")
+		return errParameter("Function does not exist")
 	}
 	if err != nil {
 		return err
@@ -72,7 +75,7 @@ func (f *Functions) checkMapping(ctx context.Context, m *Mapping) error {
 		return queueRefused(err)
 	}
 	if timeout := fn.timeout(); visibility < timeout {
-		return lambda.ErrInvalidParameterValueException("Queue visibility timeout: %d seconds is less than Function timeout: %d seconds",
+		return errParameter("Queue visibility timeout: %d seconds is less than Function timeout: %d seconds",
 			int(visibility/time.Second), int(timeout/time.Second))
 	}
 	return nil
@@ -96,7 +99,7 @@ func (f *Functions) queueVisibility(ctx context.Context, m *Mapping) (time.Durat
 // queueRefused is how AWS tells that a mapping's queue could not be asked.
 func queueRefused(err error) error {
 	if text, refused := queueProblem(err); refused {
-		return lambda.ErrInvalidParameterValueException("%s", text)
+		return errParameter("%s", text)
 	}
 	return err
 }
