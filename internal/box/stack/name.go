@@ -1,0 +1,148 @@
+package stack
+
+import (
+	"crypto/rand"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rialto-bus/rialto/internal/box/resource"
+)
+
+// nameLength bounds the names that are chosen for resources: AWS's least limit of the types that need one.
+const nameLength = 63
+
+// randomLength is that of the random end of such names.
+const randomLength = 12
+
+// chooseName gives a resource a name where its type takes one and the template gives none, the one that old has if it was chosen,
+// too. AWS: <stack>-<logical id>-<12 random characters>.
+func (d *details) chooseName(typ *resource.Type, stack, logicalID string, old *Resource) {
+	property := nameProperty(typ.Schema)
+	if property == "" {
+		return
+	}
+	if _, given := d.Properties[property]; given {
+		return
+	}
+	d.Name = newName(stack, logicalID)
+	if old != nil && old.details.Name != "" {
+		d.Name = strings.TrimSuffix(old.details.Name, fifoSuffix)
+	}
+	if isFIFO(d.Properties) {
+		d.Name += fifoSuffix
+	}
+	if !fits(typ.Schema, property, d.Name) {
+		d.Name = strings.ToLower(d.Name) // AWS: the names of buckets are
+	}
+	d.Properties[property] = d.Name
+}
+
+// fits says whether a property may have the value.
+func fits(schema *resource.Schema, property, value string) bool {
+	return !slices.ContainsFunc(schema.Validate(resource.Model{property: value}), func(p resource.Problem) bool { return p.At == "#/"+property })
+}
+
+// nameProperty is the property that names resources of a type if it is given, empty where it must be
+// given or there is none: the identifier itself, or Name, or QueueName of AWS::SQS::Queue.
+func nameProperty(schema *resource.Schema) string {
+	last := schema.TypeName[strings.LastIndex(schema.TypeName, ":")+1:]
+	candidates := []string{last + "Name", "Name"}
+	if len(schema.PrimaryIdentifier) == 1 && len(schema.PrimaryIdentifier[0]) == 1 {
+		candidates = slices.Insert(candidates, 0, schema.PrimaryIdentifier[0][0])
+	}
+	for _, name := range candidates {
+		top := func(p resource.Path) bool { return len(p) == 1 && p[0] == name }
+		if slices.ContainsFunc(schema.CreateOnly, top) && !slices.ContainsFunc(schema.ReadOnly, top) && !slices.Contains(schema.Required, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// newName is as long as what may not be cut off: the random end.
+func newName(stack, logicalID string) string {
+	end := rand.Text()[:randomLength]
+	room := nameLength - len(end) - len(fifoSuffix) - 2
+	logicalID = logicalID[:min(len(logicalID), max(room/2, room-len(stack)))]
+	stack = stack[:min(len(stack), room-len(logicalID))]
+	return stack + "-" + logicalID + "-" + end
+}
+
+// fifoSuffix ends the names of FIFO queues and topics.
+const fifoSuffix = ".fifo"
+
+func isFIFO(m resource.Model) bool {
+	return m["FifoQueue"] == true || m["FifoTopic"] == true
+}
+
+// complete reads properties of a template as the type's schema has them and puts the stack's tags to
+// those of a resource that can have some.
+func complete(typ *resource.Type, properties resource.Model, stackTags []Tag) (resource.Model, error) {
+	properties, err := typ.Schema.Coerce(properties)
+	if err != nil || !typ.Schema.Taggable || len(typ.Schema.TagProperty) != 1 || len(stackTags) == 0 {
+		return properties, err
+	}
+	name := typ.Schema.TagProperty[0]
+	switch own := properties[name].(type) {
+	case map[string]any:
+		tags := maps.Clone(own)
+		for _, t := range stackTags {
+			if _, has := tags[t.Key]; !has {
+				tags[t.Key] = t.Value
+			}
+		}
+		properties[name] = tags
+	case []any, nil:
+		list, _ := own.([]any)
+		list = slices.Clone(list)
+		for _, t := range stackTags {
+			if !hasTag(list, t.Key) {
+				list = append(list, map[string]any{"Key": t.Key, "Value": t.Value})
+			}
+		}
+		properties[name] = list
+	}
+	return properties, nil
+}
+
+func hasTag(list []any, key string) bool {
+	return slices.ContainsFunc(list, func(v any) bool {
+		tag, _ := v.(map[string]any)
+		return tag["Key"] == key
+	})
+}
+
+// masked writes properties for an event, without the values of NoEcho parameters.
+func masked(m resource.Model, parameters []Parameter) string {
+	var secrets []string
+	for _, p := range parameters {
+		if p.Value != p.Shown && p.Value != "" {
+			secrets = append(secrets, p.Value, p.Shown)
+		}
+	}
+	if len(secrets) == 0 {
+		return encode(m)
+	}
+	return encode(mask(m, strings.NewReplacer(secrets...)))
+}
+
+func mask(v any, r *strings.Replacer) any {
+	switch v := v.(type) {
+	case string:
+		return r.Replace(v)
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = mask(v[i], r)
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k := range v {
+			out[k] = mask(v[k], r)
+		}
+		return out
+	}
+	return v
+}
