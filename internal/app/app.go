@@ -210,7 +210,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.intake = intake.New(a.node, intake.Options{
 		DB: a.db, Cloud: a.accounts, Auth: a.auth, BusExists: a.busExists, PublicURL: a.URL, Changed: a.tellSources, Now: h.now, Logger: a.logger,
 	})
-	targets := target.New(target.Options{Queues: a.queues, Topics: a.topics, LogGroups: a.logGroups, Buses: a.buses, Archives: a.buses, HTTP: client, Real: realAccounts{a.accounts}, Logger: a.logger})
+	targets := target.New(target.Options{Queues: a.queues, Topics: a.topics, LogGroups: a.logGroups, Functions: a.functions.Invoker(), Buses: a.buses, Archives: a.buses, HTTP: client, Real: realAccounts{a.accounts}, Logger: a.logger})
 	a.buses.HandleAuthorization(targets)
 	if err := a.openRecorder(h); err != nil {
 		return err

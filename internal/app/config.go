@@ -85,6 +85,9 @@ type Config struct {
 	// Functions says whether functions may be created and run, which is to run users' code as the
 	// server's own user; nil: only where the server is reached from this machine alone.
 	Functions *bool `yaml:"functions" env:"RIALTO_FUNCTIONS"`
+	// FunctionRetryWaits are the pauses after which an asynchronous invocation that its function
+	// failed is tried again, one a try. AWS: one minute, then two.
+	FunctionRetryWaits []time.Duration `yaml:"function-retry-waits" env:"RIALTO_FUNCTION_RETRY_WAITS"`
 
 	// LogLevel is debug, info, warn or error; LogFormat text or json.
 	LogLevel  string `yaml:"log-level" env:"RIALTO_LOG_LEVEL"`
@@ -104,6 +107,7 @@ func NewConfig() Config {
 		DeadLetterBytes:    1 << 30,
 		MaxPutEventsBytes:  1 << 20,
 		InstanceTransition: 20 * time.Millisecond,
+		FunctionRetryWaits: []time.Duration{time.Minute, 2 * time.Minute},
 		LogLevel:           "info",
 		LogFormat:          "text",
 	}
@@ -188,6 +192,9 @@ func (c *Config) Validate() error {
 	if c.InstanceTransition < 0 || c.InstanceTransition > time.Hour {
 		return fmt.Errorf("--instance-transition %s is not between 0 and 1h", c.InstanceTransition)
 	}
+	if err := c.validateRetryWaits(); err != nil {
+		return err
+	}
 	if err := c.validateMail(); err != nil {
 		return err
 	}
@@ -199,6 +206,24 @@ func (c *Config) Validate() error {
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("--log-format %q is neither text nor json", c.LogFormat)
+	}
+	return nil
+}
+
+// maxRetryWait is for how long an asynchronous invocation is tried, and maxRetryWaits how often at most.
+const (
+	maxRetryWait  = 6 * time.Hour
+	maxRetryWaits = 20
+)
+
+func (c *Config) validateRetryWaits() error {
+	if n := len(c.FunctionRetryWaits); n > maxRetryWaits {
+		return fmt.Errorf("--function-retry-waits has %d pauses, more than %d", n, maxRetryWaits)
+	}
+	for _, d := range c.FunctionRetryWaits {
+		if d < 0 || d > maxRetryWait {
+			return fmt.Errorf("--function-retry-waits %s is not between 0 and %s", d, maxRetryWait)
+		}
 	}
 	return nil
 }

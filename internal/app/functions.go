@@ -33,7 +33,7 @@ func (a *App) makeFunctions(h hooks) error {
 	}
 	a.functions = function.New(a.db, function.Options{
 		BaseDir: dir, Enabled: func() bool { return enabled }, URL: a.URL, Runtime: a.functionPool, Sealer: a.auth.Sealer(),
-		Queues: a.queues, Topics: a.topics, Jobs: a.work, OrgID: a.config.Organization, Logger: a.logger, Now: h.now,
+		Queues: a.queues, Topics: a.topics, Jobs: a.work, RetryWaits: a.config.FunctionRetryWaits, OrgID: a.config.Organization, Logger: a.logger, Now: h.now,
 	})
 	return nil
 }

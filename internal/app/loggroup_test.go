@@ -74,7 +74,6 @@ func TestRulesWriteToLogGroups(t *testing.T) {
 	}
 }
 
-// Functions come with accounts of AWS: the box has none.
 func TestAFunctionOfTheBoxIsMissing(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)

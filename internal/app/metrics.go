@@ -16,6 +16,7 @@ func (a *App) metrics() *prometheus.Registry {
 	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.deliveryMetrics(m)
 	a.topicMetrics(m)
+	a.functionMetrics(m)
 	a.inventoryMetrics(m)
 	a.intakeMetrics(m)
 	a.engineMetrics(m)
@@ -108,7 +109,7 @@ func (a *App) intakeMetrics(m metricSet) {
 	m.counter("intake_unauthorized_total", "Calls of endpoints without a good token.", func() int64 { return i.Totals().Unauthorized })
 }
 
-// engineMetrics are those of the log, the traces and the outbox.
+// engineMetrics are those of the log, the traces, the trail and the outbox.
 func (a *App) engineMetrics(m metricSet) {
 	m.gauge("event_log_bytes", "Size of the event log.", func(ctx context.Context) (int64, error) {
 		s, err := a.log.Stats(ctx)
@@ -119,6 +120,8 @@ func (a *App) engineMetrics(m metricSet) {
 		m.counter("trace_dropped_total", "Entries for traces that were lost, because the disk took no more or not fast enough.", func() int64 { return a.recorder.Stats().Dropped })
 		m.gauge("trace_bytes", "Size of what is recorded for traces.", func(context.Context) (int64, error) { return a.recorder.Stats().Bytes, nil })
 	}
+	m.counter("api_calls_recorded_total", "API calls whose CloudTrail event was stored.", func() int64 { return a.trail.Stats().Recorded })
+	m.counter("api_calls_lost_total", "API calls that changed nothing and whose CloudTrail event could not be stored.", func() int64 { return a.trail.Stats().Lost })
 	m.gauge("outbox_events", "Events waiting in the outbox.", func(ctx context.Context) (int64, error) {
 		n, err := a.db.OutboxLen(ctx)
 		return int64(n), err
@@ -145,4 +148,18 @@ func (c lagCollector) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	to <- prometheus.MustNewConstHistogram(lagDesc, total, lag.Total.Seconds(), buckets)
+}
+
+func (a *App) functionMetrics(m metricSet) {
+	functions := a.functions
+	m.counter("function_async_accepted_total", "Asynchronous invocations accepted (AWS: AsyncEventsReceived).", func() int64 { return functions.Stats().Accepted })
+	m.counter("function_async_invoked_total", "Runs that functions made of asynchronous invocations, retries too.", func() int64 { return functions.Stats().Invoked })
+	m.counter("function_async_failed_total", "Asynchronous invocations given up.", func() int64 { return functions.Stats().Failed })
+	m.counter("function_async_dead_lettered_total", "Asynchronous invocations sent to a dead-letter queue or topic.", func() int64 { return functions.Stats().DeadLettered })
+	m.counter("function_async_dropped_total", "Asynchronous invocations given up that nothing took (AWS: AsyncEventsDropped).", func() int64 { return functions.Stats().Dropped })
+	m.counter("function_throttled_total", "Attempts in the background for which there was no process (AWS: Throttles).", func() int64 { return functions.Stats().Throttled })
+	m.counter("event_source_received_total", "Messages that event source mappings got of queues.", func() int64 { return functions.Stats().Received })
+	m.counter("event_source_filtered_total", "Messages that no filter of their mapping wanted.", func() int64 { return functions.Stats().Filtered })
+	m.counter("event_source_batches_total", "Invocations with messages of queues.", func() int64 { return functions.Stats().Batches })
+	m.counter("event_source_failed_batches_total", "Invocations with messages of queues that failed as a whole.", func() int64 { return functions.Stats().FailedBatches })
 }

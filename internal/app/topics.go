@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -21,9 +22,18 @@ func (a *App) makeTopics(h hooks) error {
 	}
 	a.endpoints = client
 	a.topics = topic.New(a.db, a.work, topic.Options{
-		BaseURL: a.URL, Queues: a.queues, HTTP: client, Sealer: a.auth.Sealer(), Mail: a.config.mail(), Logger: a.logger, Now: h.now,
+		BaseURL: a.URL, Queues: a.queues, HTTP: client, Sealer: a.auth.Sealer(), Mail: a.config.mail(), Functions: topicFunctions{a}, Logger: a.logger, Now: h.now,
 	})
 	return nil
+}
+
+// topicFunctions are the functions that topics invoke. They are made after topics, which take
+// their dead letters.
+type topicFunctions struct{ app *App }
+
+// Invoke hands a message to a function.
+func (f topicFunctions) Invoke(ctx context.Context, functionARN string, payload []byte) error {
+	return f.app.functions.Invoker().Invoke(ctx, functionARN, payload)
 }
 
 // mail is the SMTP server that topics send by; nil without one.

@@ -56,6 +56,7 @@ environment over the file.`,
 	f.StringVar(&flags.SMTPFrom, "smtp-from", "", "address that topics send e-mail from (with --smtp)")
 	f.StringVar(&flags.Organization, "organization", "", "AWS organization of all accounts here, for bus policies with aws:PrincipalOrgID")
 	f.DurationVar(&flags.InstanceTransition, "instance-transition", defaults.InstanceTransition, "how long instances of the box stay pending, stopping or shutting down")
+	f.DurationSliceVar(&flags.FunctionRetryWaits, "function-retry-waits", defaults.FunctionRetryWaits, "pauses before the retries of asynchronous invocations that functions failed")
 	f.BoolVar(&functions, "functions", false, "run functions, which is users' code, without a sandbox (default: only on loopback)")
 	f.StringVar(&flags.LogLevel, "log-level", defaults.LogLevel, "debug, info, warn or error")
 	f.StringVar(&flags.LogFormat, "log-format", defaults.LogFormat, "text or json")
@@ -96,6 +97,7 @@ func serveConfig(cmd *cobra.Command, flags app.Config, file string) (app.Config,
 		"organization":         func() { c.Organization = flags.Organization },
 		"instance-transition":  func() { c.InstanceTransition = flags.InstanceTransition },
 		"functions":            func() { c.Functions = flags.Functions },
+		"function-retry-waits": func() { c.FunctionRetryWaits = flags.FunctionRetryWaits },
 		"log-level":            func() { c.LogLevel = flags.LogLevel },
 		"log-format":           func() { c.LogFormat = flags.LogFormat },
 	} {

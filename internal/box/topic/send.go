@@ -148,7 +148,7 @@ func serviceFailure(err error, requestID string) *failure {
 	if modelled := sqs.API.Errors[code]; modelled.QueryCode != "" {
 		code = modelled.QueryCode
 	}
-	passing := e.Fault || e.Status >= http.StatusInternalServerError || strings.Contains(code, "Throttl") || code == "OverLimit"
+	passing := e.Fault || e.Status >= http.StatusInternalServerError || strings.Contains(code, "Throttl") || code == "TooManyRequestsException" || code == "OverLimit"
 	return &failure{Code: code, Message: e.Message, RequestID: requestID, Retryable: passing}
 }
 
