@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -32,8 +33,16 @@ func TestAFullDiskThrottlesAndWorksAgainOnceThereIsSpace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	done := map[string]int{} // how often a call succeeded
 	calls := func() map[string]error {
 		out := map[string]error{}
+		defer func() {
+			for name, err := range out {
+				if err == nil {
+					done[name]++
+				}
+			}
+		}()
 		_, out["PutEvents"] = in.events().PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []ebtypes.PutEventsRequestEntry{
 			{Source: aws.String("shop"), DetailType: aws.String("order"), Detail: aws.String(`{}`)},
 		}})
@@ -102,6 +111,31 @@ func TestAFullDiskThrottlesAndWorksAgainOnceThereIsSpace(t *testing.T) {
 	if n := accepted("endpoint"); n != 1 {
 		t.Errorf("the endpoint accepted %d events, want 1", n)
 	}
+
+	// The trail has the calls that changed something, and no success of those that did not.
+	for _, name := range []string{"PutRule", "RunInstances"} {
+		eventually(t, "the events of "+name, func() bool { return s.succeeded(t, name) == done[name] })
+	}
+	if _, metrics := s.get("/metrics"); strings.Contains(metrics, "rialto_api_calls_lost_total 0\n") {
+		t.Error("refused calls whose events found no space are not counted")
+	}
+}
+
+// succeeded counts the events of calls of an operation that succeeded.
+func (s *testServer) succeeded(t *testing.T, operation string) (n int) {
+	t.Helper()
+	for _, rec := range s.logged(t) {
+		var e struct {
+			Detail struct{ EventName, ErrorCode string }
+		}
+		if err := json.Unmarshal(rec.JSON, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Detail.EventName == operation && e.Detail.ErrorCode == "" {
+			n++
+		}
+	}
+	return n
 }
 
 // fill writes a file until the disk takes no more, and returns why.
