@@ -7,7 +7,7 @@ import (
 
 // maxCost bounds what it takes to check one model. A small schema whose
 // alternatives refer to one another can ask for more than any machine does.
-const maxCost = 1_000_000
+const maxCost = 200_000
 
 // errTooCostly says that the bound is met.
 var errTooCostly = errors.New("the schema takes too many steps to check this model")

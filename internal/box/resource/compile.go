@@ -36,7 +36,7 @@ func (s *Schema) compile() error {
 			top[name] = v
 		}
 	}
-	s.budget = &budget{}
+	s.budget, s.refs = &budget{}, map[string]any{}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft7)
 	c.UseLoader(noLoader{})
@@ -73,7 +73,7 @@ func (noLoader) Load(url string) (any, error) {
 func compileError(err error) error {
 	if invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 		if e, ok := errors.AsType[*jsonschema.ValidationError](invalid.Err); ok {
-			if problems := newProblems(e); len(problems) > 0 {
+			if problems := newProblems(e, nil); len(problems) > 0 {
 				return schemaErrorf(strings.TrimPrefix(problems[0].At, "#"), "%s", problems[0].Message)
 			}
 		}
@@ -163,8 +163,10 @@ func (p *preparation) reference(at string, ref any) (any, error) {
 	if !strings.HasPrefix(text, "#") {
 		return nil, schemaErrorf(at+"/$ref", "%q is not within the document: it must begin with #/definitions/", text)
 	}
-	switch p.schema.lookup(text).(type) {
+	target := p.schema.lookup(text)
+	switch target.(type) {
 	case map[string]any, bool:
+		p.schema.refs[text] = target
 	default:
 		return nil, schemaErrorf(at+"/$ref", "%q names no schema of the document", text)
 	}

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -46,14 +47,14 @@ func (s *Schema) Validate(m Model) Problems {
 		return nil
 	}
 	if e, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
-		return newProblems(e)
+		return newProblems(e, v)
 	}
 	return Problems{{At: "#", Message: err.Error()}}
 }
 
-// newProblems takes what the library found apart.
-func newProblems(e *jsonschema.ValidationError) Problems {
-	problems := collect(e, nil)
+// newProblems takes apart what the library found in a value.
+func newProblems(e *jsonschema.ValidationError, in any) Problems {
+	problems := finding{in}.collect(e, nil)
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return strings.Compare(a.At+a.Message, b.At+b.Message)
 	})
@@ -64,7 +65,29 @@ func newProblems(e *jsonschema.ValidationError) Problems {
 	return problems
 }
 
-func collect(e *jsonschema.ValidationError, problems Problems) Problems {
+// finding is what problems are found in.
+type finding struct{ in any }
+
+// value is what is at a place.
+func (f finding) value(at []string) any {
+	v := f.in
+	for _, step := range at {
+		switch in := v.(type) {
+		case map[string]any:
+			v = in[step]
+		case []any:
+			v = item(in, step)
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+func (f finding) collect(e *jsonschema.ValidationError, problems Problems) Problems {
+	if len(problems) > 10*maxProblems {
+		return problems
+	}
 	at := "#"
 	for _, step := range e.InstanceLocation {
 		at += "/" + escapeStep(step)
@@ -72,7 +95,7 @@ func collect(e *jsonschema.ValidationError, problems Problems) Problems {
 	switch k := e.ErrorKind.(type) {
 	case *kind.Schema, *kind.Group, *kind.Reference, *kind.AllOf:
 		for _, cause := range e.Causes {
-			problems = collect(cause, problems)
+			problems = f.collect(cause, problems)
 		}
 		return problems
 	case *kind.Required:
@@ -86,19 +109,26 @@ func collect(e *jsonschema.ValidationError, problems Problems) Problems {
 		}
 		return problems
 	case *kind.AnyOf:
-		return alternatives(problems, at, fmt.Sprintf("no subschema matched out of the total %d subschemas", len(e.Causes)), e)
+		return f.alternatives(problems, at, fmt.Sprintf("no subschema matched out of the total %d subschemas", len(e.Causes)), e)
 	case *kind.OneOf:
-		return alternatives(problems, at, fmt.Sprintf("%d subschemas matched instead of one", len(k.Subschemas)), e)
+		return f.alternatives(problems, at, fmt.Sprintf("%d subschemas matched instead of one", len(k.Subschemas)), e)
+	}
+	if k, ok := e.ErrorKind.(*kind.Type); ok {
+		found := typeWord(k.Got)
+		if n, ok := f.value(e.InstanceLocation).(json.Number); ok && isInteger(n) {
+			found = "Integer"
+		}
+		return append(problems, Problem{at, fmt.Sprintf("expected type: %s, found: %s", typeWords(k.Want), found)})
 	}
 	return append(problems, Problem{at, sentence(e)})
 }
 
 // alternatives says that none of several schemas holds, and what each of them lacks where
 // that can tell.
-func alternatives(problems Problems, at, message string, e *jsonschema.ValidationError) Problems {
+func (f finding) alternatives(problems Problems, at, message string, e *jsonschema.ValidationError) Problems {
 	problems = append(problems, Problem{at, message})
 	for _, cause := range e.Causes {
-		problems = collect(cause, problems)
+		problems = f.collect(cause, problems)
 	}
 	return problems
 }
@@ -106,8 +136,6 @@ func alternatives(problems Problems, at, message string, e *jsonschema.Validatio
 // sentence is the problem in the words of AWS's validator.
 func sentence(e *jsonschema.ValidationError) string {
 	switch k := e.ErrorKind.(type) {
-	case *kind.Type:
-		return fmt.Sprintf("expected type: %s, found: %s", typeWords(k.Want), typeWord(k.Got))
 	case *kind.Enum:
 		return fmt.Sprintf("%s is not a valid enum value", display(k.Got))
 	case *kind.Const:

@@ -56,6 +56,7 @@ type Schema struct {
 	TagProperty Path
 
 	document map[string]any // the parsed text
+	refs     map[string]any // what its references name
 	compiled *jsonschema.Schema
 	budget   *budget
 }

@@ -15,7 +15,11 @@ func (s *Schema) resolve(schema any) map[string]any {
 		if !ok {
 			return object
 		}
-		schema = s.lookup(ref)
+		target, known := s.refs[ref]
+		if !known {
+			target = s.lookup(ref)
+		}
+		schema = target
 	}
 	return nil // a circle
 }
