@@ -34,11 +34,12 @@ var allowed = map[string][]string{
 	"target":   {"bus"}, // for the subscription and the invocation that an attempt is made of
 	"intake":   {"cloud", "eventpattern"},
 
-	"inventory":    {"cloud"},
-	"exporter":     {"catalog", "cloud"},
-	"box/stack":    {"box/resource"},
-	"box/topic":    {"eventpattern"},                         // for filter policies
-	"box/function": {"box/function/runtime", "eventpattern"}, // eventpattern for filter criteria
+	"inventory":         {"cloud"},
+	"exporter":          {"catalog", "cloud"},
+	"box/stack":         {"box/resource", "box/stack/template"},
+	"box/resource/kind": {"box/resource"},
+	"box/topic":         {"eventpattern"},                         // for filter policies
+	"box/function":      {"box/function/runtime", "eventpattern"}, // eventpattern for filter criteria
 }
 
 // base packages know no domain: they may import one another and event.
