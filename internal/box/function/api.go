@@ -3,6 +3,7 @@ package function
 import (
 	"context"
 	"encoding/base64"
+	"net/http"
 
 	"github.com/google/uuid"
 
@@ -203,7 +204,7 @@ func (f *Functions) DeleteFunction(ctx context.Context, in *lambda.DeleteFunctio
 	if qualifier != "" {
 		return nil, errParameter("$LATEST version cannot be deleted without deleting the function.")
 	}
-	out := &lambda.DeleteFunctionOutput{}
+	out := &lambda.DeleteFunctionOutput{StatusCode: new(int32(http.StatusNoContent))}
 	awsapi.Answers(ctx, out)
 	if err := f.remove(ctx, fn.Ref); err != nil {
 		return nil, err
