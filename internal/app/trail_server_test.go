@@ -39,9 +39,10 @@ func (c *caller) nextCall(url string) (arrivedEvent, recordedCall) {
 func TestCallsOfRestrictedKeysAreTold(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
-	admin := s.key(t, "", "111122223333", "admin")
+	admin := s.key(t, "", testAccount, "admin")
 	bearer := s.login(t, admin.ID, admin.Secret)
-	owner := s.withKey("111122223333", "eu-west-1", admin.ID, admin.Secret)
+	first := s.key(t, bearer, "111122223333", "admin")
+	owner := s.withKey("111122223333", "eu-west-1", first.ID, first.Secret)
 	url := owner.ruleToQueue("calls", `{"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventSource":["ec2.amazonaws.com"]}}`)
 	for _, tt := range []struct{ role, code string }{
 		{"reader", "Client.UnauthorizedOperation"}, {"publisher", "Client.UnauthorizedOperation"},
