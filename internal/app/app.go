@@ -34,6 +34,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/box/loggroup"
 	"github.com/rialto-bus/rialto/internal/box/queue"
 	"github.com/rialto-bus/rialto/internal/box/resource"
+	"github.com/rialto-bus/rialto/internal/box/stack"
 	"github.com/rialto-bus/rialto/internal/box/topic"
 	"github.com/rialto-bus/rialto/internal/bus"
 	"github.com/rialto-bus/rialto/internal/cloud"
@@ -70,6 +71,7 @@ type App struct {
 	// functionPool are the processes that functions run in.
 	functionPool *runtime.Pool
 	resources    *resource.Registry
+	stacks       *stack.Stacks
 	accounts     *cloud.Accounts
 	inventory    *inventory.Inventory
 	intake       *intake.Intake
@@ -226,7 +228,11 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 	a.aws = awsapi.New(awsapi.Config{Keys: a.auth, DevMode: a.auth.DevMode, Trail: a.trail, Now: h.now, Logger: a.logger})
 	a.aws.Register(
 		events.Bind(a.buses.AWS()), sqs.Bind(a.queues), sns.Bind(a.topics), logs.Bind(a.logGroups), ec2.Bind(a.instances), lambda.Bind(a.functions), sts.Bind(identity.Identity{}))
-	return a.makeResources(h)
+	if err := a.makeResources(h); err != nil {
+		return err
+	}
+	a.makeStacks(h)
+	return nil
 }
 
 // lagging is asked of the delivery, which is made from the buses.
@@ -299,6 +305,7 @@ func (a *App) run(ctx context.Context) {
 	a.start(ctx, "function processes", a.runFunctionPool)
 	a.start(ctx, "functions", a.functions.Run)
 	a.start(ctx, "resources", a.resources.Run)
+	a.start(ctx, "stacks", a.stacks.Run)
 	a.start(ctx, "archives", func(ctx context.Context) error { return a.buses.RunArchives(ctx, a.node) })
 	a.start(ctx, "rules", a.followRules)
 	a.start(ctx, "schedules", func(ctx context.Context) error { return a.buses.RunSchedules(ctx, a.node) })
