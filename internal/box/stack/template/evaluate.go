@@ -284,15 +284,14 @@ func (e *evaluator) attribute(n *node, name, attribute string) (any, error) {
 }
 
 func (e *evaluator) sub(n *node) (any, error) {
-	own := subVariables(n)
 	var b strings.Builder
 	known := true
-	for _, p := range n.parts {
+	for _, p := range n.sub.parts {
 		if p.variable == "" {
 			b.WriteString(p.literal)
 			continue
 		}
-		v, err := e.variable(n, own, p.variable)
+		v, err := e.variable(n, p.variable)
 		if err != nil {
 			return nil, err
 		}
@@ -323,11 +322,9 @@ func (n *node) composed(s string) (any, error) {
 	return s, nil
 }
 
-func (e *evaluator) variable(n, own *node, name string) (any, error) {
-	if own != nil {
-		if v := own.get(name); v != nil {
-			return e.eval(v)
-		}
+func (e *evaluator) variable(n *node, name string) (any, error) {
+	if v := n.sub.own[name]; v != nil {
+		return e.eval(v)
 	}
 	if id, attribute, ok := strings.Cut(name, "."); ok {
 		return e.attribute(n, id, attribute)

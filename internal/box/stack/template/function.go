@@ -238,18 +238,14 @@ func shapeGetAtt(n, arg *node) error {
 
 func shapeSub(n, arg *node) error {
 	ok := arg.kind == text || arg.kind == number
-	template := arg
 	if arg.kind == list {
 		ok = len(arg.items) == 2 && arg.items[0].kind == text && arg.items[1].kind == object
-		if ok {
-			template = arg.items[0]
-		}
 	}
 	if !ok {
 		return n.errorf("Template error: One or more Fn::Sub intrinsic functions don't specify expected arguments. Specify a string as first argument, and an optional second argument to specify a mapping of values to replace in the string")
 	}
 	var err error
-	n.parts, err = parseSub(template)
+	n.sub, err = readSub(arg)
 	return err
 }
 

@@ -29,7 +29,7 @@ type node struct {
 	// items are a list's items, an object's values or a call's argument.
 	items []*node
 	keys  []key // of an object, beside items
-	parts []part
+	sub   *substitution
 	// The place in the text, counted from 1.
 	line, column int
 	parent       *node
@@ -88,9 +88,6 @@ func (n *node) nameOf(item *node) string {
 func join(path, name string) string {
 	if path == "" {
 		return name
-	}
-	if name == "" {
-		return path
 	}
 	return path + "/" + name
 }
@@ -176,4 +173,11 @@ func (n *node) textLiteral(what string) (string, error) {
 	return n.text, nil
 }
 
-func quoteNames(names []string) string { return "[" + strings.Join(names, ", ") + "]" }
+// quoteNames returns names as AWS's errors have them: [A, B]. A very long list ends with an ellipsis.
+func quoteNames(names []string) string {
+	const most = 50
+	if len(names) > most {
+		names = append(names[:most:most], "…")
+	}
+	return "[" + strings.Join(names, ", ") + "]"
+}

@@ -25,6 +25,7 @@ type parameter struct {
 	at      *node
 	form    parameterForm
 	pattern *pattern
+	allowed map[string]bool // AllowedValues; nil: any
 }
 
 // parameterForm says how values of a type look.
@@ -167,12 +168,14 @@ func (p *parameter) readAllowedValues(v *node) error {
 	if v.kind != list || len(v.items) == 0 {
 		return v.errorf("Template format error: AllowedValues must be a list with at least one value.")
 	}
+	p.allowed = make(map[string]bool, len(v.items))
 	for _, item := range v.items {
 		s, err := item.textLiteral("Every AllowedValues value")
 		if err != nil {
 			return err
 		}
 		p.AllowedValues = append(p.AllowedValues, s)
+		p.allowed[s] = true
 	}
 	return nil
 }
@@ -282,7 +285,7 @@ func (p *parameter) brokenConstraint(v string) string {
 	}
 	length := int64(utf8.RuneCountInString(v))
 	switch {
-	case len(p.AllowedValues) > 0 && !contains(p.AllowedValues, v):
+	case p.allowed != nil && !p.allowed[v]:
 		return "be one of AllowedValues"
 	case p.pattern != nil && !p.pattern.match(v):
 		return "match pattern " + p.AllowedPattern

@@ -46,9 +46,8 @@ func uses(n *node, branch func(condition string) int, visit func(use)) {
 }
 
 func subUses(n *node, visit func(use)) {
-	own := subVariables(n)
-	for _, p := range n.parts {
-		if p.variable == "" || own != nil && own.get(p.variable) != nil {
+	for _, p := range n.sub.parts {
+		if p.variable == "" || n.sub.own[p.variable] != nil {
 			continue
 		}
 		u := use{at: n, name: p.variable}

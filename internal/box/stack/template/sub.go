@@ -5,6 +5,12 @@ import (
 	"strings"
 )
 
+// substitution is what a Fn::Sub says.
+type substitution struct {
+	parts []part
+	own   map[string]*node // the variables of the second form
+}
+
 // part is a piece of a Fn::Sub template: literal text, or a variable by name.
 type part struct {
 	literal  string
@@ -47,10 +53,19 @@ func parseSub(n *node) ([]part, error) {
 	return parts, nil
 }
 
-// subVariables returns the object of variables of a Fn::Sub's second form, nil for the first.
-func subVariables(n *node) *node {
-	if arg := n.items[0]; arg.kind == list {
-		return arg.items[1]
+// readSub reads the argument of a Fn::Sub: a template, or a list of a template and an object of variables.
+func readSub(arg *node) (*substitution, error) {
+	template := arg
+	s := &substitution{}
+	if arg.kind == list {
+		template = arg.items[0]
+		own := arg.items[1]
+		s.own = make(map[string]*node, len(own.keys))
+		for i, k := range own.keys {
+			s.own[k.name] = own.items[i]
+		}
 	}
-	return nil
+	var err error
+	s.parts, err = parseSub(template)
+	return s, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -18,7 +19,7 @@ func readYAML(s string) (*node, error) {
 	if err := d.Decode(&document); errors.Is(err, io.EOF) {
 		return &node{kind: null, line: 1, column: 1}, nil
 	} else if err != nil {
-		return nil, brokenYAML(s, problem(err))
+		return nil, brokenYAML(s)
 	}
 	n, err := fromYAML(document.Content[0], 1)
 	if err != nil {
@@ -29,40 +30,52 @@ func readYAML(s string) (*node, error) {
 		at := node{line: second.Line, column: second.Column}
 		return nil, at.errorf("Template format error: YAML not well-formed: a template is one document, and a second one begins here.")
 	} else if !errors.Is(err, io.EOF) {
-		return nil, brokenYAML(s, problem(err))
+		return nil, brokenYAML(s)
 	}
 	return n, nil
 }
 
-var yamlPrefix = regexp.MustCompile(`^yaml: (?:line \d+: |offset \d+: )?`)
+var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): |offset \d+: )?`)
 
-// problem returns the YAML reader's words without its line.
-func problem(err error) string { return yamlPrefix.ReplaceAllString(err.Error(), "") }
+// problem returns the YAML reader's words without the line.
+func problem(err error) string { return yamlError.ReplaceAllString(err.Error(), "") }
 
-// brokenYAML returns the error for text that the YAML reader refused. The reader names the line where the construct that could not be
-// finished begins, or the one before; the line of interest is the one whose addition makes the text fail.
-func brokenYAML(s, why string) error {
-	lines := strings.SplitAfter(s, "\n")
-	ends := make([]int, len(lines)+1)
-	for i, line := range lines {
-		ends[i+1] = ends[i] + len(line)
+// brokenYAML returns the error for text that the YAML reader refused. The line that the reader names is often the one where the
+// construct begins that could not be finished; the one of interest is where the text began to be refused. So the
+// text is read again line by line, and the answer is among the last lines that the reader asked for.
+func brokenYAML(s string) error {
+	lines := &lineReader{rest: s, ends: []int{0}}
+	err := unreadable(lines)
+	if err == nil {
+		return (&node{line: 1, column: 1}).errorf("Template format error: YAML not well-formed")
 	}
-	good, bad := 0, len(lines)
-	for bad-good > 1 {
-		middle := (good + bad) / 2
-		if err := unreadable(s[:ends[middle]]); err != nil && problem(err) == why {
-			bad = middle
-		} else {
-			good = middle
+	refused := func(n int) bool {
+		other := unreadable(strings.NewReader(s[:lines.ends[n]]))
+		return other != nil && problem(other) == problem(err)
+	}
+	line := len(lines.ends) - 1
+	if strings.Contains(problem(err), "end of stream") {
+		// A quote that is never closed: the line is right unless it is the first, which the reader does not tell.
+		if m := yamlError.FindStringSubmatch(err.Error()); m[1] != "" {
+			line, _ = strconv.Atoi(m[1])
+			line = min(line, len(lines.ends)-1)
+		}
+		if refused(1) {
+			line = 1
+		}
+	} else {
+		const lookahead = 3
+		for i := 0; i < lookahead && line > 1 && refused(line-1); i++ {
+			line--
 		}
 	}
-	line := lines[bad-1]
-	at := node{line: bad, column: 1 + len([]rune(line)) - len([]rune(strings.TrimLeft(line, " ")))}
-	return at.errorf("Template format error: YAML not well-formed: %s", why)
+	last := s[lines.ends[line-1]:lines.ends[line]]
+	at := node{line: line, column: 1 + len(last) - len(strings.TrimLeft(last, " "))}
+	return at.errorf("Template format error: YAML not well-formed: %s", problem(err))
 }
 
-func unreadable(s string) error {
-	d := yaml.NewDecoder(strings.NewReader(s))
+func unreadable(r io.Reader) error {
+	d := yaml.NewDecoder(r)
 	for {
 		var n yaml.Node
 		if err := d.Decode(&n); errors.Is(err, io.EOF) {
@@ -71,6 +84,30 @@ func unreadable(s string) error {
 			return err
 		}
 	}
+}
+
+// lineReader hands out a text line by line and remembers how far it came.
+type lineReader struct {
+	rest string
+	ends []int // where the lines that were handed out end, after a 0
+	line string
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	if r.line == "" {
+		if r.rest == "" {
+			return 0, io.EOF
+		}
+		end := strings.IndexByte(r.rest, '\n') + 1
+		if end == 0 {
+			end = len(r.rest)
+		}
+		r.line, r.rest = r.rest[:end], r.rest[end:]
+		r.ends = append(r.ends, r.ends[len(r.ends)-1]+end)
+	}
+	n := copy(p, r.line)
+	r.line = r.line[n:]
+	return n, nil
 }
 
 func fromYAML(y *yaml.Node, depth int) (*node, error) {
