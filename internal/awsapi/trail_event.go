@@ -29,11 +29,46 @@ type connection struct {
 
 // event returns the event of a call that ends now.
 func (r *recording) event(out any, err error) event.Record {
-	c := &r.call.Caller
-	now := r.trail.o.Now().UTC().Truncate(time.Second)
+	api, op := r.call.API, r.call.Operation
+	record := CallRecord{
+		Caller: r.call.Caller, Time: r.trail.o.Now(), EventSource: api.EventSource, EventName: orDefault(op.TrailName, op.Name),
+		Request: r.parameters, ReadOnly: !op.changes(), id: r.id, eventID: r.eventID, connection: r.call.connection,
+	}
+	if err != nil {
+		e := toldAs(api, err)
+		record.ErrorCode, record.ErrorMessage = trailCode(api, e), e.Message
+	} else if op.changes() { // AWS: there is no response of calls that only read
+		record.Response = responseElements(r.call, out)
+	}
+	return record.Event()
+}
+
+// CallRecord is what CloudTrail records of a call.
+type CallRecord struct {
+	Caller Caller
+	Time   time.Time // when the call ended
+	// EventSource is the service, such as lambda.amazonaws.com, and EventName what CloudTrail
+	// calls the operation, such as CreateFunction20150331.
+	EventSource, EventName string
+	// Request and Response are JSON in CloudTrail's casing, without secrets; nil is null.
+	Request, Response       []byte
+	ErrorCode, ErrorMessage string // empty of a call that succeeded
+	ReadOnly                bool   // the call changed nothing and was not to
+
+	id, eventID string // empty: new ones
+	connection  connection
+}
+
+// Event returns the record as an event for the default bus of the caller's account and region.
+func (r CallRecord) Event() event.Record {
+	if r.id == "" {
+		r.id, r.eventID = event.NewID(), event.NewID()
+	}
+	c := &r.Caller
+	r.Time = r.Time.UTC().Truncate(time.Second)
 	e := event.Event{
-		ID: r.id, DetailType: trailDetailType, Source: "aws." + strings.TrimSuffix(r.call.API.EventSource, ".amazonaws.com"),
-		Account: c.Account, Time: now, Region: c.Region, Detail: r.detail(now, out, err),
+		ID: r.id, DetailType: trailDetailType, Source: "aws." + strings.TrimSuffix(r.EventSource, ".amazonaws.com"),
+		Account: c.Account, Time: r.Time, Region: c.Region, Detail: r.detail(),
 	}
 	return event.Record{
 		Bus: event.BusRef{Account: c.Account, Region: c.Region, Name: event.DefaultBus},
@@ -41,38 +76,34 @@ func (r *recording) event(out any, err error) event.Record {
 	}
 }
 
-// detail is CloudTrail's record of the call, its members in AWS's order.
-func (r *recording) detail(now time.Time, out any, err error) []byte {
-	c, api, op := &r.call.Caller, r.call.API, r.call.Operation
-	d := object{b: append(make([]byte, 0, 1024+len(r.parameters)), '{')}
+// detail is the record, its members in AWS's order.
+func (r *CallRecord) detail() []byte {
+	c := &r.Caller
+	d := object{b: append(make([]byte, 0, 1024+len(r.Request)+len(r.Response)), '{')}
 	d.text("eventVersion", "1.08")
 	d.raw("userIdentity", userIdentity(c))
-	d.text("eventTime", now.Format(time.RFC3339))
-	d.text("eventSource", api.EventSource)
-	d.text("eventName", orDefault(op.TrailName, op.Name))
+	d.text("eventTime", r.Time.Format(time.RFC3339))
+	d.text("eventSource", r.EventSource)
+	d.text("eventName", r.EventName)
 	d.text("awsRegion", c.Region)
 	// AWS: what a service calls on behalf of somebody comes from the service.
 	d.text("sourceIPAddress", orDefault(c.InvokedBy, c.SourceIP))
 	d.text("userAgent", cut(orDefault(c.InvokedBy, c.UserAgent)))
-	response := []byte(nil)
-	if err != nil {
-		e := toldAs(api, err)
-		d.text("errorCode", trailCode(api, e))
-		d.text("errorMessage", cut(e.Message))
-	} else if op.changes() { // AWS: there is no response of calls that only read
-		response = responseElements(r.call, out)
+	if r.ErrorCode != "" {
+		d.text("errorCode", r.ErrorCode)
+		d.text("errorMessage", cut(r.ErrorMessage))
 	}
-	d.raw("requestParameters", r.parameters)
-	d.raw("responseElements", response)
+	d.raw("requestParameters", fitting("requestParameters", r.Request))
+	d.raw("responseElements", fitting("responseElements", r.Response))
 	d.text("requestID", c.RequestID)
 	d.text("eventID", r.eventID)
-	d.raw("readOnly", strconv.AppendBool(nil, !op.changes()))
+	d.raw("readOnly", strconv.AppendBool(nil, r.ReadOnly))
 	d.text("eventType", "AwsApiCall")
 	d.raw("managementEvent", []byte("true"))
 	d.text("recipientAccountId", c.Account)
 	d.text("eventCategory", "Management")
-	if state := r.call.connection.tls; state != nil {
-		d.raw("tlsDetails", tlsDetails(state, r.call.connection.host))
+	if r.connection.tls != nil {
+		d.raw("tlsDetails", tlsDetails(r.connection.tls, r.connection.host))
 	}
 	return d.end()
 }

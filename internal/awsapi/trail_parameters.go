@@ -50,7 +50,7 @@ func requestParameters(call *Call) []byte {
 	if string(b) == "{}" {
 		return nil
 	}
-	return fitting("requestParameters", b)
+	return b
 }
 
 // responseElements is what a call answers as CloudTrail writes it, nil for nothing.
@@ -66,7 +66,7 @@ func responseElements(call *Call, out any) []byte {
 		case call.Operation.Output == Empty:
 			d.raw("_return", []byte("true"))
 		}
-		return fitting("responseElements", d.end())
+		return d.end()
 	}
 	if !there {
 		return nil
@@ -75,7 +75,7 @@ func responseElements(call *Call, out any) []byte {
 	if string(b) == "{}" {
 		return nil
 	}
-	return fitting("responseElements", b)
+	return b
 }
 
 // trailJSON writes values as CloudTrail does: members begin in lower case, the keys of maps
