@@ -29,6 +29,12 @@ func removed(r resource.Request, property string) bool {
 	return r.Desired[property] == nil && r.Previous[property] != nil
 }
 
+// back is the update that takes the request's back.
+func back(r resource.Request) resource.Request {
+	r.Desired, r.Previous = r.Previous, r.Desired
+	return r
+}
+
 // ours says whether have, found where a create that was cut off would have left it, is what that create
 // made: it has the properties asked for, or their defaults, and no others. later are properties that
 // are set afterwards, and so may still be missing.
@@ -63,7 +69,7 @@ const undoTime = 30 * time.Second
 // after takes back what was done before err, the last first, and returns err. An operation that was
 // cut off is left as it is: it is tried again.
 func (u undo) after(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
+	if err == nil || errors.Is(ctx.Err(), context.Canceled) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)

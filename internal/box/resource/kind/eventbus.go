@@ -120,25 +120,29 @@ func putDocument(m resource.Model, property string, document *string) {
 	}
 }
 
-// Update changes what is asked for. What the model no longer has is taken away.
+// Update changes what is asked for. What the model no longer has is taken away, and what was done before a refusal is
+// taken back.
 func (h eventBus) Update(ctx context.Context, r resource.Request) (resource.Model, error) {
 	name := r.Identifier
 	bus, err := h.describe(ctx, r, name)
 	if err != nil {
 		return nil, err
 	}
+	var undo undo
 	if anyChanged(r, "Description", "DeadLetterConfig", "LogConfig", "KmsKeyIdentifier") {
 		if err := h.update(ctx, r, name); err != nil {
 			return nil, err
 		}
+		undo.add(func(ctx context.Context) error { return h.update(ctx, back(r), name) })
 	}
 	if changed(r, "Policy") {
 		if err := h.setPolicy(ctx, r, name, r.Desired["Policy"]); err != nil {
-			return nil, err
+			return nil, undo.after(ctx, err)
 		}
+		undo.add(func(ctx context.Context) error { return h.setPolicy(ctx, r, name, r.Previous["Policy"]) })
 	}
 	if err := h.retag(ctx, r, *bus.Arn); err != nil {
-		return nil, err
+		return nil, undo.after(ctx, err)
 	}
 	return h.read(ctx, r, name)
 }
@@ -219,27 +223,17 @@ func eventTags(tags map[string]string) []events.Tag {
 
 // retag changes the tags of a bus or a rule.
 func (a api) retag(ctx context.Context, r resource.Request, arn string) error {
-	if !changed(r, "Tags") {
-		return nil
-	}
-	have, err := a.tags(ctx, r, arn)
-	if err != nil {
-		return err
-	}
-	change, err := tagChanges(r, have)
-	if err != nil {
-		return err
-	}
-	if len(change.remove) > 0 {
-		in := &events.UntagResourceInput{ResourceARN: &arn, TagKeys: change.remove}
-		if _, err := call[events.UntagResourceOutput](ctx, a, r, "events", "UntagResource", in); err != nil {
+	return retag(ctx, r, tagOperations{
+		have: func(ctx context.Context) (map[string]string, error) { return a.tags(ctx, r, arn) },
+		untag: func(ctx context.Context, keys []string) error {
+			in := &events.UntagResourceInput{ResourceARN: &arn, TagKeys: keys}
+			_, err := call[events.UntagResourceOutput](ctx, a, r, "events", "UntagResource", in)
 			return err
-		}
-	}
-	if len(change.set) == 0 {
-		return nil
-	}
-	in := &events.TagResourceInput{ResourceARN: &arn, Tags: eventTags(change.set)}
-	_, err = call[events.TagResourceOutput](ctx, a, r, "events", "TagResource", in)
-	return err
+		},
+		tag: func(ctx context.Context, tags map[string]string) error {
+			in := &events.TagResourceInput{ResourceARN: &arn, Tags: eventTags(tags)}
+			_, err := call[events.TagResourceOutput](ctx, a, r, "events", "TagResource", in)
+			return err
+		},
+	})
 }

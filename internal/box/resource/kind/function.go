@@ -87,8 +87,12 @@ func (h function) adopt(ctx context.Context, r resource.Request, name string, co
 	for p, v := range functionDefaults {
 		defaults[p] = v
 	}
+	have := functionOut(out)
+	if shownOf(r.Desired["LoggingConfig"], have["LoggingConfig"]) && r.Desired["LoggingConfig"] != nil {
+		have["LoggingConfig"] = r.Desired["LoggingConfig"] // what is not given of it is filled up
+	}
 	properties := append([]string{"Tags", "Architectures", "PackageType"}, functionProperties...)
-	if str(out.Configuration.CodeSha256) != sum(code) || !ours(r.Desired, functionOut(out), defaults, properties, nil) {
+	if str(out.Configuration.CodeSha256) != sum(code) || !ours(r.Desired, have, defaults, properties, nil) {
 		return refusal
 	}
 	return nil
@@ -136,7 +140,7 @@ func (h function) read(ctx context.Context, r resource.Request, name string) (re
 
 func functionOut(out *lambda.GetFunctionOutput) resource.Model {
 	c := out.Configuration
-	m := resource.Model{}
+	m := resource.Model{"Code": map[string]any{}} // it must be there, and all of it is write-only
 	put(m, "FunctionName", c.FunctionName)
 	put(m, "Arn", c.FunctionArn)
 	put(m, "Role", c.Role)
@@ -161,8 +165,8 @@ func functionOut(out *lambda.GetFunctionOutput) resource.Model {
 	return m
 }
 
-// Update changes the configuration first, which is refused more often, and then the code, each if it changes. A
-// configuration whose code is refused is taken back.
+// Update changes configuration, tags and then the code, which cannot be taken back, each if it changes. What was
+// done before a refusal is taken back.
 func (h function) Update(ctx context.Context, r resource.Request) (resource.Model, error) {
 	if err := refuseFunction(r.Desired); err != nil {
 		return nil, err
@@ -183,13 +187,16 @@ func (h function) Update(ctx context.Context, r resource.Request) (resource.Mode
 		was := functionOut(before)
 		undo.add(func(ctx context.Context) error { return h.configure(ctx, r, name, was, r.Desired) })
 	}
+	if err := h.retagLambda(ctx, r, str(before.Configuration.FunctionArn)); err != nil {
+		return nil, undo.after(ctx, err)
+	}
+	undo.add(func(ctx context.Context) error {
+		return h.retagLambda(ctx, back(r), str(before.Configuration.FunctionArn))
+	})
 	if anyChanged(r, "Code", "Architectures") || sourceName(r.Desired) != sourceName(r.Previous) {
 		if err := h.load(ctx, r, name); err != nil {
 			return nil, undo.after(ctx, err)
 		}
-	}
-	if err := h.retagLambda(ctx, r, str(before.Configuration.FunctionArn), before.Tags); err != nil {
-		return nil, undo.after(ctx, err)
 	}
 	return h.read(ctx, r, name)
 }
@@ -250,25 +257,26 @@ func (h function) load(ctx context.Context, r resource.Request, name string) err
 }
 
 // retagLambda changes the tags of a function or a mapping.
-func (a api) retagLambda(ctx context.Context, r resource.Request, arn string, have map[string]string) error {
-	if !changed(r, "Tags") {
-		return nil
-	}
-	change, err := tagChanges(r, have)
-	if err != nil {
-		return err
-	}
-	if len(change.remove) > 0 {
-		in := &lambda.UntagResourceInput{Resource: &arn, TagKeys: change.remove}
-		if _, err := call[lambda.UntagResourceOutput](ctx, a, r, "lambda", "UntagResource", in); err != nil {
+func (a api) retagLambda(ctx context.Context, r resource.Request, arn string) error {
+	return retag(ctx, r, tagOperations{
+		have: func(ctx context.Context) (map[string]string, error) { return a.lambdaTags(ctx, r, arn) },
+		untag: func(ctx context.Context, keys []string) error {
+			_, err := call[lambda.UntagResourceOutput](ctx, a, r, "lambda", "UntagResource", &lambda.UntagResourceInput{Resource: &arn, TagKeys: keys})
 			return err
-		}
+		},
+		tag: func(ctx context.Context, tags map[string]string) error {
+			_, err := call[lambda.TagResourceOutput](ctx, a, r, "lambda", "TagResource", &lambda.TagResourceInput{Resource: &arn, Tags: tags})
+			return err
+		},
+	})
+}
+
+func (a api) lambdaTags(ctx context.Context, r resource.Request, arn string) (map[string]string, error) {
+	out, err := call[lambda.ListTagsOutput](ctx, a, r, "lambda", "ListTags", &lambda.ListTagsInput{Resource: &arn})
+	if err != nil {
+		return nil, err
 	}
-	if len(change.set) == 0 {
-		return nil
-	}
-	_, err = call[lambda.TagResourceOutput](ctx, a, r, "lambda", "TagResource", &lambda.TagResourceInput{Resource: &arn, Tags: change.set})
-	return err
+	return out.Tags, nil
 }
 
 // Delete deletes the function.

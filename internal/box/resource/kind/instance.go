@@ -217,26 +217,29 @@ func (h instance) Update(ctx context.Context, r resource.Request) (resource.Mode
 			return nil, resource.Errorf(resource.NotUpdatable, "Property %s cannot be changed: there is no operation here that would.", p)
 		}
 	}
-	change, err := tagChanges(r, tagsOfInstance(have))
-	if err != nil {
+	if err := h.retag(ctx, r, tagsOfInstance(have)); err != nil {
 		return nil, err
 	}
-	if len(change.remove) > 0 {
-		in := &ec2.DeleteTagsInput{Resources: []string{r.Identifier}}
-		for _, k := range change.remove {
-			in.Tags = append(in.Tags, ec2.Tag{Key: &k})
-		}
-		if _, err := call[ec2.DeleteTagsOutput](ctx, h.api, r, "ec2", "DeleteTags", in); err != nil {
-			return nil, err
-		}
-	}
-	if len(change.set) > 0 {
-		in := &ec2.CreateTagsInput{Resources: []string{r.Identifier}, Tags: instanceTags(change.set)}
-		if _, err := call[ec2.CreateTagsOutput](ctx, h.api, r, "ec2", "CreateTags", in); err != nil {
-			return nil, err
-		}
-	}
 	return h.read(ctx, r, r.Identifier)
+}
+
+func (h instance) retag(ctx context.Context, r resource.Request, have map[string]string) error {
+	ids := []string{r.Identifier}
+	return retag(ctx, r, tagOperations{
+		have: func(context.Context) (map[string]string, error) { return have, nil },
+		untag: func(ctx context.Context, keys []string) error {
+			in := &ec2.DeleteTagsInput{Resources: ids}
+			for _, k := range keys {
+				in.Tags = append(in.Tags, ec2.Tag{Key: &k})
+			}
+			_, err := call[ec2.DeleteTagsOutput](ctx, h.api, r, "ec2", "DeleteTags", in)
+			return err
+		},
+		tag: func(ctx context.Context, tags map[string]string) error {
+			_, err := call[ec2.CreateTagsOutput](ctx, h.api, r, "ec2", "CreateTags", &ec2.CreateTagsInput{Resources: ids, Tags: instanceTags(tags)})
+			return err
+		},
+	})
 }
 
 // Delete terminates the instance and waits until it is terminated.

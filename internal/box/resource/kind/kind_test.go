@@ -21,15 +21,19 @@ import (
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/ec2"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/lambda"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/logs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sns"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
+	boxfunction "github.com/rialto-bus/rialto/internal/box/function"
+	"github.com/rialto-bus/rialto/internal/box/function/runtime"
 	boxinstance "github.com/rialto-bus/rialto/internal/box/instance"
 	"github.com/rialto-bus/rialto/internal/box/loggroup"
 	boxqueue "github.com/rialto-bus/rialto/internal/box/queue"
 	"github.com/rialto-bus/rialto/internal/box/resource"
 	boxtopic "github.com/rialto-bus/rialto/internal/box/topic"
 	"github.com/rialto-bus/rialto/internal/bus"
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/store/storetest"
 	"github.com/rialto-bus/rialto/internal/work"
@@ -53,6 +57,8 @@ type fixture struct {
 	types  map[string]resource.Type
 	caller awsapi.Caller
 	tokens atomic.Int64
+	// accounts counts those that nextAccount has gone through.
+	accounts int
 	// deny is the reason with which tokens of OAuth are refused; empty: they are given.
 	deny atomic.Value
 	// cut interferes with calls, if it is set.
@@ -83,6 +89,20 @@ type web struct{}
 func (web) Do(*http.Request) (*http.Response, error) { return nil, errors.New("there is no web") }
 func (web) CheckURL(string) error                    { return nil }
 
+// idle is a runner that runs nothing.
+type idle struct{}
+
+func (idle) Invoke(context.Context, runtime.Function, runtime.Invocation) (runtime.Result, error) {
+	return runtime.Result{}, errors.New("nothing runs here")
+}
+func (idle) Available(name string) error {
+	if strings.HasPrefix(name, "ruby") {
+		return runtime.ErrNoInterpreter
+	}
+	return nil
+}
+func (idle) Forget(string) {}
+
 func onBoth(t *testing.T, f func(t *testing.T, x *fixture)) {
 	t.Helper()
 	storetest.Run(t, func(t *testing.T, db *store.DB) { f(t, newFixture(t, db)) })
@@ -103,9 +123,14 @@ func newFixture(t testing.TB, db *store.DB) *fixture {
 	buses.HandleAuthorization(authorizer{buses, x})
 	queues := boxqueue.New(db, boxqueue.Options{BaseURL: func() string { return baseURL }})
 	topics := boxtopic.New(db, jobs, boxtopic.Options{BaseURL: func() string { return baseURL }, Queues: queues, HTTP: web{}, Sealer: a.Sealer()})
+	groups := loggroup.New(db, loggroup.Options{})
+	functions := boxfunction.New(db, boxfunction.Options{
+		BaseDir: t.TempDir(), Enabled: func() bool { return true }, URL: func() string { return baseURL }, Runtime: idle{}, Sealer: a.Sealer(),
+		Queues: queues, Topics: topics, Jobs: jobs,
+	})
 	x.aws = awsapi.New(awsapi.Config{Keys: a})
 	x.aws.Register(
-		events.Bind(buses.AWS()), sqs.Bind(queues), sns.Bind(topics), logs.Bind(loggroup.New(db, loggroup.Options{})),
+		events.Bind(buses.AWS()), sqs.Bind(queues), sns.Bind(topics), logs.Bind(groups), lambda.Bind(functions),
 		ec2.Bind(boxinstance.New(db, jobs, boxinstance.Options{Transition: time.Millisecond})),
 	)
 	types, err := Types(x)
@@ -118,6 +143,7 @@ func newFixture(t testing.TB, db *store.DB) *fixture {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = jobs.Run(ctx) })
+	wg.Go(func() { _ = functions.Run(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	return x
 }
@@ -136,6 +162,17 @@ func (x *fixture) request() resource.Request {
 	return resource.Request{Caller: x.caller, Token: fmt.Sprintf("token-%d", x.tokens.Add(1))}
 }
 
+// nextAccount goes on in an account that has nothing.
+func (x *fixture) nextAccount() {
+	x.accounts++
+	x.caller.Account = fmt.Sprintf("%012d", 500000000000+x.accounts)
+}
+
+// here is a text with the caller's account, region and partition in place of those that tests are written with.
+func (x *fixture) here(text string) string {
+	return strings.NewReplacer(account, x.caller.Account, region, x.caller.Region, "arn:aws:", "arn:"+event.Partition(x.caller.Region)+":").Replace(text)
+}
+
 func model(t testing.TB, text string) resource.Model {
 	t.Helper()
 	m, err := resource.ParseModel(text)
@@ -149,7 +186,7 @@ func model(t testing.TB, text string) resource.Model {
 func (x *fixture) desired(typeName, text string) resource.Model {
 	x.t.Helper()
 	schema := x.types[typeName].Schema
-	m, err := schema.Coerce(model(x.t, text))
+	m, err := schema.Coerce(model(x.t, x.here(text)))
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -335,12 +372,16 @@ func (x *fixture) refused(n int, operation func(ctx context.Context) error) bool
 }
 
 // wants reports where a model lacks what is wanted: "" stands for no value at all.
-func wants(t testing.TB, have resource.Model, want map[string]any) {
-	t.Helper()
-	have = plain(t, have)
+func wants(x *fixture, have resource.Model, want map[string]any) {
+	x.t.Helper()
+	have = plain(x.t, have)
 	for _, p := range slices.Sorted(maps.Keys(want)) {
-		if !same(have[p], want[p]) {
-			t.Errorf("%s is %s, not %s", p, document(have[p]), document(want[p]))
+		v := want[p]
+		if text, ok := v.(string); ok {
+			v = x.here(text)
+		}
+		if !same(have[p], v) {
+			x.t.Errorf("%s is %s, not %s", p, document(have[p]), document(v))
 		}
 	}
 }

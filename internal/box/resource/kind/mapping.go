@@ -119,11 +119,11 @@ func (h mapping) read(ctx context.Context, r resource.Request, id string) (resou
 	put(m, "KmsKeyArn", have.KMSKeyArn)
 	put(m, "FunctionName", functionNamed(r, str(have.FunctionArn)))
 	m["Enabled"] = str(have.State) != "Disabled" && str(have.State) != "Disabling"
-	out, err := call[lambda.ListTagsOutput](ctx, h.api, r, "lambda", "ListTags", &lambda.ListTagsInput{Resource: have.EventSourceMappingArn})
+	tags, err := h.lambdaTags(ctx, r, *have.EventSourceMappingArn)
 	if err != nil {
 		return nil, err
 	}
-	put(m, "Tags", tagList(out.Tags))
+	put(m, "Tags", tagList(tags))
 	return m, nil
 }
 
@@ -141,19 +141,15 @@ func (h mapping) Update(ctx context.Context, r resource.Request) (resource.Model
 	if err != nil {
 		return nil, err
 	}
+	var undo undo
 	if anyChanged(r, append(mappingUpdatable, "KmsKeyArn")...) {
 		if err := h.update(ctx, r, id); err != nil {
 			return nil, err
 		}
+		undo.add(func(ctx context.Context) error { return h.update(ctx, back(r), id) })
 	}
-	if changed(r, "Tags") {
-		out, err := call[lambda.ListTagsOutput](ctx, h.api, r, "lambda", "ListTags", &lambda.ListTagsInput{Resource: have.EventSourceMappingArn})
-		if err != nil {
-			return nil, err
-		}
-		if err := h.retagLambda(ctx, r, *have.EventSourceMappingArn, out.Tags); err != nil {
-			return nil, err
-		}
+	if err := h.retagLambda(ctx, r, *have.EventSourceMappingArn); err != nil {
+		return nil, undo.after(ctx, err)
 	}
 	return h.read(ctx, r, id)
 }

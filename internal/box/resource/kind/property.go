@@ -341,6 +341,9 @@ func valueOf(v reflect.Value) any {
 		}
 		return valueOf(v.Elem())
 	case reflect.Struct:
+		if at, ok := v.Interface().(time.Time); ok {
+			return json.Number(strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', -1, 64))
+		}
 		members := map[string]any{}
 		for i := range v.NumField() {
 			if member := valueOf(v.Field(i)); member != nil {

@@ -129,10 +129,22 @@ func (h queue) tags(ctx context.Context, r resource.Request, url string) (map[st
 	return out.Tags, nil
 }
 
-// Update sets the attributes that change, in one call. What the model no longer has is as AWS has it where
-// nothing is said.
+// Update sets the attributes that change, in one call, and then the tags. What the model no longer has is as AWS has it
+// where nothing is said.
 func (h queue) Update(ctx context.Context, r resource.Request) (resource.Model, error) {
 	url := r.Identifier
+	if err := h.setAttributes(ctx, r, url); err != nil {
+		return nil, err
+	}
+	var undo undo
+	undo.add(func(ctx context.Context) error { return h.setAttributes(ctx, back(r), url) })
+	if err := h.retag(ctx, r, url); err != nil {
+		return nil, undo.after(ctx, err)
+	}
+	return h.read(ctx, r, url)
+}
+
+func (h queue) setAttributes(ctx context.Context, r resource.Request, url string) error {
 	attrs := map[string]string{}
 	for property, initial := range queueAttributes {
 		switch {
@@ -143,41 +155,26 @@ func (h queue) Update(ctx context.Context, r resource.Request) (resource.Model, 
 			attrs[property] = attribute(r.Desired[property])
 		}
 	}
-	if len(attrs) > 0 {
-		in := &sqs.SetQueueAttributesInput{QueueUrl: &url, Attributes: attrs}
-		if _, err := call[sqs.SetQueueAttributesOutput](ctx, h.api, r, "sqs", "SetQueueAttributes", in); err != nil {
-			return nil, err
-		}
+	if len(attrs) == 0 {
+		return nil
 	}
-	if err := h.retag(ctx, r, url); err != nil {
-		return nil, err
-	}
-	return h.read(ctx, r, url)
+	in := &sqs.SetQueueAttributesInput{QueueUrl: &url, Attributes: attrs}
+	_, err := call[sqs.SetQueueAttributesOutput](ctx, h.api, r, "sqs", "SetQueueAttributes", in)
+	return err
 }
 
 func (h queue) retag(ctx context.Context, r resource.Request, url string) error {
-	if !changed(r, "Tags") {
-		return nil
-	}
-	have, err := h.tags(ctx, r, url)
-	if err != nil {
-		return err
-	}
-	change, err := tagChanges(r, have)
-	if err != nil {
-		return err
-	}
-	if len(change.remove) > 0 {
-		in := &sqs.UntagQueueInput{QueueUrl: &url, TagKeys: change.remove}
-		if _, err := call[sqs.UntagQueueOutput](ctx, h.api, r, "sqs", "UntagQueue", in); err != nil {
+	return retag(ctx, r, tagOperations{
+		have: func(ctx context.Context) (map[string]string, error) { return h.tags(ctx, r, url) },
+		untag: func(ctx context.Context, keys []string) error {
+			_, err := call[sqs.UntagQueueOutput](ctx, h.api, r, "sqs", "UntagQueue", &sqs.UntagQueueInput{QueueUrl: &url, TagKeys: keys})
 			return err
-		}
-	}
-	if len(change.set) == 0 {
-		return nil
-	}
-	_, err = call[sqs.TagQueueOutput](ctx, h.api, r, "sqs", "TagQueue", &sqs.TagQueueInput{QueueUrl: &url, Tags: change.set})
-	return err
+		},
+		tag: func(ctx context.Context, tags map[string]string) error {
+			_, err := call[sqs.TagQueueOutput](ctx, h.api, r, "sqs", "TagQueue", &sqs.TagQueueInput{QueueUrl: &url, Tags: tags})
+			return err
+		},
+	})
 }
 
 // Delete deletes the queue.

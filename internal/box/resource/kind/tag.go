@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -44,36 +45,68 @@ func tagList(tags map[string]string) any {
 	return list
 }
 
-// tagChange is what an update does to tags: those to be set, and the keys to be removed.
-type tagChange struct {
-	set    map[string]string
-	remove []string
+// tagOperations change the tags of a resource.
+type tagOperations struct {
+	have  func(context.Context) (map[string]string, error)
+	untag func(ctx context.Context, keys []string) error
+	tag   func(ctx context.Context, tags map[string]string) error
 }
 
-// tagChanges compares what is asked for with what there is. Tags that the model before did not
-// have are somebody else's and stay.
-func tagChanges(r resource.Request, have map[string]string) (tagChange, error) {
+// retag makes the tags of a resource those that an update asks for. Tags that the model before did not have are
+// somebody else's and stay. Some are removed before others are set, as there is a limit; they are put back if
+// the others are refused.
+func retag(ctx context.Context, r resource.Request, o tagOperations) error {
+	if !changed(r, "Tags") {
+		return nil
+	}
+	have, err := o.have(ctx)
+	if err != nil {
+		return err
+	}
+	set, remove, err := tagChanges(r, have)
+	if err != nil {
+		return err
+	}
+	var undo undo
+	if len(remove) > 0 {
+		if err := o.untag(ctx, remove); err != nil {
+			return err
+		}
+		removed := map[string]string{}
+		for _, k := range remove {
+			removed[k] = have[k]
+		}
+		undo.add(func(ctx context.Context) error { return o.tag(ctx, removed) })
+	}
+	if len(set) > 0 {
+		return undo.after(ctx, o.tag(ctx, set))
+	}
+	return nil
+}
+
+// tagChanges compares the tags that are asked for with those that there are.
+func tagChanges(r resource.Request, have map[string]string) (set map[string]string, remove []string, err error) {
 	want, err := tagsOf(r.Desired)
 	if err != nil {
-		return tagChange{}, err
+		return nil, nil, err
 	}
 	before, err := tagsOf(r.Previous)
 	if err != nil {
-		return tagChange{}, err
+		return nil, nil, err
 	}
-	c := tagChange{set: map[string]string{}}
+	set = map[string]string{}
 	for k, v := range want {
 		if now, ok := have[k]; !ok || now != v {
-			c.set[k] = v
+			set[k] = v
 		}
 	}
 	for _, k := range sortedKeys(before) {
 		_, wanted := want[k]
 		if _, there := have[k]; there && !wanted {
-			c.remove = append(c.remove, k)
+			remove = append(remove, k)
 		}
 	}
-	return c, nil
+	return set, remove, nil
 }
 
 // tagged says whether a list is one of tags.

@@ -318,28 +318,17 @@ func (h topic) resubscribe(ctx context.Context, r resource.Request, arn string, 
 }
 
 func (h topic) retag(ctx context.Context, r resource.Request, arn string) error {
-	if !changed(r, "Tags") {
-		return nil
-	}
-	have, err := h.tags(ctx, r, arn)
-	if err != nil {
-		return err
-	}
-	change, err := tagChanges(r, have)
-	if err != nil {
-		return err
-	}
-	if len(change.remove) > 0 {
-		in := &sns.UntagResourceInput{ResourceArn: &arn, TagKeys: change.remove}
-		if _, err := call[sns.UntagResourceOutput](ctx, h.api, r, "sns", "UntagResource", in); err != nil {
+	return retag(ctx, r, tagOperations{
+		have: func(ctx context.Context) (map[string]string, error) { return h.tags(ctx, r, arn) },
+		untag: func(ctx context.Context, keys []string) error {
+			_, err := call[sns.UntagResourceOutput](ctx, h.api, r, "sns", "UntagResource", &sns.UntagResourceInput{ResourceArn: &arn, TagKeys: keys})
 			return err
-		}
-	}
-	if len(change.set) == 0 {
-		return nil
-	}
-	_, err = call[sns.TagResourceOutput](ctx, h.api, r, "sns", "TagResource", &sns.TagResourceInput{ResourceArn: &arn, Tags: snsTags(change.set)})
-	return err
+		},
+		tag: func(ctx context.Context, tags map[string]string) error {
+			_, err := call[sns.TagResourceOutput](ctx, h.api, r, "sns", "TagResource", &sns.TagResourceInput{ResourceArn: &arn, Tags: snsTags(tags)})
+			return err
+		},
+	})
 }
 
 // Delete deletes the topic with its subscriptions. The service takes one that is missing for deleted.
