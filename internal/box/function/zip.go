@@ -80,8 +80,8 @@ type unpacker struct {
 
 // entry writes one entry of the archive.
 func (u *unpacker) entry(f *zip.File) error {
-	name := strings.TrimSuffix(f.Name, "/")
-	if err := checkEntryName(name); err != nil {
+	name, err := entryName(f.Name)
+	if err != nil {
 		return err
 	}
 	switch mode := f.Mode(); {
@@ -98,17 +98,16 @@ func (u *unpacker) entry(f *zip.File) error {
 	}
 }
 
-// checkEntryName refuses what is absolute or points out of the archive.
-func checkEntryName(name string) error {
+// entryName is the clean name of an entry. It refuses what is absolute or points out of the archive.
+func entryName(name string) (string, error) {
 	if name == "" || strings.ContainsRune(name, 0) || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return badArchive("the name %q is not that of a file in it", name)
+		return "", badArchive("the name %q is not that of a file in it", name)
 	}
-	return nil
+	return path.Clean(name), nil
 }
 
 // makeDir makes the directory and those that it is in.
 func (u *unpacker) makeDir(name string) error {
-	name = path.Clean(name)
 	if name == "." || u.dirs[name] {
 		return nil
 	}
@@ -239,6 +238,8 @@ func blame(name string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return badArchive("%q is in it twice", name)
+	case errors.Is(err, fs.ErrNotExist):
+		return badArchive("%q is below a link that leads nowhere", name)
 	case nameRefused(err):
 		return badArchive("%q cannot be a file here: %v", name, err)
 	}
