@@ -2,6 +2,7 @@ package app
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"slices"
 	"testing"
@@ -15,8 +16,8 @@ var trailNotServed = []string{
 }
 
 // trailSteps are calls of all mutating operations, in an order in which each finds what it needs.
-func trailSteps() []trailStep {
-	return slices.Concat(eventsSteps(), sqsSteps(), snsSteps(), logsSteps(), ec2Steps())
+func trailSteps(t *testing.T) []trailStep {
+	return slices.Concat(eventsSteps(), sqsSteps(), snsSteps(), logsSteps(), ec2Steps(), lambdaSteps(t), cloudControlSteps())
 }
 
 func eventsSteps() []trailStep {
@@ -137,5 +138,48 @@ func ec2Steps() []trailStep {
 		instances("StartInstances", "stopped", ids),
 		func() trailStep { s := instances("RebootInstances", "running", ids); s.still = true; return s }(),
 		instances("TerminateInstances", "", ids),
+	}
+}
+
+func lambdaSteps(t *testing.T) []trailStep {
+	step := func(operation, input string) trailStep {
+		return trailStep{service: "lambda", operation: operation, input: input}
+	}
+	// The package is stored before the function that is to have it.
+	withCode := func(s trailStep) trailStep {
+		s.prepared = []string{"function_code", "function_code_chunk"}
+		return s
+	}
+	bootstrap := func(script string) string {
+		return base64.StdEncoding.EncodeToString(zipped(t, map[string][]byte{"bootstrap": []byte(script)}))
+	}
+	const function = "arn:aws:lambda:us-east-1:000000000000:function:f"
+	return []trailStep{
+		withCode(step("CreateFunction", `{"FunctionName":"f","Runtime":"provided.al2023","Handler":"bootstrap","Role":"arn:aws:iam::000000000000:role/f",`+
+			`"Code":{"ZipFile":"`+bootstrap("#!/bin/sh\n")+`"},"Environment":{"Variables":{"PASSWORD":"s3cr3t"}},"Tags":{"team":"a"}}`)),
+		withCode(step("UpdateFunctionCode", `{"FunctionName":"f","ZipFile":"`+bootstrap("#!/bin/sh\nexit\n")+`"}`)),
+		step("UpdateFunctionConfiguration", `{"FunctionName":"f","Timeout":5}`),
+		step("AddPermission", `{"FunctionName":"f","StatementId":"s","Action":"lambda:InvokeFunction","Principal":"events.amazonaws.com"}`),
+		step("RemovePermission", `{"FunctionName":"f","StatementId":"s"}`),
+		step("TagResource", `{"Resource":"`+function+`","Tags":{"k":"v"}}`),
+		step("UntagResource", `{"Resource":"`+function+`","TagKeys":["k"]}`),
+		{service: "sqs", operation: "CreateQueue", input: `{"QueueName":"mapped"}`},
+		step("CreateEventSourceMapping", `{"FunctionName":"f","EventSourceArn":"arn:aws:sqs:us-east-1:000000000000:mapped","Enabled":false}`),
+		step("UpdateEventSourceMapping", `{"UUID":"${CreateEventSourceMapping.UUID}","BatchSize":5}`),
+		step("DeleteEventSourceMapping", `{"UUID":"${CreateEventSourceMapping.UUID}"}`),
+		step("DeleteFunction", `{"FunctionName":"f"}`),
+	}
+}
+
+func cloudControlSteps() []trailStep {
+	step := func(operation, input string) trailStep {
+		return trailStep{service: "cloudcontrolapi", operation: operation, input: input}
+	}
+	return []trailStep{
+		{service: "sqs", operation: "CreateQueue", input: `{"QueueName":"model"}`},
+		step("UpdateResource", `{"TypeName":"AWS::SQS::Queue","Identifier":"${CreateQueue.QueueUrl}","PatchDocument":"[{\"op\":\"add\",\"path\":\"/DelaySeconds\",\"value\":5}]"}`),
+		step("CancelResourceRequest", `{"RequestToken":"${UpdateResource.ProgressEvent.RequestToken}"}`),
+		step("CreateResource", `{"TypeName":"AWS::SQS::Queue","DesiredState":"{\"QueueName\":\"new\"}"}`),
+		step("DeleteResource", `{"TypeName":"AWS::SQS::Queue","Identifier":"${CreateQueue.QueueUrl}"}`),
 	}
 }
