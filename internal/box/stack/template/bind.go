@@ -1,6 +1,9 @@
 package template
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // Input is what a stack operation gives to a template.
 type Input struct {
@@ -180,7 +183,7 @@ func (b *Bound) references(r *resource) []Reference {
 func (b *Bound) dependencies(r *resource, references []Reference, position map[string]int) []string {
 	var needed []string
 	add := func(name string) {
-		if b.scope.kept[name] && !contains(needed, name) {
+		if b.scope.kept[name] && !slices.Contains(needed, name) {
 			needed = append(needed, name)
 		}
 	}

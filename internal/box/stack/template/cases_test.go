@@ -114,7 +114,7 @@ func (o *outcome) add(r *Resource) error {
 	return err
 }
 
-// text is the outcome or the error as the files have it.
+// describe returns the outcome or the error as the files have it.
 func describe(o *outcome, err error) (section string, data []byte) {
 	if err != nil {
 		return "error", []byte(err.Error() + "\n")

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -117,17 +118,9 @@ func isUnknown(v any) bool {
 	case unknown:
 		return true
 	case []any:
-		for i := range v {
-			if isUnknown(v[i]) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, isUnknown)
 	case *ordered:
-		for i := range v.values {
-			if isUnknown(v.values[i]) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v.values, isUnknown)
 	}
 	return false
 }

@@ -249,7 +249,7 @@ func (r *jsonReader) escape() (rune, error) {
 	return 0, r.fail(`\u%04x is half of a surrogate pair`, first)
 }
 
-// unit reads \uXXXX.
+// unit reads \u and four hexadecimal digits.
 func (r *jsonReader) unit() (rune, error) {
 	if len(r.s) < r.at+6 {
 		return 0, r.fail(`\u needs four hexadecimal digits`)

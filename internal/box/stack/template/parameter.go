@@ -307,15 +307,6 @@ func (p *parameter) brokenConstraint(v string) string {
 	return ""
 }
 
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
-}
-
 // bindParameters returns the values in use, those given or the defaults.
 func (t *Template) bindParameters(given map[string]string) ([]BoundParameter, error) {
 	var unknown, missing []string

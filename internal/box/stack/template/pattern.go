@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -27,7 +28,7 @@ type assertion struct {
 }
 
 func (p *pattern) match(s string) bool {
-	for _, a := range append(p.start[:len(p.start):len(p.start)], p.end...) {
+	for _, a := range append(slices.Clip(p.start), p.end...) {
 		if a.expression.MatchString(s) == a.not {
 			return false
 		}

@@ -1,6 +1,9 @@
 package template
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // pseudoParameters are the names that Ref knows in every template.
 var pseudoParameters = map[string]bool{
@@ -74,7 +77,7 @@ func (t *Template) dependent(n *node) *node {
 
 // find returns the first call of one of the functions in n.
 func find(n *node, names ...string) *node {
-	if n.kind == call && contains(names, n.text) {
+	if n.kind == call && slices.Contains(names, n.text) {
 		return n
 	}
 	for _, item := range n.items {
@@ -157,20 +160,32 @@ func (t *Template) checkCondition(n *node, where string) error {
 
 func (t *Template) checkMappings(n *node) error {
 	if n.kind == call && n.text == fnFindInMap {
-		arg := n.items[0]
-		if m := arg.items[0]; m.scalar() && t.mappingNamed[m.text] == nil {
-			return m.errorf("Template error: Mapping named '%s' is not present in the 'Mappings' section of template.", m.text)
-		}
-		if len(arg.items) == 4 {
-			if err := t.checkMapDefault(arg.items[3]); err != nil {
-				return err
-			}
+		if err := t.checkFindInMap(n.items[0]); err != nil {
+			return err
 		}
 	}
 	for _, item := range n.items {
 		if err := t.checkMappings(item); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (t *Template) checkFindInMap(arg *node) error {
+	for _, name := range arg.items[:3] {
+		if found := t.dependent(name); found != nil {
+			return found.errorf("Template error: the names in Fn::FindInMap must not depend on any resources, imported values, or Fn::GetAZs")
+		}
+		if name.kind == call && name.text != fnRef && name.text != fnFindInMap && !t.extended {
+			return name.errorf("Template error: %s within the names of Fn::FindInMap needs the transform %s: add 'Transform: %s' at the top of the template.", name.text, languageExtensions, languageExtensions)
+		}
+	}
+	if m := arg.items[0]; m.scalar() && t.mappingNamed[m.text] == nil {
+		return m.errorf("Template error: Mapping named '%s' is not present in the 'Mappings' section of template.", m.text)
+	}
+	if len(arg.items) == 4 {
+		return t.checkMapDefault(arg.items[3])
 	}
 	return nil
 }

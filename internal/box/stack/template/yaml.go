@@ -93,6 +93,7 @@ type lineReader struct {
 	line string
 }
 
+// Read hands out the next line, or what is left of it.
 func (r *lineReader) Read(p []byte) (int, error) {
 	if r.line == "" {
 		if r.rest == "" {
