@@ -112,6 +112,9 @@ func refused(err error) error {
 
 func (c CloudControl) operation(ctx context.Context, name string, t *Type, identifier string, clientToken *string) operation {
 	caller := awsapi.CallerFrom(ctx)
+	if d, ok := t.Handler.(*documents); ok {
+		identifier = d.canonical(caller, identifier)
+	}
 	return operation{
 		Account: caller.Account, Region: caller.Region, Operation: name, TypeName: t.Name, Identifier: identifier,
 		clientToken: text(clientToken), caller: storeCaller(caller),

@@ -217,6 +217,7 @@ var rdsInstance = rule{
 		f.model["DbiResourceId"] = "db-" + f.random("resource", 26)
 		f.model["InstanceCreateTime"] = f.created.UTC().Format(time.RFC3339)
 	},
+	canonical: func(_ scope, identifier string) string { return strings.ToLower(identifier) },
 	always: []value{
 		{"DBInstanceArn", "arn:{partition}:rds:{region}:{account}:db:{DBInstanceIdentifier}"},
 		{"DBInstanceStatus", "available"},

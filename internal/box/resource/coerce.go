@@ -144,7 +144,7 @@ func convert(v any, wanted []string) any {
 		return v
 	}
 	for _, t := range wanted {
-		if converted := as(v, t); converted != nil {
+		if converted := readAs(v, t); converted != nil {
 			return converted
 		}
 	}
@@ -163,8 +163,8 @@ func isType(v any, t string) bool {
 	return false
 }
 
-// as returns nil when the value cannot be read as the type.
-func as(v any, t string) any {
+// readAs returns nil when the value cannot be read as the type.
+func readAs(v any, t string) any {
 	text := scalar(v)
 	switch t {
 	case "string":

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -30,8 +31,8 @@ type documents struct {
 	rule rule
 }
 
-func (d *documents) scope(r Request) scope {
-	s := scope{r.Caller.Account, r.Caller.Region, d.typ.Name}
+func (d *documents) scope(c awsapi.Caller) scope {
+	s := scope{c.Account, c.Region, d.typ.Name}
 	if d.rule.global {
 		s.region = ""
 	}
@@ -40,7 +41,7 @@ func (d *documents) scope(r Request) scope {
 
 // Create stores a document, or finds the one that an earlier try stored.
 func (d *documents) Create(ctx context.Context, r Request) (Model, error) {
-	s, now, seed := d.scope(r), d.g.now(), seedOf(r.Token)
+	s, now, seed := d.scope(r.Caller), d.g.now(), seedOf(r.Token)
 	m := maps.Clone(r.Desired)
 	d.fill(m, r, document{seed: seed, created: now})
 	if problems := d.typ.Schema.Validate(Without(m, d.typ.Schema.ReadOnly)); len(problems) > 0 {
@@ -95,16 +96,21 @@ func (d *documents) identifier(m Model) (string, error) {
 	return identifier, nil
 }
 
+// canonical is the identifier that is stored for one that is asked for.
+func (d *documents) canonical(c awsapi.Caller, identifier string) string {
+	if d.rule.canonical == nil {
+		return identifier
+	}
+	return d.rule.canonical(d.scope(c), identifier)
+}
+
 // find returns the document that a request names, or NotFound.
 func (d *documents) find(ctx context.Context, db store.Querier, r Request) (*document, error) {
-	s, identifier := d.scope(r), r.Identifier
-	if d.rule.canonical != nil {
-		identifier = d.rule.canonical(s, identifier)
-	}
+	identifier := d.canonical(r.Caller, r.Identifier)
 	if strings.ContainsRune(identifier, 0) {
 		return nil, d.notFound(r)
 	}
-	have, err := findDocument(ctx, db, s, identifier)
+	have, err := findDocument(ctx, db, d.scope(r.Caller), identifier)
 	if err == nil && have == nil {
 		err = d.notFound(r)
 	}
@@ -200,7 +206,7 @@ func (d *documents) List(ctx context.Context, r Request) ([]Model, string, error
 	if limit <= 0 {
 		limit = defaultPage
 	}
-	list, more, err := listDocuments(ctx, d.g.db, d.scope(r), after, limit)
+	list, more, err := listDocuments(ctx, d.g.db, d.scope(r.Caller), after, limit)
 	if err != nil {
 		return nil, "", err
 	}
@@ -221,7 +227,7 @@ func (d *documents) List(ctx context.Context, r Request) ([]Model, string, error
 func (d *documents) matches(r Request, m Model) bool {
 	for name, v := range r.Desired {
 		if d.rule.narrow != nil {
-			v = d.rule.narrow(d.scope(r), name, v)
+			v = d.rule.narrow(d.scope(r.Caller), name, v)
 		}
 		if !same(m[name], v) {
 			return false
@@ -274,7 +280,7 @@ type filling struct {
 // fill completes a model by the type's rule, from what is known of the document.
 func (d *documents) fill(m Model, r Request, have document) {
 	f := &filling{
-		scope: d.scope(r), region: r.Caller.Region, model: m, previous: have.model, created: time.UnixMilli(have.created), seed: have.seed,
+		scope: d.scope(r.Caller), region: r.Caller.Region, model: m, previous: have.model, created: time.UnixMilli(have.created), seed: have.seed,
 	}
 	base := r.NameBase
 	if base == "" {

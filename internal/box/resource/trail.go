@@ -165,7 +165,7 @@ func (d *documents) record(now time.Time, r Request, c call, m Model) event.Reco
 	if d.rule.global {
 		region = globalRegion(region)
 	}
-	f := &filling{scope: d.scope(r), region: r.Caller.Region, model: m}
+	f := &filling{scope: d.scope(r.Caller), region: r.Caller.Region, model: m}
 	source := d.rule.trail.service + ".amazonaws.com"
 	detail := callRecord{
 		EventVersion: "1.08", UserIdentity: identityOf(caller), EventTime: now.Format(time.RFC3339), EventSource: source, EventName: c.name,
