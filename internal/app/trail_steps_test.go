@@ -17,7 +17,7 @@ var trailNotServed = []string{
 
 // trailSteps are calls of all mutating operations, in an order in which each finds what it needs.
 func trailSteps(t *testing.T) []trailStep {
-	return slices.Concat(eventsSteps(), sqsSteps(), snsSteps(), logsSteps(), ec2Steps(), lambdaSteps(t), cloudControlSteps())
+	return slices.Concat(eventsSteps(), sqsSteps(), snsSteps(), logsSteps(), ec2Steps(), lambdaSteps(t), cloudControlSteps(), cloudFormationSteps())
 }
 
 func eventsSteps() []trailStep {

@@ -37,7 +37,10 @@ func (s *Stacks) RegisterType(ctx context.Context, in *cloudformation.RegisterTy
 		return nil, cloudformation.ErrCFNRegistryException("%v", err)
 	}
 	c := awsapi.CallerFrom(ctx)
-	token, err := s.opt.Types.Register(ctx, c.Account, c.Region, text(in.TypeName), text(in.ClientRequestToken), schema)
+	answer := func(token string) *cloudformation.RegisterTypeOutput {
+		return &cloudformation.RegisterTypeOutput{RegistrationToken: &token}
+	}
+	token, err := s.opt.Types.Register(awsapi.AnswersWith(ctx, answer), c.Account, c.Region, text(in.TypeName), text(in.ClientRequestToken), schema)
 	if broken, ok := errors.AsType[*resource.SchemaError](err); ok {
 		return nil, cloudformation.ErrCFNRegistryException("%v", broken)
 	}
@@ -47,7 +50,7 @@ func (s *Stacks) RegisterType(ctx context.Context, in *cloudformation.RegisterTy
 	if err != nil {
 		return nil, err
 	}
-	return &cloudformation.RegisterTypeOutput{RegistrationToken: &token}, nil
+	return answer(token), nil
 }
 
 // DescribeType describes a resource type, its schema included.

@@ -9,8 +9,8 @@ import (
 	"github.com/rialto-bus/rialto/internal/box/resource"
 )
 
-// nameLength bounds the names that are chosen for resources: AWS's least limit of the types that need one.
-const nameLength = 63
+// nameLengths are the lengths that names chosen for resources are tried with: the longest that the type takes is taken.
+var nameLengths = []int{255, 128, 80, 64, 63, 48, 32}
 
 // randomLength is that of the random end of such names.
 const randomLength = 12
@@ -25,17 +25,36 @@ func (d *details) chooseName(typ *resource.Type, stack, logicalID string, old *R
 	if _, given := d.Properties[property]; given {
 		return
 	}
-	d.Name = newName(stack, logicalID)
 	if old != nil && old.details.Name != "" {
-		d.Name = strings.TrimSuffix(old.details.Name, fifoSuffix)
-	}
-	if isFIFO(d.Properties) {
-		d.Name += fifoSuffix
-	}
-	if !fits(typ.Schema, property, d.Name) {
-		d.Name = strings.ToLower(d.Name) // AWS: the names of buckets are
+		d.Name = old.details.Name
+	} else {
+		d.Name = d.newName(typ.Schema, property, stack, logicalID)
 	}
 	d.Properties[property] = d.Name
+}
+
+// newName makes a name that the property can have. AWS: buckets and the like have theirs in lower case.
+func (d *details) newName(schema *resource.Schema, property, stack, logicalID string) string {
+	end := "-" + rand.Text()[:randomLength]
+	if isFIFO(d.Properties) {
+		end += fifoSuffix
+	}
+	name := ""
+	for _, write := range []func(string) string{func(s string) string { return s }, strings.ToLower} {
+		for _, length := range nameLengths {
+			name = write(shorten(stack, logicalID, length-len(end)-1)) + write(end)
+			if fits(schema, property, name) {
+				return name
+			}
+		}
+	}
+	return name // what the type says to that is told
+}
+
+// shorten joins both names, cut to so many characters beside the hyphen: the logical id is cut to no less than half of them.
+func shorten(stack, logicalID string, room int) string {
+	logicalID = logicalID[:min(len(logicalID), max(room/2, room-len(stack)))]
+	return stack[:min(len(stack), room-len(logicalID))] + "-" + logicalID
 }
 
 // fits says whether a property may have the value.
@@ -58,15 +77,6 @@ func nameProperty(schema *resource.Schema) string {
 		}
 	}
 	return ""
-}
-
-// newName is as long as what may not be cut off: the random end.
-func newName(stack, logicalID string) string {
-	end := rand.Text()[:randomLength]
-	room := nameLength - len(end) - len(fifoSuffix) - 2
-	logicalID = logicalID[:min(len(logicalID), max(room/2, room-len(stack)))]
-	stack = stack[:min(len(stack), room-len(logicalID))]
-	return stack + "-" + logicalID + "-" + end
 }
 
 // fifoSuffix ends the names of FIFO queues and topics.
