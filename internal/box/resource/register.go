@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -81,6 +82,7 @@ func (g *Registry) Register(ctx context.Context, account, region, typeName, clie
 			}
 		case clientToken != "" && have.clientToken == clientToken && have.definition == next.definition:
 			token = have.token
+			awsapi.Made(ctx, token)
 			return nil
 		default:
 			next.version = have.version + 1
@@ -88,6 +90,7 @@ func (g *Registry) Register(ctx context.Context, account, region, typeName, clie
 				return err
 			}
 		}
+		awsapi.Made(ctx, token)
 		return saveType(ctx, tx, next)
 	})
 	return token, err
