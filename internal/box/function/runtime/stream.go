@@ -41,6 +41,7 @@ type stream struct {
 	lost     int  // lines, since the last that was not
 	dropping bool // lines are lost until half of the room is free
 	storing  bool // a goroutine does
+	over     bool // nothing more is stored
 	lastAt   time.Time
 	room     chan struct{} // told when lines were taken out
 	tail     []byte        // of the invocation
@@ -71,6 +72,10 @@ func (s *stream) add(message string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tail = appendTail(s.tail, message)
+	if s.over {
+		s.pool.counts.lostLines.Add(1)
+		return
+	}
 	if !s.dropping && s.size+len(message)+lineOverhead > maxWaiting {
 		s.awaitRoomLocked()
 	}
@@ -132,7 +137,9 @@ func (s *stream) store() {
 		if len(batch) == 0 {
 			return
 		}
-		s.put(batch)
+		if !s.put(batch) {
+			return
+		}
 	}
 }
 
@@ -166,24 +173,36 @@ func (s *stream) next() []LogEvent {
 	return batch
 }
 
-// put stores a batch, in several tries if it must be.
-func (s *stream) put(batch []LogEvent) {
+// put stores a batch, in several tries if it must be. It returns false if nothing more
+// is to be stored, as the server stops.
+func (s *stream) put(batch []LogEvent) bool {
 	deadline := time.Now().Add(giveUpLogs)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		err := s.try(batch)
 		if err == nil {
 			s.pool.logsAreStored()
-			return
+			return true
 		}
 		s.pool.logsFail(s.group, err)
 		if !s.pause(min(pause, time.Until(deadline))) {
-			s.mu.Lock()
-			s.lost += len(batch)
-			s.mu.Unlock()
-			s.pool.counts.lostLines.Add(int64(len(batch)))
-			return
+			return s.lose(len(batch))
 		}
 	}
+}
+
+// lose counts lines as lost, and all that wait if the server stops. Then it returns false.
+func (s *stream) lose(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.pool.stopping:
+		n += len(s.waiting)
+		s.waiting, s.size, s.over = nil, 0, true
+	default:
+	}
+	s.lost += n
+	s.pool.counts.lostLines.Add(int64(n))
+	return !s.over
 }
 
 // try has a context of its own: lines outlive the invocation and are stored while the

@@ -41,7 +41,7 @@ func handle(ctx context.Context, raw json.RawMessage) (any, error) {
 		return map[string]any{
 			"id": lc.AwsRequestID, "arn": lc.InvokedFunctionArn, "custom": lc.ClientContext.Custom, "env": os.Environ(),
 			"left": time.Until(deadline).Milliseconds(), "name": lambdacontext.FunctionName, "stream": lambdacontext.LogStreamName,
-			"trace": ctx.Value("x-amzn-trace-id"), "dir": must(os.Getwd()), "files": files(),
+			"trace": ctx.Value("x-amzn-trace-id"), "dir": must(os.Getwd()),
 		}, nil
 	case "fail":
 		return nil, errors.New(e.Text)
@@ -94,15 +94,6 @@ func startChildren() ([]int, error) {
 		return nil, err
 	}
 	return []int{stays.Process.Pid, leaves.Process.Pid}, nil
-}
-
-func files() (names []string) {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		target, _ := os.Readlink("/proc/self/fd/" + e.Name())
-		names = append(names, e.Name()+" "+target)
-	}
-	return names
 }
 
 func must(s string, err error) string {
