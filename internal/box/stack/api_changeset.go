@@ -26,7 +26,7 @@ func (s *Stacks) CreateChangeSet(ctx context.Context, in *cloudformation.CreateC
 func (s *Stacks) changeSetRequest(c awsapi.Caller, in *cloudformation.CreateChangeSetInput) (q changeSetRequest, err error) {
 	ch, err := newChange(c, change{
 		template: text(in.TemplateBody), usePrevious: value(in.UsePreviousTemplate), resourceTypes: in.ResourceTypes, capabilities: in.Capabilities,
-		topics: in.NotificationARNs, roleARN: text(in.RoleARN),
+		topics: in.NotificationARNs, roleARN: text(in.RoleARN), expanded: true,
 	}, in.Parameters, in.Tags)
 	if err != nil {
 		return q, err

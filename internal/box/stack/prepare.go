@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/cloudformation"
 	"github.com/rialto-bus/rialto/internal/box/resource"
 	"github.com/rialto-bus/rialto/internal/box/stack/template"
 	"github.com/rialto-bus/rialto/internal/event"
@@ -25,7 +26,9 @@ type change struct {
 	topics       []string // nil: as before
 	roleARN      string   // empty: as before
 	// resourceTypes are the only types that the template may have; empty: all.
-	resourceTypes                         []string
+	resourceTypes []string
+	// expanded: transforms are not asked leave for. AWS: a change set shows what they make.
+	expanded                              bool
 	timeoutMinutes                        int32
 	disableRollback, retainExceptOnCreate bool
 }
@@ -166,7 +169,11 @@ func (s *Stacks) checkTypes(ctx context.Context, p *prepared, ch change) error {
 	if len(unknown) > 0 {
 		return errUnknownTypes(unknown)
 	}
-	if missing := missingCapabilities(p.summary.Capabilities, ch.capabilities); len(missing) > 0 {
+	needed := slices.Clone(p.summary.Capabilities)
+	if ch.expanded {
+		needed = slices.DeleteFunc(needed, func(c string) bool { return c == cloudformation.CapabilityCapabilityAutoExpand })
+	}
+	if missing := missingCapabilities(needed, ch.capabilities); len(missing) > 0 {
 		return errCapabilities(missing)
 	}
 	for _, name := range p.summary.ResourceTypes {
@@ -195,7 +202,7 @@ func (s *Stacks) unknownTypes(ctx context.Context, r Ref, types []string) (unkno
 // missingCapabilities returns what was not acknowledged. AWS: CAPABILITY_NAMED_IAM includes CAPABILITY_IAM.
 func missingCapabilities(needed, given []string) (missing []string) {
 	for _, n := range needed {
-		if !slices.Contains(given, n) && (n != "CAPABILITY_IAM" || !slices.Contains(given, "CAPABILITY_NAMED_IAM")) {
+		if !slices.Contains(given, n) && (n != cloudformation.CapabilityCapabilityIam || !slices.Contains(given, cloudformation.CapabilityCapabilityNamedIam)) {
 			missing = append(missing, n)
 		}
 	}
