@@ -232,6 +232,17 @@ func TestBothFormatsGiveTheSame(t *testing.T) {
 	}
 }
 
+// A file from Windows means what it means elsewhere, and its errors name the same lines.
+func TestLineEndsDoNotMatter(t *testing.T) {
+	for _, c := range readCases(t) {
+		section, want := describe(run(c.template, c.parameters))
+		other, got := describe(run(bytes.ReplaceAll(c.template, []byte("\n"), []byte("\r\n")), c.parameters))
+		if section != other || !bytes.Equal(want, got) {
+			t.Errorf("%s: %s\n%s", c.name(), other, cmp.Diff(string(want), string(got)))
+		}
+	}
+}
+
 func withoutPlace(err error) error {
 	var e *Error
 	if !errors.As(err, &e) {

@@ -1,5 +1,7 @@
 package template
 
+import "reflect"
+
 // condition is a member of the Conditions section.
 type condition struct {
 	name string
@@ -52,4 +54,103 @@ func (t *Template) checkConditions() error {
 		return t.conditionNamed[cycle[0]].at.errorf("Circular dependency between conditions: %s", quoteNames(cycle))
 	}
 	return nil
+}
+
+// evaluateConditions evaluates all conditions. They do not lead in circles: Parse saw to it.
+func (e *evaluator) evaluateConditions() error {
+	for _, c := range e.t.conditions {
+		if _, err := e.named(c.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *evaluator) named(name string) (bool, error) {
+	if holds, done := e.conditions[name]; done {
+		return holds, nil
+	}
+	holds, err := e.condition(e.t.conditionNamed[name].at)
+	if err == nil {
+		e.conditions[name] = holds
+	}
+	return holds, err
+}
+
+// condition evaluates a function that yields true or false.
+func (e *evaluator) condition(n *node) (bool, error) {
+	arg := n.items[0]
+	switch n.text {
+	case fnCondition:
+		return e.named(arg.text)
+	case fnNot:
+		holds, err := e.condition(arg.items[0])
+		return !holds, err
+	case fnAnd, fnOr:
+		result := n.text == fnAnd
+		for _, item := range arg.items {
+			holds, err := e.condition(item)
+			if err != nil {
+				return false, err
+			}
+			if holds != (n.text == fnAnd) {
+				result = holds
+			}
+		}
+		return result, nil
+	}
+	left, err := e.eval(arg.items[0])
+	if err != nil {
+		return false, err
+	}
+	right, err := e.eval(arg.items[1])
+	if err != nil {
+		return false, err
+	}
+	switch n.text {
+	case fnEquals:
+		return equal(left, right), nil
+	case fnEachMemberIn:
+		return eachMember(n, left, func(v any) (bool, error) { return anyMember(n, right, v) })
+	case fnEachMemberEquals:
+		return eachMember(n, left, func(v any) (bool, error) { return equal(v, right), nil })
+	default:
+		return anyMember(n, left, right)
+	}
+}
+
+// equal compares as AWS does: by text, so that "true" is true and "1" is 1.
+func equal(a, b any) bool {
+	s, scalar := asText(a)
+	t, other := asText(b)
+	if scalar || other {
+		return scalar && other && s == t
+	}
+	return reflect.DeepEqual(plain(a), plain(b))
+}
+
+func eachMember(n *node, v any, holds func(any) (bool, error)) (bool, error) {
+	values, ok := v.([]any)
+	if !ok {
+		return false, n.errorf("Template error: every %s object requires a list of strings.", n.text)
+	}
+	for _, v := range values {
+		if ok, err := holds(v); err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func anyMember(n *node, v, member any) (bool, error) {
+	values, ok := v.([]any)
+	if !ok {
+		return false, n.errorf("Template error: every %s object requires a list of strings.", n.text)
+	}
+	for _, v := range values {
+		if equal(v, member) {
+			return true, nil
+		}
+	}
+	return false, nil
 }

@@ -77,15 +77,14 @@ func (r *jsonReader) next() byte {
 func (r *jsonReader) value() (*node, error) {
 	c := r.next()
 	n := &node{line: r.line, column: r.column}
+	if r.depth++; r.depth > MaxDepth {
+		return nil, n.errorf("Template format error: objects and lists are nested more than %d levels deep.", MaxDepth)
+	}
+	defer func() { r.depth-- }()
 	switch {
-	case c == '{' || c == '[':
-		if r.depth++; r.depth > MaxDepth {
-			return nil, n.errorf("Template format error: objects and lists are nested more than %d levels deep.", MaxDepth)
-		}
-		defer func() { r.depth-- }()
-		if c == '{' {
-			return n, r.object(n)
-		}
+	case c == '{':
+		return n, r.object(n)
+	case c == '[':
 		return n, r.list(n)
 	case c == '"':
 		n.kind = text

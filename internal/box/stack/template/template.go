@@ -7,6 +7,19 @@
 // The way of a template: [Parse] reads and checks what can be known without parameters; [Template.Bind] takes parameters and
 // pseudo parameters, evaluates conditions and drops what they switch off; [Resource.Properties] evaluates one resource's properties.
 // Every error is an *[Error] and names its place.
+//
+// # What differs from AWS
+//
+// Refused by name, since nothing here would honour it: transforms and macros except AWS::LanguageExtensions, and of that one Fn::ForEach;
+// the section Hooks; CreationPolicy and UpdatePolicy; the policy Snapshot; dynamic references; parameters of the type
+// AWS::SSM::Parameter::…; Fn::RefAll, Fn::ValueOf and Fn::ValueOfAll in rules. Parameters of AWS's own types are checked for
+// their form, not looked up.
+//
+// Plain YAML scalars that are meant as text stay text: dates, account ids and modes with a zero in front, 10:30. Numbers keep
+// their digits: 1.10 is not 1.1.
+//
+// An AllowedPattern is matched in linear time, so it can have lookaheads at its beginning and lookbehinds at its
+// end only, and no references back to a group.
 package template
 
 import (

@@ -65,6 +65,10 @@ func TestLimitsAreAWSs(t *testing.T) {
 			n -= 5 // the template, its resources, the resource, its properties, V
 			return "Resources: {R: {Type: Test::A::B, Properties: {V: " + strings.Repeat("[", n) + "x" + strings.Repeat("]", n) + "}}}"
 		}, MaxDepth, "nested more than"},
+		{"depth of JSON", func(n int) string {
+			n -= 5
+			return `{"Resources": {"R": {"Type": "Test::A::B", "Properties": {"V": ` + strings.Repeat("[", n) + "1" + strings.Repeat("]", n) + "}}}}"
+		}, MaxDepth, "nested more than"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := Parse([]byte(c.body(c.most))); err != nil {
