@@ -260,6 +260,9 @@ func (c CloudControl) UpdateResource(ctx context.Context, in *cloudcontrol.Updat
 	if err != nil {
 		return nil, err
 	}
+	if err := checkIdentifier(*in.Identifier); err != nil {
+		return nil, err
+	}
 	if _, err := checkPatch(*in.PatchDocument); err != nil {
 		return nil, invalidPatch(err)
 	}
@@ -286,6 +289,14 @@ func (c CloudControl) UpdateResource(ctx context.Context, in *cloudcontrol.Updat
 		return nil, err
 	}
 	return out, c.g.begin(ctx, o, models, answer)
+}
+
+// checkIdentifier refuses what no table can be searched for.
+func checkIdentifier(identifier string) error {
+	if strings.ContainsRune(identifier, 0) {
+		return cloudcontrol.ErrInvalidRequestException("The identifier has a NUL character.")
+	}
+	return nil
 }
 
 func invalidPatch(err error) error {
@@ -318,8 +329,8 @@ func (c CloudControl) DeleteResource(ctx context.Context, in *cloudcontrol.Delet
 	if err != nil {
 		return nil, err
 	}
-	if strings.ContainsRune(*in.Identifier, 0) {
-		return nil, cloudcontrol.ErrInvalidRequestException("The identifier has a NUL character.")
+	if err := checkIdentifier(*in.Identifier); err != nil {
+		return nil, err
 	}
 	o := c.operation(ctx, cloudcontrol.OperationDelete, t, *in.Identifier, in.ClientToken)
 	o.fingerprint = fingerprint(o.Operation, t.Name, *in.Identifier, text(in.RoleArn))

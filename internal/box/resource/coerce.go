@@ -44,7 +44,7 @@ func (c *coercion) value(v any, schemas []any) any {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			out[name] = c.value(v[name], members(applied, name))
+			out[name] = c.value(v[name], c.members(applied, name))
 		}
 		return out
 	case []any:
@@ -82,7 +82,7 @@ func (c *coercion) flatten(into []map[string]any, schemas []any, depth int) []ma
 }
 
 // members are the schemas of an object's member.
-func members(applied []map[string]any, name string) []any {
+func (c *coercion) members(applied []map[string]any, name string) []any {
 	var schemas []any
 	for _, schema := range applied {
 		properties, _ := schema["properties"].(map[string]any)
@@ -93,7 +93,7 @@ func members(applied []map[string]any, name string) []any {
 		matched := false
 		byPattern, _ := schema["patternProperties"].(map[string]any)
 		for text, member := range byPattern {
-			if p, err := compilePattern(text); err == nil && p.MatchString(name) {
+			if p, err := c.schema.pattern(text); err == nil && p.MatchString(name) {
 				schemas, matched = append(schemas, member), true
 			}
 		}

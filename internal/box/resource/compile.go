@@ -36,17 +36,11 @@ func (s *Schema) compile() error {
 			top[name] = v
 		}
 	}
-	s.budget, s.refs = &budget{}, map[string]any{}
+	s.budget, s.refs, s.patterns = &budget{}, map[string]any{}, map[string]*pattern{}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft7)
 	c.UseLoader(noLoader{})
-	c.UseRegexpEngine(func(pattern string) (jsonschema.Regexp, error) {
-		re, err := compilePattern(pattern)
-		if err != nil {
-			return nil, err
-		}
-		return re, nil
-	})
+	c.UseRegexpEngine(s.regexp)
 	prepare := preparation{schema: s, compiler: c, formats: map[string]bool{}}
 	document, err := prepare.subschema("", top)
 	if err != nil {
@@ -59,6 +53,23 @@ func (s *Schema) compile() error {
 		return compileError(err)
 	}
 	return nil
+}
+
+// regexp is the library's way to a pattern.
+func (s *Schema) regexp(text string) (jsonschema.Regexp, error) {
+	p, err := s.pattern(text)
+	if err != nil {
+		return nil, err // and no pattern that is nil
+	}
+	return p, nil
+}
+
+// pattern compiles a pattern of the schema, once while it is parsed.
+func (s *Schema) pattern(text string) (*pattern, error) {
+	if p := s.patterns[text]; p != nil {
+		return p, nil
+	}
+	return compilePattern(text)
 }
 
 // noLoader refuses to load anything.
@@ -180,10 +191,11 @@ func (p *preparation) reference(at string, ref any) (any, error) {
 // patternsOf checks the patterns of a schema.
 func (p *preparation) patternsOf(at string, object map[string]any) error {
 	check := func(at, text string) error {
-		pattern, err := compilePattern(text)
+		pattern, err := p.schema.pattern(text)
 		if err != nil {
 			return schemaErrorf(at, "%v", err)
 		}
+		p.schema.patterns[text] = pattern
 		if p.patterns += pattern.size; p.patterns > maxPatterns {
 			return schemaErrorf(at, "the patterns of the schema are too large together")
 		}

@@ -3,6 +3,7 @@ package resource
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -119,13 +120,13 @@ func (p Path) withoutMember(v map[string]any) map[string]any {
 	return object
 }
 
-// Without returns a copy of the model that lacks what is at the paths.
+// Without returns a copy of the model that lacks what is at the paths. What is deeper is
+// shared where no path leads.
 func Without(m Model, paths []Path) Model {
-	var v any = m
+	out := maps.Clone(m)
 	for _, p := range paths {
-		v = p.without(v)
+		out = p.withoutMember(out)
 	}
-	out, _ := v.(map[string]any)
 	return out
 }
 

@@ -66,7 +66,7 @@ func (g *Registry) Register(ctx context.Context, account, region, typeName, clie
 		return "", fmt.Errorf("%w: names that begin with Custom:: stand for custom resources", ErrTypeConflict)
 	}
 	next := registration{
-		account: account, region: region, name: typeName, definition: parsed.Text,
+		account: account, region: region, name: typeName, definition: parsed.Text, identifier: strings.Join(pointers(parsed.PrimaryIdentifier), " "),
 		clientToken: clientToken, token: uuid.NewString(), updated: g.now(),
 	}
 	err = g.db.Update(ctx, func(tx *store.Tx) error {
@@ -86,7 +86,7 @@ func (g *Registry) Register(ctx context.Context, account, region, typeName, clie
 			return nil
 		default:
 			next.version = have.version + 1
-			if err := checkSuccessor(ctx, tx, have, parsed); err != nil {
+			if err := checkSuccessor(ctx, tx, have, &next); err != nil {
 				return err
 			}
 		}
@@ -105,12 +105,8 @@ func roomForType(ctx context.Context, tx *store.Tx, account, region string) erro
 }
 
 // checkSuccessor says whether a version can follow another: resources keep their identifiers.
-func checkSuccessor(ctx context.Context, tx *store.Tx, have *registration, next *Schema) error {
-	before, err := ParseSchema([]byte(have.definition))
-	if err != nil {
-		return fmt.Errorf("stored schema of %s: %w", have.name, err)
-	}
-	if slices.EqualFunc(before.PrimaryIdentifier, next.PrimaryIdentifier, slices.Equal) {
+func checkSuccessor(ctx context.Context, tx *store.Tx, have, next *registration) error {
+	if have.identifier == next.identifier {
 		return nil
 	}
 	used, err := hasDocuments(ctx, tx, scope{have.account, have.region, have.name})

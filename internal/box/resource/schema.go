@@ -57,6 +57,7 @@ type Schema struct {
 
 	document map[string]any // the parsed text
 	refs     map[string]any // what its references name
+	patterns map[string]*pattern
 	compiled *jsonschema.Schema
 	budget   *budget
 }

@@ -3,6 +3,7 @@ package resource
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -214,6 +215,33 @@ func TestAModelIsCheckedInBoundedTime(t *testing.T) {
 	}
 }
 
+func TestALargeSchemaIsReadInBoundedTime(t *testing.T) {
+	var properties strings.Builder
+	for i := range maxSubschemas - 10 {
+		fmt.Fprintf(&properties, `"P%d":{"type":"string","pattern":"^[a-z]{1,100}%d$"},`, i, i)
+	}
+	large := strings.Replace(schemaOf("Acme::Large::Thing"), `"Name":`, properties.String()+`"Name":`, 1)
+	start := time.Now()
+	_, err := ParseSchema([]byte(large))
+	t.Logf("%d bytes after %v: %v", len(large), time.Since(start).Round(time.Millisecond), err)
+	if err == nil || !strings.Contains(err.Error(), "the patterns of the schema are too large together") {
+		t.Error(err)
+	}
+	start = time.Now()
+	s, err := ParseSchema([]byte(strings.ReplaceAll(large, "{1,100}", "+")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("after %v", time.Since(start).Round(time.Millisecond))
+	if problems := s.Validate(Model{"Name": "a", "P7": "abc"}); len(problems) != 1 {
+		t.Error(problems)
+	}
+	_, err = ParseSchema([]byte(strings.Replace(large, `"P1":`, `"Q":{"anyOf":[{},{},{},{},{},{},{},{},{},{}]},"P1":`, 1)))
+	if err == nil {
+		t.Error("there is no end to schemas")
+	}
+}
+
 func TestPatternsOfECMAAndJava(t *testing.T) {
 	for _, c := range []struct {
 		pattern string
@@ -365,6 +393,7 @@ func placeholders(template string) []string {
 }
 
 func FuzzParseSchema(f *testing.F) {
+	f.Add(schemaOf("Acme::Web::Site"), `{"Name":"ab"}`)
 	f.Add(shelf, `{"Name":"ab"}`)
 	f.Add(with(`^[a-z]+$`, `^(?!x)[\\u0020-\\uD7FF]{1,2000}$`), `{"Name":"ab","Labels":{"a":"b"}}`)
 	f.Add(with(`{"type": "boolean"}`, `{"if":{"const":1},"then":false,"else":{"contains":{}}}`), `{"Name":"ab","Open":[1]}`)

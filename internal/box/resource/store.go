@@ -15,14 +15,15 @@ type registration struct {
 	account, region, name string
 	version               int64
 	definition            string
+	identifier            string // pointers parted by spaces
 	token, clientToken    string
 	created, updated      int64 // unix milliseconds
 }
 
-const typeColumns = `id, account, region, name, version, definition, registration_token, client_token, created_at, updated_at`
+const typeColumns = `id, account, region, name, version, definition, identifier, registration_token, client_token, created_at, updated_at`
 
 func scanRegistration(row store.Row) (r registration, err error) {
-	err = row.Scan(&r.id, &r.account, &r.region, &r.name, &r.version, &r.definition, &r.token, &r.clientToken, &r.created, &r.updated)
+	err = row.Scan(&r.id, &r.account, &r.region, &r.name, &r.version, &r.definition, &r.identifier, &r.token, &r.clientToken, &r.created, &r.updated)
 	return r, err
 }
 
@@ -53,11 +54,11 @@ func findTypeVersion(ctx context.Context, db store.Querier, account, region, nam
 
 // saveType writes a new version of a type.
 func saveType(ctx context.Context, tx *store.Tx, r registration) error {
-	_, err := tx.Exec(ctx, `INSERT INTO resource_type (account, region, name, version, definition, registration_token, client_token, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
-		ON CONFLICT (account, region, name) DO UPDATE SET version = excluded.version, definition = excluded.definition,
+	_, err := tx.Exec(ctx, `INSERT INTO resource_type (account, region, name, version, definition, identifier, registration_token, client_token, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
+		ON CONFLICT (account, region, name) DO UPDATE SET version = excluded.version, definition = excluded.definition, identifier = excluded.identifier,
 			registration_token = excluded.registration_token, client_token = excluded.client_token, updated_at = excluded.updated_at`,
-		r.account, r.region, r.name, r.version, r.definition, r.token, r.clientToken, r.updated)
+		r.account, r.region, r.name, r.version, r.definition, r.identifier, r.token, r.clientToken, r.updated)
 	if err != nil {
 		return fmt.Errorf("save resource type %s: %w", r.name, err)
 	}
@@ -71,7 +72,7 @@ func listTypes(ctx context.Context, db store.Querier, account, region, prefix, a
 	if prefix != "" {
 		end = store.PrefixEnd(prefix)
 	}
-	rows, err := db.Query(ctx, `SELECT id, account, region, name, version, '', registration_token, client_token, created_at, updated_at FROM resource_type
+	rows, err := db.Query(ctx, `SELECT id, account, region, name, version, '', identifier, registration_token, client_token, created_at, updated_at FROM resource_type
 		WHERE account = $1 AND region = $2 AND name > $3 AND name >= $4 AND name < $5 ORDER BY name LIMIT $6`, account, region, after, prefix, end, limit)
 	list, err := store.All(rows, err, scanRegistration)
 	if err != nil {

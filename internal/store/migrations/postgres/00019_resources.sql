@@ -1,5 +1,6 @@
 -- +goose Up
 -- A resource type that was registered in an account and region, as its newest version has it.
+-- identifier is the pointers of its primary identifier, in order, parted by spaces.
 -- registration_token is of that version; client_token is what the caller named the
 -- registration by, '' without one.
 CREATE TABLE resource_type (
@@ -9,6 +10,7 @@ CREATE TABLE resource_type (
 	name               TEXT COLLATE "C" NOT NULL,
 	version            BIGINT NOT NULL,
 	definition         TEXT NOT NULL,
+	identifier         TEXT NOT NULL,
 	registration_token TEXT NOT NULL,
 	client_token       TEXT NOT NULL,
 	created_at         BIGINT NOT NULL,
