@@ -75,7 +75,7 @@ func (h topic) Create(ctx context.Context, r resource.Request) (resource.Model, 
 	switch {
 	case err == nil:
 		err = h.adopt(ctx, r, arn)
-	case is(err, resource.NotFound):
+	case is(err, resource.NotFound), is(err, resource.InvalidRequest): // of a name, CreateTopic says what is wrong
 		in := &sns.CreateTopicInput{
 			Name: &name, Attributes: attributesIn(r.Desired), Tags: snsTags(tags), DataProtectionPolicy: givenDocument(r.Desired["DataProtectionPolicy"]),
 		}
