@@ -308,10 +308,13 @@ func TestStopLeavesNothing(t *testing.T) {
 	if out := <-m.done; !errors.Is(out.err, ErrStopped) {
 		t.Errorf("what ran: %s %v", out.Payload, out.err)
 	}
-	for _, pid := range append(children, idle.PID, pid) {
+	for _, pid := range []int{idle.PID, pid} {
 		if !gone(pid) {
 			t.Errorf("process %d is still there", pid)
 		}
+	}
+	for _, pid := range children { // killed; the system may take a moment
+		awaitGone(t, pid)
 	}
 	if left, err := os.ReadDir(filepath.Join(r.dir, "processes")); err != nil || len(left) > 0 {
 		t.Errorf("directories %v %v", left, err)

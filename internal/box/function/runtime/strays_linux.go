@@ -5,9 +5,13 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// strayEnds is how long a killed process may take to be gone.
+const strayEnds = time.Second
 
 // killStrays kills processes that functions' processes have left behind, and returns
 // how many. They are known by the log stream in their environment, whose name ends in the id of
@@ -41,7 +45,11 @@ func killStray(pid int, ids map[string]bool) bool {
 		return false // it has ended
 	}
 	defer unix.Close(fd)
-	return ids[beganBy(pid)] && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil
+	if !ids[beganBy(pid)] || unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
+		return false
+	}
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(strayEnds.Milliseconds())) //nolint:gosec // a descriptor
+	return true
 }
 
 // beganBy returns the id at the end of the log stream in a process's environment, which
