@@ -9,7 +9,7 @@ ID = like("i-[0-9a-f]{17}")
 @story
 def instances(t):
     ec2, q = t.client("ec2"), Queue(t)
-    rule_to(t, q.arn, pattern='{"source":["aws.ec2"]}')
+    rule_to(t, q.arn, pattern='{"source":["aws.ec2"],"detail-type":["EC2 Instance State-change Notification"]}')
     got = ec2.run_instances(
         ImageId="ami-0abcdef1234567890", MinCount=2, MaxCount=2, InstanceType="t3.micro",
         TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "机器 🚀"}]}],

@@ -165,7 +165,7 @@ def replays(t):
 def cancelled_replay(t):
     events = t.client("events")
     bus = f"arn:aws:events:us-east-1:{t.account}:event-bus/default"
-    events.create_archive(ArchiveName="all", EventSourceArn=bus)
+    events.create_archive(ArchiveName="all", EventSourceArn=bus, EventPattern='{"source":["shop"]}')
     for _ in range(10):
         put(events, *[("shop", "x", {})] * 10)
     t.until("events are archived", lambda: events.describe_archive(ArchiveName="all")["EventCount"], 100)
