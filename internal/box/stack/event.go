@@ -48,8 +48,8 @@ func (s *Stacks) tell(ctx context.Context, tx *store.Tx, st *Stack, events ...Ev
 		}
 		e.ID = uuid.NewString()
 		if e.Type != stackType {
-			// AWS: the ids of resources' events are put together of these.
-			e.ID = e.LogicalID + "-" + string(e.Status) + "-" + time.UnixMilli(e.At).UTC().Format("2006-01-02T15:04:05.000Z")
+			// AWS: the ids of resources' events begin so; a time follows there, which two of them may have in common.
+			e.ID = e.LogicalID + "-" + string(e.Status) + "-" + e.ID
 		}
 		if err := insertEvent(ctx, tx, st.id, e); err != nil {
 			return err
