@@ -41,7 +41,7 @@ func requestParameters(call *Call) []byte {
 	if !v.IsValid() || v.IsNil() || call.Operation.Input == Empty {
 		return nil
 	}
-	b := []byte(nil)
+	var b []byte
 	if call.API.speaks(EC2) {
 		b = ec2Parameters(call.Operation, v.Elem())
 	} else {
