@@ -59,7 +59,7 @@ func (s *process) ownOnly(next http.Handler) http.Handler {
 func refuse(w http.ResponseWriter, status int, kind, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(errorPayload(kind, message))
+	_, _ = w.Write(errorPayload(kind, message)) //nolint:gosec // JSON, for a function's process
 }
 
 func accept(w http.ResponseWriter) {

@@ -33,7 +33,8 @@ func (p *Pool) takeDir(ctx context.Context) (free func(), err error) {
 		lock.Close()
 		return nil, fmt.Errorf("%s is used by another server: %w", dir, err)
 	}
-	err = errors.Join(p.endLeftovers(ctx), p.writeClients(), closeFilesOnExec())
+	closeFilesOnExec()
+	err = errors.Join(p.endLeftovers(ctx), p.writeClients())
 	if err != nil {
 		lock.Close()
 		return nil, err
@@ -94,7 +95,7 @@ func removeAll(dir string) error {
 	}
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700) // what does not work fails below
+			_ = os.Chmod(path, 0o700) //nolint:gosec // a directory, and what does not work fails below
 		}
 		return nil
 	})
@@ -103,15 +104,14 @@ func removeAll(dir string) error {
 
 // closeFilesOnExec has no file be inherited that whoever started the server left open
 // in it. Those that Go opens are not in any case.
-func closeFilesOnExec() error {
+func closeFilesOnExec() {
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {
-		return nil //nolint:nilerr // a system without it
+		return // a system without it
 	}
 	for _, e := range entries {
 		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
 			syscall.CloseOnExec(fd)
 		}
 	}
-	return nil
 }

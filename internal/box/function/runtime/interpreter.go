@@ -134,7 +134,7 @@ func (f *family) try(name string) (interpreter, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, path, f.probe...).Output()
+	out, err := exec.CommandContext(ctx, path, f.probe...).Output() //nolint:gosec // the names are ours, the path the administrator's
 	if err != nil {
 		return interpreter{}, fmt.Errorf("%s: %w", path, err)
 	}

@@ -44,11 +44,11 @@ func killStray(pid int, ids map[string]bool) bool {
 	if err != nil {
 		return false // it has ended
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }() // a descriptor that is only looked at
 	if !ids[beganBy(pid)] || unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
 		return false
 	}
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(strayEnds.Milliseconds())) //nolint:gosec // a descriptor
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(strayEnds.Milliseconds()))
 	return true
 }
 

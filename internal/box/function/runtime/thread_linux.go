@@ -32,7 +32,7 @@ func (p *Pool) startProcesses(end <-chan struct{}) {
 // reap waits for the end of the process and kills its group while the number is still
 // its own.
 func (s *process) reap() (*os.ProcessState, error) {
-	for unix.Waitid(unix.P_PID, s.os.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR { //nolint:errorlint // an errno
+	for unix.Waitid(unix.P_PID, s.os.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
 	s.signal(syscall.SIGKILL)
 	return s.os.Wait()
