@@ -83,6 +83,9 @@ func (c CloudControl) CreateResource(ctx context.Context, in *cloudcontrol.Creat
 	if err != nil {
 		identifier = "" // it is known once the resource is there
 	}
+	if err := checkIdentifier(identifier); err != nil {
+		return nil, err
+	}
 	o := c.operation(ctx, cloudcontrol.OperationCreate, t, identifier, in.ClientToken)
 	o.fingerprint = fingerprint(o.Operation, t.Name, EncodeModel(desired), text(in.RoleArn))
 	out := &cloudcontrol.CreateResourceOutput{}
@@ -291,10 +294,13 @@ func (c CloudControl) UpdateResource(ctx context.Context, in *cloudcontrol.Updat
 	return out, c.g.begin(ctx, o, models, answer)
 }
 
-// checkIdentifier refuses what no table can be searched for.
+// checkIdentifier refuses what names no resource.
 func checkIdentifier(identifier string) error {
-	if strings.ContainsRune(identifier, 0) {
+	switch {
+	case strings.ContainsRune(identifier, 0):
 		return cloudcontrol.ErrInvalidRequestException("The identifier has a NUL character.")
+	case len(identifier) > maxIdentifier:
+		return cloudcontrol.ErrInvalidRequestException("The identifier is %d bytes long; %d are allowed.", len(identifier), maxIdentifier)
 	}
 	return nil
 }

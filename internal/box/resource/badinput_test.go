@@ -63,6 +63,8 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 			{"a text for a number", create(`{"Name":"b","Size":"5"}`), validation, "Model validation failed (#/Size: expected type: Integer, found: String)"},
 			{"an unknown property", create(`{"Name":"b","Colour":"red"}`), validation, "Model validation failed (#: extraneous key [Colour] is not permitted)"},
 			{"a read-only property", create(`{"Name":"b","Arn":"x"}`), validation, "readOnlyProperties [/properties/Arn] cannot be given"},
+			{"NUL in the identifier", create(`{"Name":"b\\u0000"}`), invalid, "The identifier has a NUL character."},
+			{"a long identifier", create(`{"Name":"` + strings.Repeat("文", 400) + `"}`), invalid, "The identifier is 1200 bytes long; 1024 are allowed."},
 			{"a huge number", create(`{"Name":"b","Size":1e400000}`), invalid, "is too long"},
 		},
 		"UpdateResource": {
