@@ -189,8 +189,10 @@ func (l *lane) attempt(ctx context.Context, fn *Function, w *waitingInvocation) 
 		RequestID: w.requestID, Payload: w.payload, TraceHeader: w.trace, FunctionARN: qualified(fn, w.qualifier),
 	})
 	switch {
-	case ctx.Err() != nil || errors.Is(err, runtime.ErrStopped):
+	case ctx.Err() != nil:
 		return ctx.Err() // what ended is us
+	case errors.Is(err, runtime.ErrStopped):
+		return err
 	case err != nil:
 		return l.notReached(ctx, fn, w, err)
 	}
