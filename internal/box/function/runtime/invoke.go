@@ -27,12 +27,6 @@ type answer struct {
 	kind    string // the error's type, as far as it is known
 }
 
-func (c *call) begin() {
-	if c.began.IsZero() {
-		c.began = time.Now()
-	}
-}
-
 func (c *call) deadline() time.Time { return c.began.Add(c.timeout) }
 
 // Invoke runs the function once and returns what came of it: also an error that the
@@ -168,7 +162,7 @@ func (p *Pool) cold(fn *Function, c *call) (Result, error) {
 
 // coldAgain is the second try at initializing, which is a part of the invocation.
 func (p *Pool) coldAgain(fn *Function, c *call, out *stream) (Result, error) {
-	c.begin()
+	c.began = time.Now()
 	out.begin(c, fn)
 	c.logged = true
 	s, failed := p.ready(fn, out, c.deadline())

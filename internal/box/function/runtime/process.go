@@ -125,6 +125,7 @@ func (s *process) spawn(cmd *command) *failure {
 	case err != nil:
 		return &failure{kind: "Runtime.InvalidEntrypoint", message: err.Error()}
 	}
+	limit(s.os.Pid)
 	return nil
 }
 
@@ -217,7 +218,9 @@ func (s *process) awaitReady(until time.Time, cutOff <-chan struct{}) *failure {
 // hand gives the call to the process, which has asked or will at once. If it does not,
 // or is gone, the call is still the caller's.
 func (s *process) hand(c *call) *failure {
-	c.begin()
+	if !c.logged {
+		c.began = time.Now()
+	}
 	timer := time.NewTimer(comeBack)
 	defer timer.Stop()
 	select {

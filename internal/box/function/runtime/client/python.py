@@ -27,7 +27,7 @@ class Failure(Exception):
 
 # ---- The Runtime API
 
-connection = http.client.HTTPConnection(ENV["AWS_LAMBDA_RUNTIME_API"])
+connection = http.client.HTTPConnection(ENV["AWS_LAMBDA_RUNTIME_API"], timeout=None)  # whatever the function sets
 
 
 def request(method, what, body=None, headers=None):
