@@ -52,11 +52,13 @@ const patience = 20 * time.Second
 
 // fixture is the types over services of one process.
 type fixture struct {
-	t      testing.TB
-	aws    *awsapi.Handler
-	types  map[string]resource.Type
-	caller awsapi.Caller
-	tokens atomic.Int64
+	t     testing.TB
+	aws   *awsapi.Handler
+	types map[string]resource.Type
+	// registry has the types, as Cloud Control and stacks have them.
+	registry *resource.Registry
+	caller   awsapi.Caller
+	tokens   atomic.Int64
 	// accounts counts those that nextAccount has gone through.
 	accounts int
 	// deny is the reason with which tokens of OAuth are refused; empty: they are given.
@@ -137,6 +139,8 @@ func newFixture(t testing.TB, db *store.DB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	x.registry = resource.New(db, jobs, resource.Options{Sealer: a.Sealer()})
+	x.registry.Add(types...)
 	for _, typ := range types {
 		x.types[typ.Name] = typ
 	}

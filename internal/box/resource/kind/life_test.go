@@ -324,11 +324,35 @@ func (l life) asked(x *fixture, text string) map[string]any {
 }
 
 func TestLifeOfResources(t *testing.T) {
+	onBoth(t, func(t *testing.T, x *fixture) {
+		x.each(t, func(t *testing.T, l life) {
+			x.nextAccount()
+			l.start(x).live(t, x)
+		})
+	})
+}
+
+// each runs a test with each life, all with this fixture.
+func (x *fixture) each(t *testing.T, f func(t *testing.T, l life)) {
 	for name, l := range lives {
 		t.Run(name, func(t *testing.T) {
-			onBoth(t, func(t *testing.T, x *fixture) { l.start(x).live(t, x) })
+			outer := x.t
+			defer func() { x.t = outer }()
+			x.t = t
+			f(t, l)
 		})
 	}
+}
+
+// eachUpdate is each, with each of the first changes that a life could make.
+func (x *fixture) eachUpdate(t *testing.T, f func(t *testing.T, l life)) {
+	x.each(t, func(t *testing.T, l life) {
+		for _, u := range l.updates {
+			one := l
+			one.updates = []update{u}
+			f(t, one)
+		}
+	})
 }
 
 func (l life) live(t *testing.T, x *fixture) {
@@ -430,12 +454,11 @@ func (l life) ends(t *testing.T, x *fixture, id string) {
 
 // everyCut calls f for each call at which an operation can be cut off, before it is made and after, in an
 // account of its own; f says whether the operation came that far.
-func everyCut(t *testing.T, l life, f func(x *fixture, l life, n int, answerLost bool) bool) {
-	x := newSQLite(t)
+func (x *fixture) everyCut(t *testing.T, l life, f func(l life, n int, answerLost bool) bool) {
 	for _, answerLost := range []bool{false, true} {
 		for n := 1; ; n++ {
 			x.nextAccount()
-			if !f(x, l.start(x), n, answerLost) {
+			if !f(l.start(x), n, answerLost) {
 				if n == 1 {
 					t.Error("the operation made no call")
 				}
@@ -449,141 +472,124 @@ func everyCut(t *testing.T, l life, f func(x *fixture, l life, n int, answerLost
 }
 
 func TestCreatesThatAreCutOffAreFinishedByTheirRepeat(t *testing.T) {
-	for name, l := range lives {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			everyCut(t, l, func(x *fixture, l life, n int, answerLost bool) bool {
-				r := x.request()
-				r.Desired = x.desired(l.typeName, l.create)
-				h := x.types[l.typeName].Handler
-				if !x.cutOff(n, answerLost, func(ctx context.Context) error { _, err := h.Create(ctx, r); return err }) {
-					return false
-				}
-				r.Again = true
-				have, err := x.createAs(l.typeName, r)
-				if err != nil {
-					t.Errorf("cut at %d, %v: the repeat failed: %v", n, answerLost, err)
-					return true
-				}
-				wants(x, have, l.asked(x, l.create))
-				if !l.unlisted {
-					if ids := x.list(l.typeName); len(ids) != 1+l.others {
-						t.Errorf("cut at %d, %v: listed %q", n, answerLost, ids)
-					}
-				}
+	x := newSQLite(t)
+	x.each(t, func(t *testing.T, l life) {
+		x.everyCut(t, l, func(l life, n int, answerLost bool) bool {
+			r := x.request()
+			r.Desired = x.desired(l.typeName, l.create)
+			h := x.types[l.typeName].Handler
+			if !x.cutOff(n, answerLost, func(ctx context.Context) error { _, err := h.Create(ctx, r); return err }) {
+				return false
+			}
+			r.Again = true
+			have, err := x.createAs(l.typeName, r)
+			if err != nil {
+				t.Errorf("cut at %d, %v: the repeat failed: %v", n, answerLost, err)
 				return true
-			})
+			}
+			wants(x, have, l.asked(x, l.create))
+			if !l.unlisted {
+				if ids := x.list(l.typeName); len(ids) != 1+l.others {
+					t.Errorf("cut at %d, %v: listed %q", n, answerLost, ids)
+				}
+			}
+			return true
 		})
-	}
+	})
 }
 
 func TestUpdatesThatAreCutOffAreFinishedByTheirRepeat(t *testing.T) {
-	for name, l := range lives {
-		for _, u := range l.updates {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				everyCut(t, life{typeName: l.typeName, before: l.before, create: l.create, hidden: l.hidden, updates: []update{u}}, func(x *fixture, l life, n int, answerLost bool) bool {
-					r := x.request()
-					r.Identifier = x.identifier(l.typeName, x.must(l.typeName, l.create))
-					r.Previous, r.Desired = x.desired(l.typeName, l.create), x.desired(l.typeName, l.updates[0].to)
-					h := x.types[l.typeName].Handler
-					if !x.cutOff(n, answerLost, func(ctx context.Context) error { _, err := h.Update(ctx, r); return err }) {
-						return false
-					}
-					r.Again = true
-					have, err := h.Update(t.Context(), r)
-					if err != nil {
-						t.Errorf("cut at %d, %v: the repeat failed: %v", n, answerLost, err)
-						return true
-					}
-					wants(x, have, l.asked(x, l.updates[0].to))
-					return true
-				})
-			})
-		}
-	}
+	x := newSQLite(t)
+	x.eachUpdate(t, func(t *testing.T, l life) {
+		x.everyCut(t, l, func(l life, n int, answerLost bool) bool {
+			r := x.request()
+			r.Identifier = x.identifier(l.typeName, x.must(l.typeName, l.create))
+			r.Previous, r.Desired = x.desired(l.typeName, l.create), x.desired(l.typeName, l.updates[0].to)
+			h := x.types[l.typeName].Handler
+			if !x.cutOff(n, answerLost, func(ctx context.Context) error { _, err := h.Update(ctx, r); return err }) {
+				return false
+			}
+			r.Again = true
+			have, err := h.Update(t.Context(), r)
+			if err != nil {
+				t.Errorf("cut at %d, %v: the repeat failed: %v", n, answerLost, err)
+				return true
+			}
+			wants(x, have, l.asked(x, l.updates[0].to))
+			return true
+		})
+	})
 }
 
 func TestDeletesThatAreCutOffAreFinishedByTheirRepeat(t *testing.T) {
-	for name, l := range lives {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			everyCut(t, l, func(x *fixture, l life, n int, answerLost bool) bool {
-				r := x.request()
-				r.Identifier = x.identifier(l.typeName, x.must(l.typeName, l.create))
-				h := x.types[l.typeName].Handler
-				if !x.cutOff(n, answerLost, func(ctx context.Context) error { return h.Delete(ctx, r) }) {
-					return false
-				}
-				r.Again = true
-				if err := h.Delete(t.Context(), r); err != nil {
-					t.Errorf("cut at %d, %v: the repeat failed: %v", n, answerLost, err)
-				}
-				if have, err := x.read(l.typeName, r.Identifier); !is(err, resource.NotFound) {
-					t.Errorf("cut at %d, %v: read %s, %v", n, answerLost, shown(have), err)
-				}
-				return true
-			})
+	x := newSQLite(t)
+	x.each(t, func(t *testing.T, l life) {
+		x.everyCut(t, l, func(l life, n int, answerLost bool) bool {
+			r := x.request()
+			r.Identifier = x.identifier(l.typeName, x.must(l.typeName, l.create))
+			h := x.types[l.typeName].Handler
+			if !x.cutOff(n, answerLost, func(ctx context.Context) error { return h.Delete(ctx, r) }) {
+				return false
+			}
+			r.Again = true
+			if err := h.Delete(t.Context(), r); err != nil {
+				t.Errorf("cut at %d, %v: the repeat failed: %v", n, answerLost, err)
+			}
+			if have, err := x.read(l.typeName, r.Identifier); !is(err, resource.NotFound) {
+				t.Errorf("cut at %d, %v: read %s, %v", n, answerLost, shown(have), err)
+			}
+			return true
 		})
-	}
+	})
 }
 
 func TestCreatesThatAreRefusedLeaveNothing(t *testing.T) {
-	for name, l := range lives {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			x := newSQLite(t)
-			for n := 1; ; n++ {
-				x.nextAccount()
-				l := l.start(x)
-				r := x.request()
-				r.Desired = x.desired(l.typeName, l.create)
-				h := x.types[l.typeName].Handler
-				if !x.refused(n, func(ctx context.Context) error { _, err := h.Create(ctx, r); return err }) {
-					break
-				}
-				if !l.unlisted {
-					if ids := x.list(l.typeName); len(ids) != l.others {
-						t.Errorf("refused at %d: listed %q", n, ids)
-					}
-				}
-				r.Again = false
-				if _, err := x.createAs(l.typeName, r); err != nil {
-					t.Errorf("refused at %d: another try: %v", n, err)
+	x := newSQLite(t)
+	x.each(t, func(t *testing.T, l life) {
+		for n := 1; ; n++ {
+			x.nextAccount()
+			l := l.start(x)
+			r := x.request()
+			r.Desired = x.desired(l.typeName, l.create)
+			h := x.types[l.typeName].Handler
+			if !x.refused(n, func(ctx context.Context) error { _, err := h.Create(ctx, r); return err }) {
+				break
+			}
+			if !l.unlisted {
+				if ids := x.list(l.typeName); len(ids) != l.others {
+					t.Errorf("refused at %d: listed %q", n, ids)
 				}
 			}
-		})
-	}
+			if _, err := x.createAs(l.typeName, r); err != nil {
+				t.Errorf("refused at %d: another try: %v", n, err)
+			}
+		}
+	})
 }
 
 // TestUpdatesThatAreRefusedChangeNothing leaves out what cannot be taken back: secrets.
 func TestUpdatesThatAreRefusedChangeNothing(t *testing.T) {
-	for name, l := range lives {
+	x := newSQLite(t)
+	x.eachUpdate(t, func(t *testing.T, l life) {
 		if l.typeName == "AWS::Events::Connection" {
-			continue
+			return
 		}
-		for _, u := range l.updates {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				x := newSQLite(t)
-				for n := 1; ; n++ {
-					x.nextAccount()
-					l := life{typeName: l.typeName, before: l.before, create: l.create, updates: []update{u}}.start(x)
-					before := x.must(l.typeName, l.create)
-					r := x.request()
-					r.Identifier = x.identifier(l.typeName, before)
-					r.Previous, r.Desired = x.desired(l.typeName, l.create), x.desired(l.typeName, l.updates[0].to)
-					h := x.types[l.typeName].Handler
-					if !x.refused(n, func(ctx context.Context) error { _, err := h.Update(ctx, r); return err }) {
-						break
-					}
-					have, err := x.read(l.typeName, r.Identifier)
-					if err != nil {
-						t.Fatal(err)
-					}
-					wants(x, have, plain(t, before))
-				}
-			})
+		for n := 1; ; n++ {
+			x.nextAccount()
+			l := l.start(x)
+			before := x.must(l.typeName, l.create)
+			r := x.request()
+			r.Identifier = x.identifier(l.typeName, before)
+			r.Previous, r.Desired = x.desired(l.typeName, l.create), x.desired(l.typeName, l.updates[0].to)
+			h := x.types[l.typeName].Handler
+			if !x.refused(n, func(ctx context.Context) error { _, err := h.Update(ctx, r); return err }) {
+				break
+			}
+			have, err := x.read(l.typeName, r.Identifier)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wants(x, have, plain(t, before))
 		}
-	}
+	})
 }

@@ -21,13 +21,12 @@ func TestARNsAreOfTheRegionsPartition(t *testing.T) {
 	for _, place := range []string{"cn-north-1", "us-gov-west-1"} {
 		x := newSQLite(t)
 		x.caller.Region = place
-		for name, l := range lives {
-			t.Run(place+" "+name, func(t *testing.T) {
-				x.t = t
+		t.Run(place, func(t *testing.T) {
+			x.each(t, func(t *testing.T, l life) {
 				x.nextAccount()
 				l.start(x).live(t, x)
 			})
-		}
+		})
 	}
 }
 
