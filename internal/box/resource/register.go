@@ -296,22 +296,6 @@ func ReadPackage(text string) ([]byte, error) {
 	return nil, fmt.Errorf("SchemaHandlerPackage holds %q; a schema is application/json, or that compressed: application/gzip", media)
 }
 
-// PackageSchema is what ReadPackage reads: the schema compressed, as a data: URL.
-func PackageSchema(schema []byte) (string, error) {
-	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		return "", err
-	}
-	if _, err := w.Write(schema); err != nil {
-		return "", err
-	}
-	if err := w.Close(); err != nil {
-		return "", err
-	}
-	return "data:application/gzip;base64," + base64.StdEncoding.EncodeToString(b.Bytes()), nil
-}
-
 // unzip decompresses no more than a schema may have.
 func unzip(raw []byte) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(raw))
