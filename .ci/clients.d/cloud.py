@@ -46,7 +46,7 @@ class Cloud:
             return self.clients[key]
 
     def note(self, http_response, model, **_):
-        if http_response.status_code == 200:
+        if http_response.status_code < 300:
             self.succeeded.add((model.service_model.service_name, model.name))
 
 
