@@ -33,6 +33,7 @@ done
 }
 
 func TestBareRuntimeAPI(t *testing.T) {
+	t.Parallel()
 	cases := []struct{ name, do, want string }{
 		{"answers", `curl -sS -o /dev/null "$api/invocation/$id/response" -d "got $event"`, `got {"n":1}`},
 		{"answer twice: the first counts", `curl -sS -o /dev/null "$api/invocation/$id/response" -d 1; curl -sS "$api/invocation/$id/response" -d 2`, `1`},
@@ -86,6 +87,7 @@ func TestFailuresOfACompiledFunction(t *testing.T) {
 }
 
 func TestLargestAnswerAndPayload(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	if out := r.run(t, fn, `{"do":"large","size":6291554}`); out.FunctionError != "" || len(out.Payload) != MaxResponse {
 		t.Errorf("%s, %d bytes", out.FunctionError, len(out.Payload))
@@ -100,6 +102,8 @@ func TestLargestAnswerAndPayload(t *testing.T) {
 }
 
 func TestTimeoutKillsTheProcessAndWhatItStarted(t *testing.T) {
+	t.Parallel()
+	needsLinux(t)
 	r, fn := newRig(t), compiled(t)
 	fn.Timeout = 2 * time.Second
 	in := call1(`{"do":"childrenThenHang"}`)
@@ -124,6 +128,8 @@ func TestTimeoutKillsTheProcessAndWhatItStarted(t *testing.T) {
 }
 
 func TestEndOfAProcessEndsWhatItStarted(t *testing.T) {
+	t.Parallel()
+	needsLinux(t)
 	r, fn := newRig(t), compiled(t)
 	var pids []int
 	r.answer(t, fn, `{"do":"children"}`, &pids)
@@ -166,20 +172,6 @@ func TestInit(t *testing.T) {
 			t.Error("it took no time")
 		}
 	})
-	t.Run("takes as long as the function may", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("it waits for the ten seconds of an initialization")
-		}
-		fn := compiled(t)
-		fn.Environment, fn.Timeout = map[string]string{"START": "hang"}, time.Second
-		in := call1(`1`)
-		out, err := r.Invoke(t.Context(), fn, in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkAnswer(t, out, `!{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: `+in.RequestID+` Error: Task timed out after 1.00 seconds"}`)
-		r.logs.wait(t, "\tPhase: init\tStatus: timeout\t\n", "\tPhase: invoke\tStatus: timeout\t\n", "\tStatus: timeout\t\n")
-	})
 	for name, c := range map[string]struct {
 		files map[string]string
 		want  string
@@ -193,6 +185,22 @@ func TestInit(t *testing.T) {
 			checkAnswer(t, r.run(t, function(t, "provided", "x", c.files), `1`), c.want)
 		})
 	}
+}
+
+func TestInitTakesAsLongAsTheFunctionMay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for the ten seconds of an initialization")
+	}
+	t.Parallel()
+	r, fn := newRig(t), compiled(t)
+	fn.Environment, fn.Timeout = map[string]string{"START": "hang"}, time.Second
+	in := call1(`1`)
+	out, err := r.Invoke(t.Context(), fn, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkAnswer(t, out, `!{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: `+in.RequestID+` Error: Task timed out after 1.00 seconds"}`)
+	r.logs.wait(t, "\tPhase: init\tStatus: timeout\t\n", "\tPhase: invoke\tStatus: timeout\t\n", "\tStatus: timeout\t\n")
 }
 
 func TestRuntimesThatAreNotHere(t *testing.T) {
@@ -279,6 +287,7 @@ func TestEnvironmentIsClean(t *testing.T) {
 }
 
 func TestNoFilesAreInherited(t *testing.T) {
+	needsLinux(t)
 	leaked, err := syscall.Open(os.DevNull, syscall.O_RDONLY, 0) // without O_CLOEXEC
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestFloodIsLoggedInOrder(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	const n = 50_000
 	in := call1(fmt.Sprintf(`{"do":"flood","size":%d,"text":"%s"}`, n, strings.Repeat("📦", 10)))
@@ -46,6 +47,7 @@ func TestFloodIsLoggedInOrder(t *testing.T) {
 }
 
 func TestHangingLogStoreHoldsUpNoFunction(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	free := make(chan struct{})
 	r.logs.set(func(string, []LogEvent) error { <-free; return nil })
@@ -68,6 +70,7 @@ func TestHangingLogStoreHoldsUpNoFunction(t *testing.T) {
 }
 
 func TestFailingLogStoreIsTriedAgainAndSaidOnce(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	failures := make(chan struct{}, 100)
 	r.logs.set(func(string, []LogEvent) error {
@@ -89,6 +92,7 @@ func TestFailingLogStoreIsTriedAgainAndSaidOnce(t *testing.T) {
 }
 
 func TestStopDoesNotWaitForAFailingLogStore(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	r.logs.set(func(string, []LogEvent) error { return errors.New("the disk is full") })
 	r.answer(t, fn, `{"do":"log","text":"one\n"}`, new(string))
@@ -103,6 +107,7 @@ func TestStopDoesNotWaitForAFailingLogStore(t *testing.T) {
 }
 
 func TestLogOfJSON(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	needs(t, r, "nodejs20.x")
 	needs(t, r, "python3.12")
@@ -179,6 +184,7 @@ func split(input string, size int, joins bool) (got []string) {
 }
 
 func TestLinesOfALog(t *testing.T) {
+	t.Parallel()
 	const mark = "\x00mark\n"
 	for _, c := range []struct {
 		input string

@@ -82,6 +82,7 @@ func (m *meeting) pids(n int) []string {
 }
 
 func TestInvocationsAtOnceHaveProcessesOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	m := newMeeting(t, r)
 	const n = 5
@@ -105,6 +106,7 @@ func TestInvocationsAtOnceHaveProcessesOfTheirOwn(t *testing.T) {
 }
 
 func TestConcurrencyOfAFunctionIsLimited(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	fn.Concurrency = 2
 	m := newMeeting(t, r)
@@ -126,6 +128,7 @@ func TestConcurrencyOfAFunctionIsLimited(t *testing.T) {
 }
 
 func TestProcessesOfAllFunctionsAreLimited(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(o *Options) { o.MaxProcesses = 2 })
 	a, b, c := compiled(t), compiled(t), compiled(t)
 	a.ARN, b.ARN, c.ARN = a.ARN+"a", b.ARN+"b", c.ARN+"c"
@@ -152,6 +155,7 @@ func TestProcessesOfAllFunctionsAreLimited(t *testing.T) {
 }
 
 func TestNewRevisionHasNewProcessesAndTheOldFinish(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	var old who
 	r.answer(t, fn, `{"do":"who"}`, &old)
@@ -176,6 +180,7 @@ func TestNewRevisionHasNewProcessesAndTheOldFinish(t *testing.T) {
 }
 
 func TestForgottenFunctionEndsWhenItHasFinished(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	var idle who
 	r.answer(t, fn, `{"do":"who"}`, &idle)
@@ -212,6 +217,7 @@ func awaitNone(t *testing.T, r *rig) {
 }
 
 func TestIdleProcessesEnd(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(o *Options) { o.IdleTime = 20 * time.Millisecond })
 	fn := compiled(t)
 	var idle who
@@ -222,6 +228,7 @@ func TestIdleProcessesEnd(t *testing.T) {
 }
 
 func TestIdleProcessThatIsKilledIsReplaced(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	var first, second who
 	for range 20 {
@@ -241,6 +248,7 @@ func TestIdleProcessThatIsKilledIsReplaced(t *testing.T) {
 }
 
 func TestCallersEndIsNotTheFunctions(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	m := newMeeting(t, r)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -262,6 +270,7 @@ func TestCallersEndIsNotTheFunctions(t *testing.T) {
 }
 
 func TestProcessThatIsSlowToComeBackKeepsItsTime(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	mark := filepath.Join(t.TempDir(), "worked")
 	fn := script(t, `curl -sS -o /dev/null "$api/invocation/$id/response" -d $$; if [ "$event" = 1 ]; then sleep 1; touch `+mark+`; fi`)
@@ -291,6 +300,8 @@ func awaitFile(t *testing.T, path string) {
 }
 
 func TestStopLeavesNothing(t *testing.T) {
+	t.Parallel()
+	needsLinux(t)
 	r := newRig(t)
 	fn, busy := compiled(t), compiled(t)
 	busy.ARN += "-busy"
@@ -325,6 +336,7 @@ func TestStopLeavesNothing(t *testing.T) {
 }
 
 func TestWhatRunsMayFinishWhenTheServerStops(t *testing.T) {
+	t.Parallel()
 	r, fn := newRig(t), compiled(t)
 	m := newMeeting(t, r)
 	m.call(t.Context(), fn)
@@ -346,9 +358,7 @@ func TestKilledServerLeavesNothing(t *testing.T) {
 		beTheServer(t)
 		return
 	}
-	if _, err := os.Stat("/proc/self/environ"); err != nil {
-		t.Skip("this system ends no processes with their parent")
-	}
+	needsLinux(t)
 	dir := t.TempDir()
 	server := exec.Command(os.Args[0], "-test.run", "^TestKilledServerLeavesNothing$", "-test.v")
 	server.Env = append(os.Environ(), "BE_THE_SERVER="+dir)

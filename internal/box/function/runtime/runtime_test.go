@@ -255,3 +255,11 @@ func atoi(t *testing.T, s string) int {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
+
+// needsLinux skips what other systems have no way to do.
+func needsLinux(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("/proc/self/environ"); err != nil {
+		t.Skip("this system does not show the environment of processes, nor ends them with their parent")
+	}
+}
