@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/box/resource"
@@ -74,8 +75,8 @@ func (u undo) after(ctx context.Context, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	for i := len(u) - 1; i >= 0; i-- {
-		failed := u[i](ctx)
+	for _, step := range slices.Backward(u) {
+		failed := step(ctx)
 		if failed == nil {
 			continue
 		}

@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"sync"
 
@@ -88,9 +89,7 @@ func statementIn(m resource.Model) (statement, error) {
 		return s, invalid("Statement/Sid", "must be the StatementId, %s, or left out.", s.id)
 	}
 	s.text = map[string]any{"Sid": s.id}
-	for name, v := range members {
-		s.text[name] = v
-	}
+	maps.Copy(s.text, members)
 	return s, nil
 }
 
@@ -220,10 +219,7 @@ func (h eventBusPolicy) Update(ctx context.Context, r resource.Request) (resourc
 	if err != nil {
 		return nil, err
 	}
-	desired := resource.Model{}
-	for name, v := range r.Desired {
-		desired[name] = v
-	}
+	desired := maps.Clone(r.Desired)
 	desired["EventBusName"], desired["StatementId"] = bus, id
 	if desired["Action"] != nil && desired["Statement"] != nil && !changed(r, "Statement") {
 		delete(desired, "Statement") // it is what the other properties were put together to

@@ -2,6 +2,8 @@ package kind
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/lambda"
 	"github.com/rialto-bus/rialto/internal/box/resource"
@@ -50,7 +52,7 @@ func (h function) Create(ctx context.Context, r resource.Request) (resource.Mode
 	}
 	name := nameOf(r, "FunctionName", "Function")
 	in := &lambda.CreateFunctionInput{}
-	if err := shape("", pick(r.Desired, append(functionProperties, "Architectures", "PackageType", "TenancyConfig")...), in); err != nil {
+	if err := shape("", pick(r.Desired, slices.Concat(functionProperties, []string{"Architectures", "PackageType", "TenancyConfig"})...), in); err != nil {
 		return nil, err
 	}
 	in.FunctionName, in.KMSKeyArn = &name, given(r.Desired["KmsKeyArn"])
@@ -84,14 +86,12 @@ func (h function) adopt(ctx context.Context, r resource.Request, name string, co
 		return err
 	}
 	defaults := resource.Model{"LoggingConfig": defaultLogging(name), "Architectures": value(out.Configuration.Architectures)}
-	for p, v := range functionDefaults {
-		defaults[p] = v
-	}
+	maps.Copy(defaults, functionDefaults)
 	have := functionOut(out)
 	if shownOf(r.Desired["LoggingConfig"], have["LoggingConfig"]) && r.Desired["LoggingConfig"] != nil {
 		have["LoggingConfig"] = r.Desired["LoggingConfig"] // what is not given of it is filled up
 	}
-	properties := append([]string{"Tags", "Architectures", "PackageType"}, functionProperties...)
+	properties := slices.Concat([]string{"Tags", "Architectures", "PackageType"}, functionProperties)
 	if str(out.Configuration.CodeSha256) != sum(code) || !ours(r.Desired, have, defaults, properties, nil) {
 		return refusal
 	}
@@ -180,7 +180,7 @@ func (h function) Update(ctx context.Context, r resource.Request) (resource.Mode
 		return nil, err
 	}
 	var undo undo
-	if anyChanged(r, append(functionProperties, "KmsKeyArn")...) {
+	if changed(r, "KmsKeyArn") || anyChanged(r, functionProperties...) {
 		if err := h.configure(ctx, r, name, r.Desired, r.Previous); err != nil {
 			return nil, err
 		}

@@ -316,7 +316,7 @@ func (l life) start(x *fixture) life {
 
 // asked are the properties that reading shows as they were asked for.
 func (l life) asked(x *fixture, text string) map[string]any {
-	want := map[string]any(maps.Clone(x.desired(l.typeName, text)))
+	want := maps.Clone(x.desired(l.typeName, text))
 	for _, p := range l.hidden {
 		delete(want, p)
 	}

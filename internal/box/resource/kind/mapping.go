@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/lambda"
@@ -28,7 +29,7 @@ var mappingDefaults = resource.Model{"Enabled": true, "BatchSize": "10", "Maximu
 // Create makes the mapping and waits until it is what it is to be. A function has a source once.
 func (h mapping) Create(ctx context.Context, r resource.Request) (resource.Model, error) {
 	in := &lambda.CreateEventSourceMappingInput{}
-	if err := shape("", pick(r.Desired, append(mappingUpdatable, mappingFixed...)...), in); err != nil {
+	if err := shape("", pick(r.Desired, slices.Concat(mappingUpdatable, mappingFixed)...), in); err != nil {
 		return nil, err
 	}
 	in.KMSKeyArn = given(r.Desired["KmsKeyArn"])
@@ -72,7 +73,7 @@ func (h mapping) find(ctx context.Context, r resource.Request) (resource.Model, 
 	if err != nil {
 		return nil, err
 	}
-	properties := append([]string{"EventSourceArn", "Tags"}, mappingUpdatable[1:]...)
+	properties := slices.Concat([]string{"EventSourceArn", "Tags"}, mappingUpdatable[1:])
 	if !ours(r.Desired, have, mappingDefaults, properties, nil) {
 		return nil, exists("AWS::Lambda::EventSourceMapping", id)
 	}
@@ -108,7 +109,7 @@ func (h mapping) read(ctx context.Context, r resource.Request, id string) (resou
 		return nil, err
 	}
 	all, _ := value(have).(map[string]any)
-	m := resource.Model(pick(all, append(mappingUpdatable[1:], mappingFixed...)...))
+	m := pick(all, slices.Concat(mappingUpdatable[1:], mappingFixed)...)
 	for name, v := range m {
 		if none(v) {
 			delete(m, name)
@@ -142,7 +143,7 @@ func (h mapping) Update(ctx context.Context, r resource.Request) (resource.Model
 		return nil, err
 	}
 	var undo undo
-	if anyChanged(r, append(mappingUpdatable, "KmsKeyArn")...) {
+	if changed(r, "KmsKeyArn") || anyChanged(r, mappingUpdatable...) {
 		if err := h.update(ctx, r, id); err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -71,11 +72,10 @@ func (p topicPolicies) policy(ctx context.Context, r resource.Request, arn strin
 	if err != nil {
 		return "", err
 	}
-	policy := attrs["Policy"]
-	if readPolicy(policy).members["Id"] == "__default_policy_ID" {
+	if same(object(attrs["Policy"]), object(defaultTopicPolicy(arn))) {
 		return "", nil
 	}
-	return policy, nil
+	return attrs["Policy"], nil
 }
 
 // setPolicy puts SNS's own policy in place of none: a topic always has one. AWS: that is how these types
@@ -204,9 +204,7 @@ func marked(policy any, id string) string {
 		return document(policy)
 	}
 	with := map[string]any{"Id": mark(id)}
-	for name, v := range members {
-		with[name] = v
-	}
+	maps.Copy(with, members)
 	return document(with)
 }
 
@@ -241,7 +239,7 @@ func (h sharedPolicy) ownersOf(ctx context.Context, r resource.Request, id strin
 		return nil, missing(h.typeName("Policy"), id)
 	}
 	var owners []string
-	for _, name := range strings.Split(names, ",") {
+	for name := range strings.SplitSeq(names, ",") {
 		owner, err := h.named(ctx, r, name)
 		if is(err, resource.NotFound) {
 			continue

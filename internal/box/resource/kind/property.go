@@ -50,14 +50,6 @@ func given(v any) *string {
 	return &s
 }
 
-// givenOr is given, with a text for none.
-func givenOr(v any, none string) *string {
-	if s := given(v); s != nil {
-		return s
-	}
-	return &none
-}
-
 // str returns what p points to, empty for nil.
 func str(p *string) string {
 	if p == nil {
@@ -192,7 +184,7 @@ func fill(place string, v any, dst reflect.Value) error {
 		dst.Set(reflect.New(dst.Type().Elem()))
 		return fill(place, v, dst.Elem())
 	case reflect.Struct:
-		if at, ok := dst.Addr().Interface().(*time.Time); ok {
+		if at, ok := reflect.TypeAssert[*time.Time](dst.Addr()); ok {
 			return fillTime(place, v, at)
 		}
 		return fillStruct(place, v, dst)
@@ -341,7 +333,7 @@ func valueOf(v reflect.Value) any {
 		}
 		return valueOf(v.Elem())
 	case reflect.Struct:
-		if at, ok := v.Interface().(time.Time); ok {
+		if at, ok := reflect.TypeAssert[time.Time](v); ok {
 			return json.Number(strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', -1, 64))
 		}
 		members := map[string]any{}

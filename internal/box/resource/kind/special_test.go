@@ -64,7 +64,7 @@ func TestNamesThatAreLeftOutFollowFromTheRequest(t *testing.T) {
 			t.Errorf("%s: %s: %v", typeName, shown(made), problems)
 		}
 	}
-	if random("", "p") == random("", "p") {
+	if one, other := random("", "p"), random("", "p"); one == other {
 		t.Error("requests without a token have the same name")
 	}
 }
@@ -272,6 +272,23 @@ func TestQueuePoliciesWhoseQueuesAreGone(t *testing.T) {
 	}
 	if err := x.delete("AWS::SQS::QueuePolicy", id, false); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTopicPoliciesMayHaveTheIDOfTheDefaultOne: examples in AWS's documentation have it.
+func TestTopicPoliciesMayHaveTheIDOfTheDefaultOne(t *testing.T) {
+	x := newSQLite(t)
+	needTopic(x)
+	policy := strings.Replace(topicStatement("Allow"), "{", `{"Id":"__default_policy_ID",`, 1)
+	made := x.must("AWS::SNS::TopicPolicy", `{"Topics":["arn:aws:sns:eu-west-1:111122223333:news"],"PolicyDocument":`+policy+`}`)
+	if !same(made["PolicyDocument"], object(policy)) {
+		t.Errorf("made %s", shown(made))
+	}
+	if err := x.delete("AWS::SNS::TopicPolicy", made["Id"].(string), false); err != nil {
+		t.Fatal(err)
+	}
+	if have, err := x.read("AWS::SNS::TopicInlinePolicy", "arn:aws:sns:eu-west-1:111122223333:news"); !is(err, resource.NotFound) {
+		t.Errorf("left %s, %v", shown(have), err)
 	}
 }
 
