@@ -72,7 +72,7 @@ func TestRefusals(t *testing.T) {
 		"an update of the type":       {update(func(in *updateInput) { in.TemplateBody = new("Resources: {A: {Type: 'AWS::ECS::Cluster'}}") }), "ValidationError", "modifies resource type of the following resources: [A]"},
 		"an update from both":         {update(func(in *updateInput) { in.UsePreviousTemplate = new(true) }), "ValidationError", "TemplateBody or UsePreviousTemplate"},
 		"an update to an import":      {update(func(in *updateInput) { in.TemplateBody = new(things("A Value: !ImportValue x")) }), "ValidationError", "No export named x found."},
-		"an update of no attribute":   {update(func(in *updateInput) { in.TemplateBody = new(things("A Value: a", "B Value: !GetAtt A.Nothing")) }), "ValidationError", "Requested attribute Nothing does not exist in schema for Test::Unit::Thing"},
+		"an update of no attribute":   {update(func(in *updateInput) { in.TemplateBody = new(things("A Value: a", "B Value: !GetAtt A.Nothing")) }), "ValidationError", "Template error: resource A does not support attribute type Nothing in Fn::GetAtt"},
 		"an update with a bad policy": {update(func(in *updateInput) { in.StackPolicyDuringUpdateBody = new("{}") }), "ValidationError", "StackPolicyDuringUpdateBody"},
 	} {
 		t.Run(name, func(t *testing.T) { refusedAs(t, tc.err, tc.code, tc.text) })

@@ -90,14 +90,14 @@ func (r *run) applyOne(ctx context.Context, tr *template.Resource) error {
 	switch {
 	case res == nil:
 		return r.make(ctx, tr, nil)
-	case res.madeBy == r.op.id && res.action == creating:
-		return r.finishMake(ctx, res)
-	case res.changedBy == r.op.id && res.action == updating:
-		return r.finishChange(ctx, tr, res)
 	case res.madeBy != r.op.id && res.changedBy != r.op.id:
 		return r.change(ctx, tr, res)
 	case res.Status.failed():
 		return stepError{res.Reason}
+	case res.action == creating:
+		return r.finishMake(ctx, res)
+	case res.action == updating:
+		return r.finishChange(ctx, tr, res)
 	}
 	return nil // done by an earlier run
 }

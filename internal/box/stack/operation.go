@@ -115,6 +115,9 @@ func (s *Stacks) begin(ctx context.Context, tx *store.Tx, st *Stack, k kind, pre
 	if err := s.insertOperation(ctx, tx, op); err != nil {
 		return err
 	}
+	if err := deleteOldOperations(ctx, tx, st.id, maxRemembered); err != nil {
+		return err
+	}
 	next.operation = op.id
 	if err := s.updateStack(ctx, tx, &next); err != nil {
 		return err

@@ -220,7 +220,7 @@ func TestACreationIsGivenUpByDeletingItsStack(t *testing.T) {
 		if !p.drive(id) {
 			break
 		}
-		p = newProcess(t, db, p.cloud)
+		p = p.again()
 		p.drop("shop")
 		p.drive(id)
 		p.is(id, DeleteComplete)

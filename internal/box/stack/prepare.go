@@ -104,6 +104,9 @@ func (s *Stacks) prepare(ctx context.Context, c awsapi.Caller, name string, st *
 	if p.bound, err = bind(t, p.ref, p.uuid, p.config.Topics, values); err != nil {
 		return nil, templateError(err)
 	}
+	if err := s.checkAttributes(ctx, p); err != nil {
+		return nil, err
+	}
 	for _, b := range p.bound.Parameters() {
 		p.config.Parameters = append(p.config.Parameters, Parameter{Key: b.Name, Value: b.Value, Shown: b.Shown})
 	}

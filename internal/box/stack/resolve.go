@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -57,4 +58,58 @@ func attributeOf(res *Resource, attribute string) (any, error) {
 		return nil, fmt.Errorf("Requested attribute %s does not exist in schema for %s", attribute, res.Type) //nolint:revive,staticcheck // AWS's text
 	}
 	return v, nil
+}
+
+// attributes finds the uses of attributes that types do not have, before anything is made.
+type attributes struct {
+	types map[string]string // of the resources
+	has   map[string]map[string]json.RawMessage
+	wrong error // the first
+}
+
+// checkAttributes refuses a template with Fn::GetAtt of what a type does not have.
+func (s *Stacks) checkAttributes(ctx context.Context, p *prepared) error {
+	a := &attributes{types: map[string]string{}, has: map[string]map[string]json.RawMessage{}}
+	for _, tr := range p.bound.Resources() {
+		a.types[tr.LogicalID] = tr.Type
+		if a.has[tr.Type] != nil {
+			continue
+		}
+		typ, err := s.opt.Registry.Lookup(ctx, p.ref.Account, p.ref.Region, tr.Type)
+		if err != nil {
+			return err
+		}
+		var schema struct {
+			Properties map[string]json.RawMessage `json:"properties"`
+		}
+		if err := json.Unmarshal([]byte(typ.Schema.Text), &schema); err != nil {
+			return fmt.Errorf("schema of %s: %w", tr.Type, err)
+		}
+		a.has[tr.Type] = schema.Properties
+	}
+	// Values are made up, so what else is wrong with them says nothing.
+	for _, tr := range p.bound.Resources() {
+		for _, name := range tr.PropertyNames() {
+			_, _, _ = tr.Property(name, a)
+		}
+	}
+	for _, o := range p.bound.Outputs() {
+		_, _ = o.Value(a)
+	}
+	return a.wrong
+}
+
+// Ref makes up a value.
+func (a *attributes) Ref(string) (any, error) { return "", nil }
+
+// Import makes up a value.
+func (a *attributes) Import(string) (string, error) { return "", nil }
+
+// GetAtt makes up a value of an attribute that there is. AWS: it refuses others.
+func (a *attributes) GetAtt(logicalID, attribute string) (any, error) {
+	top, _, _ := strings.Cut(attribute, ".")
+	if _, ok := a.has[a.types[logicalID]][top]; !ok && a.wrong == nil {
+		a.wrong = invalid("Template error: resource %s does not support attribute type %s in Fn::GetAtt", logicalID, attribute)
+	}
+	return "", nil
 }

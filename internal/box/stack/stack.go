@@ -40,6 +40,8 @@ const (
 	maxTopics     = 5    // notified of a stack's events
 	// maxEvents is how many of a stack's events are kept, the newest.
 	maxEvents = 5000
+	// maxRemembered is how many operations of a stack are remembered, with their tokens.
+	maxRemembered = 100
 	// keepDeleted is how long deleted stacks, and all events, are kept. AWS: 90 days.
 	keepDeleted = 90 * 24 * time.Hour
 	// maxParallel is how many resources of a stack are made, changed or deleted at the same time.

@@ -147,7 +147,7 @@ func (s scenario) killed(t *testing.T, at int) {
 	p.killAt(at)
 	p.drive(id)
 	for again := 0; ; again++ {
-		next := newProcess(t, db, p.cloud)
+		next := p.again()
 		next.killAt(at)
 		if again > 2 {
 			next.killAt(0)
@@ -156,7 +156,7 @@ func (s scenario) killed(t *testing.T, at int) {
 			break
 		}
 	}
-	end := newProcess(t, db, p.cloud)
+	end := p.again()
 	end.is(id, s.status)
 	end.exist(s.exist...)
 	// What is left goes with the stack, whatever came of the operation.
@@ -176,7 +176,7 @@ func TestScenariosOnBothDatabases(t *testing.T) {
 		p, id := s.start(t, db, "shop")
 		p.killAt(17)
 		p.drive(id)
-		p = newProcess(t, db, p.cloud)
+		p = p.again()
 		p.drive(id)
 		p.is(id, s.status)
 		p.exist(s.exist...)

@@ -75,9 +75,22 @@ func updateRun(ctx context.Context, tx *store.Tx, op *operation) error {
 	return nil
 }
 
+// updatePhase notes how far an operation is. What was before it is not kept once it has ended.
 func updatePhase(ctx context.Context, tx *store.Tx, op *operation) error {
-	if _, err := tx.Exec(ctx, `UPDATE stack_operation SET phase = $2, ended_at = $3 WHERE id = $1`, op.id, op.phase, op.done); err != nil {
+	_, err := tx.Exec(ctx, `UPDATE stack_operation SET phase = $2, ended_at = $3, previous = CASE WHEN $4 THEN NULL ELSE previous END WHERE id = $1`,
+		op.id, op.phase, op.done, op.phase == ended)
+	if err != nil {
 		return fmt.Errorf("update operation %d: %w", op.id, err)
+	}
+	return nil
+}
+
+// deleteOldOperations deletes the operations that a stack had before its last ones, as many as are kept.
+func deleteOldOperations(ctx context.Context, tx *store.Tx, stackID int64, keep int) error {
+	_, err := tx.Exec(ctx, `DELETE FROM stack_operation WHERE stack_id = $1 AND id <= (
+SELECT id FROM stack_operation WHERE stack_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)`, stackID, keep)
+	if err != nil {
+		return fmt.Errorf("delete old operations: %w", err)
 	}
 	return nil
 }

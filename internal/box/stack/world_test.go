@@ -46,6 +46,7 @@ type cloud struct {
 	things map[string]thing // by name
 	// fails says which values of things fail how: "create", "update", "delete" -> value.
 	fails map[string]string
+	bad   bool // values that end in bad fail
 	calls []string
 }
 
@@ -68,6 +69,17 @@ func (c *cloud) have() []string {
 	return values
 }
 
+func (c *cloud) valuesAndFixed() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var values []string
+	for _, th := range c.things {
+		values = append(values, fmt.Sprint(th.model["Value"], th.model["Fixed"]))
+	}
+	slices.Sort(values)
+	return values
+}
+
 func (c *cloud) fail(action, value string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,6 +87,9 @@ func (c *cloud) fail(action, value string) {
 }
 
 func (c *cloud) failing(action string, m resource.Model) error {
+	if c.bad && action != "delete" && strings.HasSuffix(fmt.Sprint(m["Value"]), "bad") {
+		return resource.Errorf(resource.InvalidRequest, "a bad value")
+	}
 	if v := c.fails[action]; v != "" && v == m["Value"] {
 		return resource.Errorf(resource.InvalidRequest, "%s refused", v)
 	}
@@ -188,6 +203,8 @@ type process struct {
 	ctx   context.Context
 	cloud *cloud
 	now   *time.Time
+
+	registry *resource.Registry
 }
 
 func newProcess(t testing.TB, db *store.DB, c *cloud) *process {
@@ -196,14 +213,24 @@ func newProcess(t testing.TB, db *store.DB, c *cloud) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	jobs := work.New(db, "test", nil)
-	g := resource.New(db, jobs, resource.Options{})
+	g := resource.New(db, work.New(db, "test", nil), resource.Options{})
 	g.Add(resource.Type{Name: "Test::Unit::Thing", Schema: schema, Handler: c})
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	p := &process{t: t, cloud: c, now: &now}
-	p.Stacks = New(db, jobs, Options{Registry: g, Types: g, Sealer: plain{}, Now: func() time.Time { return *p.now }})
+	p := &process{t: t, cloud: c, now: &now, registry: g}
 	p.ctx = awsapi.WithCaller(t.Context(), awsapi.Caller{Account: account, Region: region, Role: awsapi.RoleAdmin, AccessKeyID: "AKIA"})
+	p.Stacks = New(db, work.New(db, "test", nil), p.options())
 	return p
+}
+
+func (p *process) options() Options {
+	return Options{Registry: p.registry, Types: p.registry, Sealer: plain{}, Now: func() time.Time { return *p.now }}
+}
+
+// again is the next process, after this one was killed.
+func (p *process) again() *process {
+	next := *p
+	next.Stacks = New(p.db, work.New(p.db, "test", nil), p.options())
+	return &next
 }
 
 // killAt has the process die at the nth step from now on, counted from 1.
