@@ -1,6 +1,7 @@
 package awsapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
 // putEventsBody is a call with ten entries of about a kibibyte each.
@@ -69,6 +73,39 @@ func BenchmarkServePutEvents(b *testing.B) {
 				h.ServeHTTP(w, r)
 				if w.Code != 200 {
 					b.Fatal(w.Body)
+				}
+			}
+		})
+	}
+}
+
+// A call that changes one row, with and without a trail: what its event costs.
+func BenchmarkRecordedCall(b *testing.B) {
+	for _, recorded := range []bool{false, true} {
+		b.Run(map[bool]string{false: "unrecorded", true: "recorded"}[recorded], func(b *testing.B) {
+			db := storetest.SQLite(b)
+			createChanges(b, db)
+			cfg := awsapi.Config{Keys: keyring{}, DevMode: dev, Logger: quiet()}
+			if recorded {
+				cfg.Trail = awsapi.NewTrail(awsapi.TrailOptions{DB: db})
+			}
+			h := awsapi.New(cfg)
+			api := *sqs.API
+			api.Operations = []awsapi.Operation{*operation(sqs.API, "CreateQueue")}
+			api.Operations[0].Invoke = func(ctx context.Context, _, _ any) (any, error) {
+				out := &sqs.CreateQueueOutput{QueueUrl: new("http://127.0.0.1:7425/123456789012/orders")}
+				awsapi.Answers(ctx, out)
+				return out, db.Update(ctx, func(tx *store.Tx) error {
+					_, err := tx.Exec(ctx, `INSERT INTO changes (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET note = changes.note + 1`)
+					return err
+				})
+			}
+			h.Register(awsapi.NewBinding(&api, nil))
+			in := &sqs.CreateQueueInput{QueueName: new("orders"), Attributes: map[string]string{"VisibilityTimeout": "30"}}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := h.Invoke(b.Context(), trailCaller, "sqs", "CreateQueue", in); err != nil {
+					b.Fatal(err)
 				}
 			}
 		})

@@ -99,10 +99,10 @@ func (x *trailed) changes(t *testing.T) (n int) {
 	return n
 }
 
-func createChanges(t *testing.T, db *store.DB) {
+func createChanges(t testing.TB, db *store.DB) {
 	t.Helper()
 	err := db.Update(t.Context(), func(tx *store.Tx) error {
-		_, err := tx.Exec(t.Context(), `CREATE TABLE changes (id BIGINT PRIMARY KEY)`)
+		_, err := tx.Exec(t.Context(), `CREATE TABLE changes (id BIGINT PRIMARY KEY, note BIGINT NOT NULL DEFAULT 0)`)
 		return err
 	})
 	if err != nil {
