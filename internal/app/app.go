@@ -384,6 +384,9 @@ func (a *App) close() error {
 	if a.accounts != nil {
 		a.accounts.Close()
 	}
+	if a.functions != nil {
+		errs = append(errs, a.functions.Close())
+	}
 	if a.listener != nil && a.server == nil {
 		errs = append(errs, a.listener.Close())
 	}

@@ -303,8 +303,15 @@ func (c *codeDirs) dropOthers() error {
 	return nil
 }
 
+// dropAll deletes what this process unpacked: nobody else could delete read-only directories as
+// simply, least of all whoever deletes the data directory.
+func (c *codeDirs) dropAll() error { return removeTree(c.base) }
+
 // removeTree deletes a directory, read-only ones in it included.
 func removeTree(dir string) error {
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.IsDir() {
 			return os.Chmod(path, 0o700) //nolint:gosec // a directory, to be deleted

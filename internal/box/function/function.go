@@ -138,7 +138,7 @@ type Functions struct {
 }
 
 // New returns the functions kept in db. It registers its job queues with o.Jobs, whose Run
-// must not have begun. Whoever calls it also runs [Functions.Run].
+// must not have begun. Whoever calls it also runs [Functions.Run], and calls [Functions.Close] in the end.
 func New(db *store.DB, o Options) *Functions {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -165,6 +165,10 @@ func (f *Functions) Run(ctx context.Context) error {
 	}
 	return f.runSweeps(ctx)
 }
+
+// Close deletes the code that this process unpacked. It comes after Run and everything that
+// invokes functions has ended.
+func (f *Functions) Close() error { return f.code.dropAll() }
 
 // now is the clock in unix milliseconds, as the tables hold times.
 func (f *Functions) now() int64 { return f.o.Now().UnixMilli() }
