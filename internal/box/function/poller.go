@@ -190,12 +190,16 @@ func (p *poller) poll(unchanged, running context.Context, m *Mapping) error {
 		most = maxBatches
 	}
 	p.slots.allow(most)
+	// The first call does not wait: it shows whether the queue may be read. So does that
+	// after a problem.
+	wait := time.Duration(0)
 	for attempt := 1; unchanged.Err() == nil; attempt++ {
-		err := p.feed(unchanged, running, m, filter)
+		err := p.feed(unchanged, running, m, filter, wait)
 		if err == nil {
-			attempt = 0
+			attempt, wait = 0, pollWait
 			continue
 		}
+		wait = 0
 		if unchanged.Err() != nil {
 			break
 		}
@@ -216,13 +220,13 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // feed collects a batch and has it run once there is room for it.
-func (p *poller) feed(unchanged, running context.Context, m *Mapping, f filter) error {
+func (p *poller) feed(unchanged, running context.Context, m *Mapping, f filter, wait time.Duration) error {
 	if !p.slots.acquire(unchanged) {
 		return nil
 	}
 	b, err := p.newBatch(unchanged, m)
 	if err == nil {
-		err = b.collect(unchanged, f)
+		err = b.collect(unchanged, f, wait)
 	}
 	if err != nil || len(b.records) == 0 {
 		p.slots.release()
@@ -243,8 +247,8 @@ func (p *poller) feed(unchanged, running context.Context, m *Mapping, f filter) 
 // newBatch returns an empty batch, with the function and the queue as they are now, so
 // that nothing is received in vain.
 func (p *poller) newBatch(ctx context.Context, m *Mapping) (*batch, error) {
-	if err := p.f.available(); err != nil {
-		return nil, problem(err.Error())
+	if e, off := errors.AsType[*awsapi.Error](p.f.available()); off {
+		return nil, problem(e.Message)
 	}
 	fn, err := p.f.find(ctx, m.Function)
 	if awsapi.HasCode(err, lambda.CodeResourceNotFoundException) {

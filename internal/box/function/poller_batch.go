@@ -51,12 +51,12 @@ type batch struct {
 }
 
 // collect receives messages until the batch is full or its window is over, or ctx
-// ends. None stands for a queue that had none to give.
-func (b *batch) collect(ctx context.Context, f filter) error {
+// ends. None stands for a queue that had none to give within the wait.
+func (b *batch) collect(ctx context.Context, f filter, wait time.Duration) error {
 	b.sizes = map[*record]int{}
 	s := &b.m.settings
 	var end time.Time
-	for wait := pollWait; ; {
+	for {
 		got, err := b.receive(ctx, min(receiveMax, s.Batch-len(b.records)), wait)
 		if err != nil && len(b.records) == 0 {
 			return err
