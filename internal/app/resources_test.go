@@ -18,6 +18,9 @@ import (
 	cctypes "github.com/aws/aws-sdk-go-v2/service/cloudcontrol/types"
 	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/rialto-bus/rialto/internal/box/resource"
+	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
 func (c *caller) resources() *cloudcontrol.Client {
@@ -301,4 +304,31 @@ func TestResourceRequestsGoOnAfterAKill(t *testing.T) {
 			t.Errorf("%s was told of and is not there", name)
 		}
 	}
+}
+
+// Whatever identifier is asked for, each type answers that there is no such resource, or that it cannot be one.
+func TestStrangeIdentifiersNameNoResources(t *testing.T) {
+	t.Parallel()
+	test := func(t *testing.T, database string) {
+		s := startServer(t, func(c *Config) { c.Database = database })
+		c := s.caller("111122223333", "eu-west-1").on(t)
+		types, _, err := s.resources.Types(t.Context(), c.account, c.region, resource.TypeFilter{Public: true, Limit: 100})
+		if err != nil || len(types) < 20 {
+			t.Fatalf("%d types, %v", len(types), err)
+		}
+		for _, d := range types {
+			for _, identifier := range []string{"x", "a|b|c", "|", "x\x00y", "文\xff", "arn:aws:sqs:eu-west-1:111122223333:x", "http://127.0.0.1/111122223333/x", strings.Repeat("x", 1024)} {
+				_, err := c.resources().GetResource(t.Context(), &cloudcontrol.GetResourceInput{TypeName: &d.TypeName, Identifier: &identifier})
+				if err == nil || strings.Contains(err.Error(), "StatusCode: 500") {
+					t.Errorf("%s %.30q: %v", d.TypeName, identifier, err)
+				}
+			}
+			_, err := c.resources().ListResources(t.Context(), &cloudcontrol.ListResourcesInput{TypeName: &d.TypeName, ResourceModel: new(`{"EventBusName":[],"FunctionName":{},"Cluster":5}`)})
+			if err != nil && strings.Contains(err.Error(), "StatusCode: 500") {
+				t.Errorf("%s, listed by what is none: %v", d.TypeName, err)
+			}
+		}
+	}
+	t.Run("sqlite", func(t *testing.T) { test(t, "") })
+	t.Run("postgres", func(t *testing.T) { test(t, storetest.PostgresURL(t)) })
 }

@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,7 +10,7 @@ import (
 
 // failure is a handler's error as callers are told it: an *Error, also of a service behind. Others are
 // wrapped with what was done.
-func (g *Registry) failure(ctx context.Context, typeName, doing string, err error) error {
+func failure(typeName, doing string, err error) error {
 	if err == nil || CodeOf(err) != "" {
 		return err
 	}

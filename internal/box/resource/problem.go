@@ -84,14 +84,22 @@ func (f finding) value(at []string) any {
 	return v
 }
 
+// place is a place in a model: #/Tags/0/Key.
+func place(steps []string) string {
+	var b strings.Builder
+	b.WriteByte('#')
+	for _, step := range steps {
+		b.WriteByte('/')
+		b.WriteString(escapeStep(step))
+	}
+	return b.String()
+}
+
 func (f finding) collect(e *jsonschema.ValidationError, problems Problems) Problems {
 	if len(problems) > 10*maxProblems {
 		return problems
 	}
-	at := "#"
-	for _, step := range e.InstanceLocation {
-		at += "/" + escapeStep(step)
-	}
+	at := place(e.InstanceLocation)
 	switch k := e.ErrorKind.(type) {
 	case *kind.Schema, *kind.Group, *kind.Reference, *kind.AllOf:
 		for _, cause := range e.Causes {

@@ -120,7 +120,7 @@ func (g *Registry) Create(ctx context.Context, typeName string, r Request) (Mode
 	}
 	m, err := h.Create(ctx, r)
 	if err != nil {
-		return nil, g.failure(ctx, typeName, "create", err)
+		return nil, failure(typeName, "create", err)
 	}
 	if m, err = t.returned(m); err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (g *Registry) Read(ctx context.Context, typeName string, r Request) (Model,
 	}
 	m, err := h.Read(ctx, r)
 	if err != nil {
-		return nil, g.failure(ctx, typeName, "read", err)
+		return nil, failure(typeName, "read", err)
 	}
 	return t.returned(m)
 }
@@ -166,7 +166,7 @@ func (g *Registry) Update(ctx context.Context, typeName string, r Request) (Mode
 	}
 	m, err := h.Update(ctx, r)
 	if err != nil {
-		return nil, g.failure(ctx, typeName, "update", err)
+		return nil, failure(typeName, "update", err)
 	}
 	return t.returned(m)
 }
@@ -178,7 +178,7 @@ func (g *Registry) Delete(ctx context.Context, typeName string, r Request) error
 	if err != nil {
 		return err
 	}
-	err = g.failure(ctx, typeName, "delete", h.Delete(ctx, r))
+	err = failure(typeName, "delete", h.Delete(ctx, r))
 	if r.Again && CodeOf(err) == NotFound {
 		return nil // the earlier try came this far
 	}
@@ -194,7 +194,7 @@ func (g *Registry) List(ctx context.Context, typeName string, r Request) ([]Mode
 	}
 	models, next, err := h.List(ctx, r)
 	if err != nil {
-		return nil, "", g.failure(ctx, typeName, "list", err)
+		return nil, "", failure(typeName, "list", err)
 	}
 	models = slices.Clone(models)
 	for i := range models {
