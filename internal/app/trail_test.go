@@ -131,11 +131,33 @@ func (x *trailed) step(t *testing.T, s trailStep) {
 		t.Error("it changed nothing: the step shows nothing")
 	}
 	op := x.operation(t, s)
+	x.sameTransaction(t, before, after)
 	detail := x.onlyCall(t, op, requestID)
 	if detail["errorCode"] != nil || detail["readOnly"] != false {
 		t.Errorf("it is recorded as %v", detail)
 	}
 	missingFrom(t, op, out, detail["responseElements"])
+}
+
+// sameTransaction checks, where the database tells, that all that changed was written by the
+// transaction that wrote the event.
+func (x *trailed) sameTransaction(t *testing.T, before, after map[string][]string) {
+	t.Helper()
+	if x.db.Dialect() != store.Postgres {
+		return
+	}
+	events := x.rows(t, `SELECT DISTINCT xmin FROM outbox`)
+	if len(events) != 1 {
+		t.Errorf("the events were written by transactions %v", events)
+		return
+	}
+	for table, rows := range after {
+		for _, row := range rows {
+			if writer, _, _ := strings.Cut(row, " "); writer != strings.TrimSuffix(events[0], "]") && !slices.Contains(before[table], row) {
+				t.Errorf("the event was written by transaction %s, and to table %s by another: %s", events[0], table, row)
+			}
+		}
+	}
 }
 
 // refusedStep makes the call as one who may only read.
@@ -310,15 +332,16 @@ func (x *trailed) exec(t *testing.T, statement string, args ...any) {
 // dump is all of the database but the outbox: the rows of each table, in one order.
 func (x *trailed) dump(t *testing.T) map[string][]string {
 	t.Helper()
-	tables := `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`
+	tables, columns := `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`, `*`
 	if x.db.Dialect() == store.Postgres {
+		columns = `xmin, *` // with the transaction that wrote the row
 		tables = `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'`
 	}
 	all := map[string][]string{}
 	for _, name := range x.rows(t, tables) {
 		name = strings.Trim(name, "[]")
 		if name != "outbox" {
-			all[name] = x.rows(t, `SELECT * FROM `+name)
+			all[name] = x.rows(t, `SELECT `+columns+` FROM `+name)
 		}
 	}
 	if len(all) < 20 {
