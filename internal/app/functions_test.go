@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,9 +105,7 @@ func download(t *testing.T, link string) []byte {
 func workerPackage(t *testing.T, more map[string][]byte) []byte {
 	t.Helper()
 	files := map[string][]byte{}
-	for name, b := range more {
-		files[name] = b
-	}
+	maps.Copy(files, more)
 	bin, err := compiledWorker()
 	if err != nil {
 		t.Fatalf("compile the worker: %v\n%s", err, bin)
@@ -185,7 +185,7 @@ func TestPackagesUpToFiftyMegabytes(t *testing.T) {
 	if out, err := c.functions().Invoke(t.Context(), &lambda.InvokeInput{FunctionName: &w.name, Payload: []byte(`{"id":"1"}`)}); err != nil || out.FunctionError != nil {
 		t.Errorf("got %+v, %v", out, err)
 	}
-	for name, larger := range map[string][]byte{"a byte more": workerPackage(t, map[string][]byte{"noise": noise[:room+1]}), "much more": append(noise, noise...)} {
+	for name, larger := range map[string][]byte{"a byte more": workerPackage(t, map[string][]byte{"noise": noise[:room+1]}), "much more": slices.Concat(noise, noise)} {
 		_, err = c.functions().UpdateFunctionCode(t.Context(), &lambda.UpdateFunctionCodeInput{FunctionName: &w.name, ZipFile: larger})
 		if e, ok := errors.AsType[smithy.APIError](err); !ok || e.ErrorCode() != "RequestEntityTooLargeException" {
 			t.Errorf("%s: got %v", name, err)

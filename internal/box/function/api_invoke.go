@@ -59,8 +59,8 @@ func checkPayload(payload []byte) ([]byte, error) {
 	if len(payload) > runtime.MaxPayload {
 		return nil, lambda.ErrRequestTooLargeException("Request must be smaller than %d bytes for the InvokeFunction operation", runtime.MaxPayload)
 	}
-	var any json.RawMessage
-	if err := json.Unmarshal(payload, &any); err != nil {
+	var event json.RawMessage
+	if err := json.Unmarshal(payload, &event); err != nil {
 		return nil, lambda.ErrInvalidRequestContentException("Could not parse request body into json: %v", err)
 	}
 	return payload, nil

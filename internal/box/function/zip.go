@@ -46,7 +46,7 @@ func unpack(packed []byte, dir string) error {
 	if err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // only read from
 	u := &unpacker{root: root, left: maxUnpacked, dirs: map[string]bool{}}
 	for _, f := range archive.File {
 		if err := u.entry(f); err != nil {
