@@ -68,7 +68,8 @@ func (u *undo) add(step func(context.Context) error) { *u = append(*u, step) }
 const undoTime = 30 * time.Second
 
 // after takes back what was done before err, the last first, and returns err. An operation that was
-// cut off is left as it is: it is tried again.
+// cut off is left as it is: it is tried again. So is one of which something could not be taken back, for which
+// the error is ServiceInternalError: what is left is found by its repeat.
 func (u undo) after(ctx context.Context, err error) error {
 	if err == nil || errors.Is(ctx.Err(), context.Canceled) {
 		return err
@@ -81,7 +82,7 @@ func (u undo) after(ctx context.Context, err error) error {
 			continue
 		}
 		if e, ok := errors.AsType[*resource.Error](err); ok {
-			return resource.Errorf(e.Code, "%s. What was done before could not be taken back: %v", e.Message, failed)
+			return resource.Errorf(resource.ServiceInternalError, "%s. What was done before could not be taken back: %v", e.Message, failed)
 		}
 		return errors.Join(err, fmt.Errorf("take back: %w", failed))
 	}

@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
 	"github.com/rialto-bus/rialto/internal/box/resource"
@@ -113,8 +114,13 @@ func shownOf(shown, all any) bool {
 	return same(shown, all)
 }
 
+// authorizationTime bounds the wait for a first token: where the endpoint does not answer, it is asked for ever.
+const authorizationTime = 5 * time.Minute
+
 // authorized waits until the connection is of use.
 func (h connection) authorized(ctx context.Context, r resource.Request, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, authorizationTime)
+	defer cancel()
 	return until(ctx, func() (bool, string, error) {
 		have, err := h.describe(ctx, r, name)
 		if err != nil {

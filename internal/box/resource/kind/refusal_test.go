@@ -284,7 +284,7 @@ func TestWhatCannotBeTakenBackIsSaid(t *testing.T) {
 	var u undo
 	u.add(func(context.Context) error { return errors.New("the service is gone") })
 	err := u.after(t.Context(), resource.Errorf(resource.InvalidRequest, "refused"))
-	if !is(err, resource.InvalidRequest) || !strings.Contains(err.Error(), "refused") || !strings.Contains(err.Error(), "could not be taken back: the service is gone") {
+	if !is(err, resource.ServiceInternalError) || !strings.Contains(err.Error(), "refused") || !strings.Contains(err.Error(), "could not be taken back: the service is gone") {
 		t.Error(err)
 	}
 	if err := u.after(t.Context(), nil); err != nil {
