@@ -151,7 +151,13 @@ func (c lagCollector) Collect(to chan<- prometheus.Metric) {
 }
 
 func (a *App) functionMetrics(m metricSet) {
-	functions := a.functions
+	functions, pool := a.functions, a.functionPool
+	m.counter("function_invocations_total", "Times that functions ran (AWS: Invocations).", func() int64 { return pool.Stats().Invocations })
+	m.counter("function_errors_total", "Runs that ended in a function's error (AWS: Errors).", func() int64 { return pool.Stats().Failed })
+	m.counter("function_refused_total", "Runs for which there was no process.", func() int64 { return pool.Stats().Throttled })
+	m.counter("function_processes_started_total", "Processes started for functions.", func() int64 { return pool.Stats().ProcessesStarted })
+	m.counter("function_log_lines_lost_total", "Lines that functions logged and that could not be stored.", func() int64 { return pool.Stats().LogLinesLost })
+	m.gauge("function_processes", "Processes of functions, idle ones too.", func(context.Context) (int64, error) { return int64(pool.Stats().Processes), nil })
 	m.counter("function_async_accepted_total", "Asynchronous invocations accepted (AWS: AsyncEventsReceived).", func() int64 { return functions.Stats().Accepted })
 	m.counter("function_async_invoked_total", "Runs that functions made of asynchronous invocations, retries too.", func() int64 { return functions.Stats().Invoked })
 	m.counter("function_async_failed_total", "Asynchronous invocations given up.", func() int64 { return functions.Stats().Failed })
