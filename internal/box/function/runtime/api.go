@@ -162,13 +162,14 @@ func (s *process) invocationError(w http.ResponseWriter, r *http.Request) {
 }
 
 // initFailed takes the news that the function cannot be initialized. The process ends
-// after that by itself, or when its time is over.
+// after that by itself, or is ended.
 func (s *process) initFailed(w http.ResponseWriter, r *http.Request) {
 	kind, body := readError(r)
 	s.mu.Lock()
 	late := s.last != nil
 	if !late && s.initError == nil {
 		s.initError = &failure{kind: kind, body: body, message: kind}
+		close(s.gaveUp)
 	}
 	s.mu.Unlock()
 	if late {

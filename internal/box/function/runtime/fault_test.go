@@ -172,6 +172,18 @@ func TestInit(t *testing.T) {
 			t.Error("it took no time")
 		}
 	})
+	t.Run("says that it cannot, and stays", func(t *testing.T) {
+		fn := script(t, "")
+		bootstrap := `#!/bin/sh
+curl -sS -o /dev/null -H 'Lambda-Runtime-Function-Error-Type: Orders.NoTable' http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/init/error -d '{"errorMessage":"no table","errorType":"NoTable"}'
+exec sleep 1000
+`
+		if err := os.WriteFile(filepath.Join(fn.Dir, "bootstrap"), []byte(bootstrap), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		checkAnswer(t, r.run(t, fn, `1`), `!{"errorMessage":"no table","errorType":"NoTable"}`)
+		r.logs.wait(t, "Status: error\tError Type: Orders.NoTable\t\n")
+	})
 	for name, c := range map[string]struct {
 		files map[string]string
 		want  string

@@ -111,7 +111,7 @@ func (p *Pool) carryOut(f *fleet, fn *Function, c *call) (Result, error) {
 		if s == nil {
 			return p.cold(fn, c)
 		}
-		if s.hand(c) == nil {
+		if s.hand(c, comeBack) == nil {
 			return p.await(s, c)
 		}
 		p.setAside(s)
@@ -145,9 +145,10 @@ func (p *Pool) cold(fn *Function, c *call) (Result, error) {
 	s, failed := p.ready(fn, out, begun.Add(maxInit))
 	if failed == nil {
 		c.init = time.Since(begun)
-		if failed = s.hand(c); failed == nil {
+		if failed = s.hand(c, maxInit); failed == nil {
 			return p.await(s, c)
 		}
+		s.kill()
 		<-s.exited
 	}
 	if failed.cause != nil {
@@ -167,9 +168,10 @@ func (p *Pool) coldAgain(fn *Function, c *call, out *stream) (Result, error) {
 	c.logged = true
 	s, failed := p.ready(fn, out, c.deadline())
 	if failed == nil {
-		if failed = s.hand(c); failed == nil {
+		if failed = s.hand(c, time.Until(c.deadline())); failed == nil {
 			return p.await(s, c)
 		}
+		s.kill()
 		<-s.exited
 	}
 	if failed.cause != nil {

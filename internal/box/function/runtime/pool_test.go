@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -350,6 +353,59 @@ func TestWhatRunsMayFinishWhenTheServerStops(t *testing.T) {
 	if text := r.logs.text(); !strings.Contains(text, "REPORT") {
 		t.Errorf("the log was not stored:\n%s", text)
 	}
+}
+
+// TestEachCallerGetsItsOwnAnswer mixes everything that may happen to a process, with
+// fewer of them than callers want.
+func TestEachCallerGetsItsOwnAnswer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *Options) { o.MaxProcesses, o.IdleTime = 6, 20*time.Millisecond })
+	var functions []Function
+	for i := range 3 {
+		fn := compiled(t)
+		fn.ARN, fn.Concurrency = fn.ARN+itoa(i), 3
+		functions = append(functions, fn)
+	}
+	var wg sync.WaitGroup
+	var answered, throttled atomic.Int64
+	for caller := range 8 {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(caller), 1))
+			for n := range 60 {
+				fn := functions[random.IntN(len(functions))]
+				fn.Revision = itoa(random.IntN(2))
+				kind := random.IntN(10)
+				word := fmt.Sprintf("%d-%d 📦", caller, n)
+				payload := `{"do":"echo","text":"` + word + `"}`
+				want := payload
+				switch kind {
+				case 0:
+					payload, want = `{"do":"exit","size":3}`, "exit status 3"
+				case 1:
+					payload, want = `{"do":"fail","text":"`+word+`"}`, word
+				case 2:
+					payload, want = `{"do":"panic","text":"`+word+`"}`, word
+				}
+				out, err := r.Invoke(t.Context(), fn, call1(payload))
+				switch {
+				case errors.Is(err, ErrTooManyRequests):
+					throttled.Add(1)
+				case err != nil:
+					t.Error(err)
+				case (out.FunctionError != "") != (kind < 3) || !strings.Contains(string(out.Payload), want):
+					t.Errorf("%s: %s %s", payload, out.FunctionError, out.Payload)
+				default:
+					answered.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if answered.Load() == 0 {
+		t.Error("nobody got an answer")
+	}
+	t.Logf("%d answered, %d throttled, %+v", answered.Load(), throttled.Load(), r.Stats())
+	awaitNone(t, r)
 }
 
 // TestKilledServerLeavesNothing has another process of this test be the server.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -36,8 +37,11 @@ type process struct {
 	server   *http.Server
 	calls    chan *call    // what is handed to the process when it asks; nil does nothing
 	asked    chan struct{} // closed when it asks for the first time
+	gaveUp   chan struct{} // closed when it says that it cannot initialize
 	exited   chan struct{} // closed when it, its group and its directory are gone
 	askedYet sync.Once
+
+	peak atomic.Int64 // memory, in bytes, when it was last looked at
 
 	mu        sync.Mutex
 	current   *call    // what it works on
@@ -68,7 +72,7 @@ func (p *Pool) start(fn *Function, out *stream) (*process, *failure) {
 	}
 	s := &process{
 		pool: p, fn: fn, id: out.id, dir: filepath.Join(p.processDir(), out.id), out: out,
-		calls: make(chan *call), asked: make(chan struct{}), exited: make(chan struct{}),
+		calls: make(chan *call), asked: make(chan struct{}), gaveUp: make(chan struct{}), exited: make(chan struct{}),
 	}
 	if err := s.prepare(); err != nil {
 		s.cleanUp()
@@ -170,6 +174,7 @@ func (s *process) signal(sig syscall.Signal) {
 // kill ends the process and its group at once.
 func (s *process) kill() {
 	if !s.hasExited() {
+		s.peakMemory()  // while it can be seen
 		_ = s.os.Kill() // through its handle, which is never another's
 		s.signal(syscall.SIGKILL)
 	}
@@ -205,8 +210,16 @@ func (s *process) awaitReady(until time.Time, cutOff <-chan struct{}) *failure {
 	defer timer.Stop()
 	select {
 	case <-s.asked:
+		s.peakMemory()
 		return nil
 	case <-s.exited:
+		return s.exitFailure()
+	case <-s.gaveUp:
+		timer.Reset(termGrace) // to end by itself
+		select {
+		case <-s.exited:
+		case <-timer.C:
+		}
 		return s.exitFailure()
 	case <-timer.C:
 		return timedOut
@@ -215,19 +228,21 @@ func (s *process) awaitReady(until time.Time, cutOff <-chan struct{}) *failure {
 	}
 }
 
-// hand gives the call to the process, which has asked or will at once. If it does not,
-// or is gone, the call is still the caller's.
-func (s *process) hand(c *call) *failure {
+// hand gives the call to the process, which has asked or will in that time. If it does
+// not, or is gone, the call is still the caller's.
+func (s *process) hand(c *call, within time.Duration) *failure {
 	if !c.logged {
 		c.began = time.Now()
 	}
-	timer := time.NewTimer(comeBack)
+	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
 	case s.calls <- c:
 		return nil
 	case <-s.exited:
 		return s.exitFailure()
+	case <-s.pool.cutOff:
+		return ownFault(ErrStopped)
 	case <-timer.C:
 		return timedOut
 	}
