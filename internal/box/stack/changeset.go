@@ -57,7 +57,16 @@ const noChanges = "The submitted information didn't contain changes. Submit diff
 
 // createChangeSet works out what a change would do, and keeps it. AWS: a stack that is not there yet comes to be, with nothing
 // in it, in the status REVIEW_IN_PROGRESS.
-func (s *Stacks) createChangeSet(ctx context.Context, q changeSetRequest) error {
+func (s *Stacks) createChangeSet(ctx context.Context, q changeSetRequest) (err error) {
+	for range attempts {
+		if err = s.tryChangeSet(ctx, q); !errors.Is(err, errChanged) {
+			break
+		}
+	}
+	return err
+}
+
+func (s *Stacks) tryChangeSet(ctx context.Context, q changeSetRequest) error {
 	c := awsapi.CallerFrom(ctx)
 	st, err := s.find(ctx, s.db, c, q.stack)
 	if errors.Is(err, errGone) || err == nil && st.Status == DeleteComplete {
@@ -80,8 +89,8 @@ func (s *Stacks) createChangeSet(ctx context.Context, q changeSetRequest) error 
 		return err
 	}
 	err = s.db.Update(ctx, func(tx *store.Tx) error { return s.addChangeSet(ctx, tx, st, p, cs, q) })
-	if store.IsUnique(err) {
-		err = errChangeSetExists(q.name)
+	if store.IsUnique(err) { // it, or its stack, was made meanwhile
+		return errChanged
 	}
 	return err
 }
@@ -162,7 +171,7 @@ func (s *Stacks) addChangeSet(ctx context.Context, tx *store.Tx, st *Stack, p *p
 			return err
 		}
 		if now.operation != st.operation || now.Status != st.Status {
-			return errNotUpdatable(now)
+			return errChanged
 		}
 	}
 	n, err := countChangeSets(ctx, tx, st.id)

@@ -106,7 +106,7 @@ func (s *Stacks) insertStack(ctx context.Context, tx *store.Tx, st *Stack) error
 	}
 	err = tx.QueryRow(ctx, `INSERT INTO stack (account, region, name, uuid, status, reason, description, config, outputs, protected, change_set, operation, created_at, updated_at, deleted_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id`,
-		st.Account, st.Region, st.Name, st.UUID, st.Status, st.Reason, st.Description, config, outputs, st.Protected, st.ChangeSet, st.operation,
+		st.Account, st.Region, st.Name, st.UUID, st.Status, storable(st.Reason), storable(st.Description), config, outputs, st.Protected, st.ChangeSet, st.operation,
 		st.Created, st.Updated, st.Deleted).Scan(&st.id)
 	if err != nil {
 		return fmt.Errorf("insert stack %s: %w", st.Name, err)
@@ -128,7 +128,7 @@ func (s *Stacks) updateStack(ctx context.Context, tx *store.Tx, st *Stack) error
 		return err
 	}
 	_, err = tx.Exec(ctx, `UPDATE stack SET status = $2, reason = $3, description = $4, config = $5, outputs = $6, change_set = $7, operation = $8, updated_at = $9, deleted_at = $10 WHERE id = $1`,
-		st.id, st.Status, cut(st.Reason, maxReason), st.Description, config, outputs, st.ChangeSet, st.operation, st.Updated, st.Deleted)
+		st.id, st.Status, storable(cut(st.Reason, maxReason)), storable(st.Description), config, outputs, st.ChangeSet, st.operation, st.Updated, st.Deleted)
 	if err != nil {
 		return fmt.Errorf("update stack %s: %w", st.Name, err)
 	}
@@ -161,6 +161,11 @@ func affected(res sql.Result, err error) (int64, error) {
 		return 0, err
 	}
 	return res.RowsAffected()
+}
+
+// storable is a text as both databases hold it: PostgreSQL has no NUL.
+func storable(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // in returns "($from, $from+1, …)" for n parameters.

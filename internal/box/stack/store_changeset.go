@@ -67,7 +67,7 @@ func (s *Stacks) insertChangeSet(ctx context.Context, tx *store.Tx, cs *ChangeSe
 	}
 	err = tx.QueryRow(ctx, `INSERT INTO stack_change_set (stack_id, name, uuid, kind, status, reason, execution, description, on_failure, token, digest, config, changes, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id`,
-		cs.stackID, cs.Name, cs.UUID, cs.Kind, cs.Status, cs.Reason, cs.Execution, cs.Description, cs.OnFailure, cs.token, cs.digest, config, changes, cs.Created).Scan(&cs.id)
+		cs.stackID, cs.Name, cs.UUID, cs.Kind, cs.Status, storable(cs.Reason), cs.Execution, storable(cs.Description), cs.OnFailure, cs.token, cs.digest, config, changes, cs.Created).Scan(&cs.id)
 	if err != nil {
 		return fmt.Errorf("insert change set %s: %w", cs.Name, err)
 	}

@@ -10,7 +10,7 @@ import (
 func insertEvent(ctx context.Context, tx *store.Tx, stackID int64, e *Event) error {
 	_, err := tx.Exec(ctx, `INSERT INTO stack_event (stack_id, event_id, logical_id, physical_id, type, status, reason, properties, token, at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		stackID, e.ID, e.LogicalID, e.PhysicalID, e.Type, e.Status, e.Reason, e.Properties, e.Token, e.At)
+		stackID, e.ID, e.LogicalID, storable(e.PhysicalID), e.Type, e.Status, storable(e.Reason), storable(e.Properties), e.Token, e.At)
 	if err != nil {
 		return fmt.Errorf("insert stack event: %w", err)
 	}

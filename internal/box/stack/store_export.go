@@ -16,7 +16,7 @@ type export struct {
 
 // selectExport returns the value of an export.
 func selectExport(ctx context.Context, q store.Querier, account, region, name string) (value string, found bool, err error) {
-	value, found, err = store.One(q.QueryRow(ctx, `SELECT value FROM stack_export WHERE account = $1 AND region = $2 AND name = $3`, account, region, name),
+	value, found, err = store.One(q.QueryRow(ctx, `SELECT value FROM stack_export WHERE account = $1 AND region = $2 AND name = $3`, account, region, storable(name)),
 		func(row store.Row) (v string, err error) { return v, row.Scan(&v) })
 	if err != nil {
 		return "", false, fmt.Errorf("read export %s: %w", name, err)
@@ -50,10 +50,10 @@ func selectExportsOf(ctx context.Context, q store.Querier, stackID int64) ([]exp
 // insertExport adds an export; owner is the stack that has one of that name already, empty if none has.
 func insertExport(ctx context.Context, tx *store.Tx, st *Stack, name, value string) (owner string, err error) {
 	n, err := affected(tx.Exec(ctx, `INSERT INTO stack_export (account, region, name, value, stack_id) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-		st.Account, st.Region, name, value, st.id))
+		st.Account, st.Region, storable(name), storable(value), st.id))
 	if err == nil && n == 0 {
 		err = tx.QueryRow(ctx, `SELECT stack.name FROM stack_export JOIN stack ON stack.id = stack_id WHERE stack_export.account = $1 AND stack_export.region = $2 AND stack_export.name = $3`,
-			st.Account, st.Region, name).Scan(&owner)
+			st.Account, st.Region, storable(name)).Scan(&owner)
 	}
 	if err != nil {
 		return "", fmt.Errorf("insert export %s: %w", name, err)
@@ -71,7 +71,7 @@ func deleteExports(ctx context.Context, tx *store.Tx, stackID int64) error {
 // selectImporters returns up to limit names of stacks that import an export, after one.
 func selectImporters(ctx context.Context, q store.Querier, r Ref, name, after string, limit int) ([]string, error) {
 	rows, err := q.Query(ctx, `SELECT stack.name FROM stack_import JOIN stack ON stack.id = stack_id
-WHERE stack_import.account = $1 AND stack_import.region = $2 AND stack_import.name = $3 AND stack.name > $4 ORDER BY stack.name LIMIT $5`, r.Account, r.Region, name, after, limit)
+WHERE stack_import.account = $1 AND stack_import.region = $2 AND stack_import.name = $3 AND stack.name > $4 ORDER BY stack.name LIMIT $5`, r.Account, r.Region, storable(name), after, limit)
 	list, err := store.All(rows, err, func(row store.Row) (n string, err error) { return n, row.Scan(&n) })
 	if err != nil {
 		return nil, fmt.Errorf("read importers of %s: %w", name, err)
@@ -89,7 +89,7 @@ func selectImportsOf(ctx context.Context, q store.Querier, stackID int64) ([]str
 }
 
 func insertImport(ctx context.Context, tx *store.Tx, st *Stack, name string) error {
-	_, err := tx.Exec(ctx, `INSERT INTO stack_import (account, region, name, stack_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, st.Account, st.Region, name, st.id)
+	_, err := tx.Exec(ctx, `INSERT INTO stack_import (account, region, name, stack_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, st.Account, st.Region, storable(name), st.id)
 	if err != nil {
 		return fmt.Errorf("insert import %s: %w", name, err)
 	}

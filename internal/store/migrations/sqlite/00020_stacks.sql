@@ -43,7 +43,7 @@ CREATE TABLE stack_operation (
 );
 CREATE INDEX stack_operation_stack ON stack_operation (stack_id, id);
 
--- A resource of a stack; one that is being replaced has two. details are its properties and model, and prior what they were
+-- A resource of a stack; one that is being replaced has two. details are its identifier, properties and model, and prior what they were
 -- before the operation changed_by changed it, both sealed.
 -- action is what was begun and is not known to have ended: create, update or delete; '' for none. A row with an action
 -- when an operation is taken up again is one that was cut off. made_by is the operation that made it, dropped_by the one
@@ -54,7 +54,6 @@ CREATE TABLE stack_resource (
 	logical_id  TEXT NOT NULL,
 	type        TEXT NOT NULL,
 	physical_id TEXT NOT NULL,
-	identifier  TEXT NOT NULL,
 	status      TEXT NOT NULL,
 	reason      TEXT NOT NULL,
 	action      TEXT NOT NULL,
