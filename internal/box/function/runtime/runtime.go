@@ -169,6 +169,7 @@ type Throttled struct {
 	Limit  int
 }
 
+// Error is AWS's sentence.
 func (e *Throttled) Error() string { return "Rate Exceeded." }
 
 // Is makes it an [ErrTooManyRequests].
