@@ -57,7 +57,7 @@ func FuzzShape(f *testing.F) {
 			return
 		}
 		for _, dst := range []any{&events.PutRuleInput{}, &events.CreateConnectionInput{}, &lambda.CreateFunctionInput{}, &lambda.CreateEventSourceMappingInput{}, &ec2.RunInstancesInput{}} {
-			err := shape("", map[string]any(m), dst)
+			err := shape("", m, dst)
 			if e, told := errors.AsType[*resource.Error](err); err != nil && (!told || e.Code != resource.InvalidRequest) {
 				t.Errorf("%s: %v", text, err)
 			}
@@ -67,7 +67,7 @@ func FuzzShape(f *testing.F) {
 		}
 		_, _ = tagsOf(m)
 		_, _ = statementIn(m)
-		if !same(m, map[string]any(m)) {
+		if again, err := resource.ParseModel(text); err != nil || !same(m, again) {
 			t.Errorf("%s is not the same as itself", text)
 		}
 	})

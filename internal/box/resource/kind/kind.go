@@ -11,7 +11,7 @@
 //     than those asked for is somebody else's: AlreadyExists.
 //   - Create-only are also the properties of an instance that AWS changes by operations that are not here.
 //   - A property that no operation here can carry is refused by name, unless it asks for nothing.
-//   - QueuePolicy and TopicPolicy are replaced when their list of queues or topics changes. Deleting one
+//   - QueuePolicy and TopicPolicy are replaced when none of the queues or topics stays that they were made with. Deleting one
 //     leaves alone what another one has put in its place since.
 package kind
 

@@ -193,9 +193,13 @@ var lives = map[string]life{
 			want: map[string]any{"ContentBasedDeduplication": false}}},
 	},
 	"queue policy": {
-		typeName: "AWS::SQS::QueuePolicy", before: needQueue("a", "b"), token: true, unlisted: true,
-		create:  `{"Queues":["` + queueURL + `a","` + queueURL + `b"],"PolicyDocument":` + queueStatement("Allow") + `}`,
-		updates: []update{{to: `{"Queues":["` + queueURL + `a","` + queueURL + `b"],"PolicyDocument":` + queueStatement("Deny") + `}`}},
+		typeName: "AWS::SQS::QueuePolicy", before: needQueue("a", "b", "c"), token: true, unlisted: true,
+		create: `{"Queues":["` + queueURL + `a","` + queueURL + `b"],"PolicyDocument":` + queueStatement("Allow") + `}`,
+		updates: []update{
+			{to: `{"Queues":["` + queueURL + `a","` + queueURL + `b"],"PolicyDocument":` + queueStatement("Deny") + `}`},
+			{to: `{"Queues":["` + queueURL + `b","` + queueURL + `c"],"PolicyDocument":` + queueStatement("Allow") + `}`},
+			{to: `{"Queues":["` + queueURL + `b"],"PolicyDocument":` + queueStatement("Deny") + `}`},
+		},
 	},
 	"inline queue policy": {
 		typeName: "AWS::SQS::QueueInlinePolicy", before: needQueue("a", "b"), ref: queueURL + "a",

@@ -95,7 +95,8 @@ func (h logGroup) read(ctx context.Context, r resource.Request, name string) (re
 	return m, nil
 }
 
-// Update changes the retention. There is no operation here that takes one away.
+// Update changes the retention. There is no operation here that takes one away; to replace the group for
+// that, as NotUpdatable would, is to lose its events.
 func (h logGroup) Update(ctx context.Context, r resource.Request) (resource.Model, error) {
 	if err := logGroupUnserved.refuse(r.Desired); err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func (h logGroup) Update(ctx context.Context, r resource.Request) (resource.Mode
 	}
 	switch {
 	case r.Desired["RetentionInDays"] == nil && have["RetentionInDays"] != nil && changed(r, "RetentionInDays"):
-		return nil, resource.Errorf(resource.NotUpdatable, "Property RetentionInDays cannot be taken away: a retention can only be changed here. Set the longest one, 3653, or make the log group anew.")
+		return nil, invalid("RetentionInDays", "cannot be taken away: a retention can only be changed here. Set the longest one, 3653, or make another log group.")
 	case r.Desired["RetentionInDays"] != nil && !same(r.Desired["RetentionInDays"], have["RetentionInDays"]):
 		if err := h.retain(ctx, r, name); err != nil {
 			return nil, err

@@ -254,6 +254,70 @@ func TestQueuePoliciesDoNotTakeAwayWhatReplacedThem(t *testing.T) {
 	}
 }
 
+func TestQueuePoliciesFollowTheirQueues(t *testing.T) {
+	x := newSQLite(t)
+	needQueue("a", "b", "c", "d")(x)
+	desired := func(effect string, names ...string) string {
+		var urls []string
+		for _, name := range names {
+			urls = append(urls, `"`+queueURL+name+`"`)
+		}
+		return `{"Queues":[` + strings.Join(urls, ",") + `],"PolicyDocument":` + queueStatement(effect) + `}`
+	}
+	const typeName = "AWS::SQS::QueuePolicy"
+	from := desired("Allow", "a", "b")
+	id := x.must(typeName, from)["Id"].(string)
+	for i, to := range []struct {
+		model string
+		on    string
+	}{
+		{desired("Allow", "b", "c"), "bc"},
+		{desired("Deny", "b", "c"), "bc"},
+		{desired("Deny", "a", "d"), ""}, // b, by which c would be found, goes: a was there at first
+		{desired("Deny", "a", "b"), "ab"},
+		{desired("Deny", "d"), "ab"}, // not updatable
+		{desired("Allow", "b"), "b"},
+	} {
+		have, err := x.update(typeName, id, from, to.model)
+		switch {
+		case to.on == "":
+			to.on = "ad"
+		case i == 4:
+			if !is(err, resource.NotUpdatable) {
+				t.Errorf("update %d: %v", i, err)
+			}
+			have, err = x.read(typeName, id)
+			to.model = from
+		}
+		if err != nil {
+			t.Fatalf("update %d: %v", i, err)
+		}
+		from = to.model
+		wants(x, have, x.desired(typeName, from))
+		l := life{typeName: typeName}
+		l.reads(t, x, id, have)
+		for _, name := range []string{"a", "b", "c", "d"} {
+			if policy := x.queuePolicy(name); (policy != "") != strings.Contains(to.on, name) {
+				t.Errorf("after update %d queue %s has %q", i, name, policy)
+			}
+		}
+	}
+	if _, err := x.update(typeName, id, from, strings.Replace(desired("Allow", "a", "b"), `{"Version"`, `{"Id":"mine","Version"`, 1)); err != nil {
+		t.Errorf("the queues of the beginning with an Id of the policy's own: %v", err)
+	}
+	if _, err := x.update(typeName, id, from, strings.Replace(desired("Allow", "a", "c"), `{"Version"`, `{"Id":"mine","Version"`, 1)); !is(err, resource.NotUpdatable) {
+		t.Errorf("other queues with an Id of the policy's own: %v", err)
+	}
+	if err := x.delete(typeName, id, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		if policy := x.queuePolicy(name); policy != "" {
+			t.Errorf("the delete left %s at %s", policy, name)
+		}
+	}
+}
+
 func (x *fixture) queuePolicy(name string) string {
 	out := x.call("sqs", "GetQueueAttributes", &sqs.GetQueueAttributesInput{QueueUrl: new(queueURL + name), AttributeNames: []string{"Policy"}})
 	return out.(*sqs.GetQueueAttributesOutput).Attributes["Policy"]
@@ -359,7 +423,7 @@ func TestRetentionCannotBeTakenAway(t *testing.T) {
 	x := newSQLite(t)
 	x.must("AWS::Logs::LogGroup", `{"LogGroupName":"l","RetentionInDays":7}`)
 	_, err := x.update("AWS::Logs::LogGroup", "l", `{"LogGroupName":"l","RetentionInDays":7}`, `{"LogGroupName":"l"}`)
-	if !is(err, resource.NotUpdatable) || !strings.Contains(err.Error(), "RetentionInDays") {
+	if !is(err, resource.InvalidRequest) || !strings.Contains(err.Error(), "RetentionInDays") {
 		t.Error(err)
 	}
 	if _, err := x.update("AWS::Logs::LogGroup", "l", `{"LogGroupName":"l"}`, `{"LogGroupName":"l"}`); err != nil {
