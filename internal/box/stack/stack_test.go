@@ -1,8 +1,6 @@
 package stack
 
 import (
-	"fmt"
-	"slices"
 	"testing"
 
 	"github.com/rialto-bus/rialto/internal/store"
@@ -95,90 +93,95 @@ var scenarios = []scenario{
 	},
 }
 
-// prepareScenario makes what a scenario begins with.
-func (s scenario) start(t *testing.T, db *store.DB, name string) (*process, string) {
-	c := newCloud()
-	p := newProcess(t, db, c)
-	id := ""
+// start makes what a scenario begins with, in an empty account.
+func (s scenario) start(p *process) (id string) {
+	clear(p.cloud.things)
+	clear(p.cloud.fails)
 	if s.before != "" {
 		id = p.begin("shop", s.before)
 		p.drive(id)
 		p.is(id, CreateComplete)
 	}
 	for action, v := range s.fails {
-		c.fail(action, v)
+		p.cloud.fail(action, v)
 	}
 	s.begin(p)
 	if id == "" {
-		st, _, err := p.selectStack(p.ctx, db, Ref{account, region, "shop"}, "")
+		st, err := p.found(p.ctx, new("shop"))
 		if err != nil {
-			t.Fatal(err)
+			p.t.Fatal(err)
 		}
 		id = st.ARN()
 	}
-	return p, id
+	return id
+}
+
+// end checks what came of a scenario, and that what is left goes with the stack.
+func (s scenario) end(p *process, id string) {
+	p.t.Helper()
+	p.is(id, s.status)
+	p.exist(s.exist...)
+	if s.status == DeleteComplete {
+		return
+	}
+	clear(p.cloud.fails)
+	p.drop("shop")
+	p.drive(id)
+	p.is(id, DeleteComplete)
+	p.exist()
 }
 
 func TestAnOperationThatIsKilledAtAnyStepIsTakenUp(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
-			p, id := s.start(t, storetest.SQLite(t), "shop")
+			t.Parallel()
+			p := newProcess(t, storetest.SQLite(t), newCloud())
+			id := s.start(p)
 			steps := p.killAt(0)
 			p.drive(id)
-			p.is(id, s.status)
-			p.exist(s.exist...)
 			n := *steps
+			p = p.again()
+			s.end(p, id)
 			if n < 4 {
 				t.Fatalf("only %d steps", n)
 			}
 			for at := 1; at <= n; at++ {
-				t.Run(fmt.Sprint("killed at ", at), func(t *testing.T) {
-					t.Parallel()
-					s.killed(t, at)
-				})
+				p = s.killed(p, at)
 			}
 		})
 	}
 }
 
-func (s scenario) killed(t *testing.T, at int) {
-	db := storetest.SQLite(t)
-	p, id := s.start(t, db, "shop")
+// killed kills the processes of a scenario at a step, three times, and returns the one after them.
+func (s scenario) killed(p *process, at int) *process {
+	id := s.start(p)
 	p.killAt(at)
 	p.drive(id)
 	for again := 0; ; again++ {
-		next := p.again()
-		next.killAt(at)
-		if again > 2 {
-			next.killAt(0)
+		p = p.again()
+		if again < 3 {
+			p.killAt(at)
 		}
-		if !next.drive(id) {
+		if !p.drive(id) {
 			break
 		}
 	}
-	end := p.again()
-	end.is(id, s.status)
-	end.exist(s.exist...)
-	// What is left goes with the stack, whatever came of the operation.
-	if s.status == DeleteComplete {
-		return
-	}
-	clear(p.cloud.fails)
-	end.drop("shop")
-	end.drive(id)
-	end.is(id, DeleteComplete)
-	end.exist()
+	p = p.again()
+	s.end(p, id)
+	return p
 }
 
 func TestScenariosOnBothDatabases(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
-		s := scenarios[slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == "update that fails" })]
-		p, id := s.start(t, db, "shop")
-		p.killAt(17)
-		p.drive(id)
-		p = p.again()
-		p.drive(id)
-		p.is(id, s.status)
-		p.exist(s.exist...)
+		p := newProcess(t, db, newCloud())
+		for _, s := range scenarios {
+			id := s.start(p)
+			p.killAt(11)
+			p.drive(id)
+			p = p.again()
+			p.drive(id)
+			p = p.again()
+			s.end(p, id)
+		}
 	})
 }
