@@ -10,7 +10,7 @@ import (
 
 const (
 	sweepEvery = 10 * time.Minute
-	sweepChunk = 200
+	sweepChunk = 20 // of requests, whose models may be large
 )
 
 // Run forgets old requests of Cloud Control until ctx ends. It returns ctx's error. Each node may
