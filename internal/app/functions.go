@@ -41,9 +41,18 @@ func (a *App) makeFunctions(h hooks) error {
 // functionsEnabled says whether users' code is run: as configured, else where only this machine
 // reaches the server.
 func (a *App) functionsEnabled() (bool, error) {
-	if a.config.Functions != nil {
-		return *a.config.Functions, nil
+	local, err := a.onlyThisMachine()
+	if err != nil || a.config.Functions == nil {
+		return local, err
 	}
+	if *a.config.Functions && !local {
+		a.logger.Warn("functions are on, and this server can be reached by others: whoever has an admin key runs code as its user, without a sandbox")
+	}
+	return *a.config.Functions, nil
+}
+
+// onlyThisMachine says whether nobody else can reach the server.
+func (a *App) onlyThisMachine() (bool, error) {
 	host, _, err := net.SplitHostPort(a.listener.Addr().String())
 	if err != nil {
 		return false, fmt.Errorf("read the address listened on: %w", err)

@@ -90,3 +90,42 @@ func TestServeTakesSettingsInOrder(t *testing.T) {
 		t.Errorf("the settings are %+v", c)
 	}
 }
+
+// Functions are on where nothing is said only on loopback, so that off is more than unset.
+func TestFunctionsAreSwitchedByFlagEnvironmentAndFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rialto.yaml")
+	if err := os.WriteFile(file, []byte("functions: false\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := func(file string, args ...string) *bool {
+		t.Helper()
+		cmd := newServe(&streams{})
+		if err := cmd.ParseFlags(args); err != nil {
+			t.Fatal(err)
+		}
+		flags := app.NewConfig()
+		on, err := cmd.Flags().GetBool("functions")
+		if err != nil {
+			t.Fatal(err)
+		}
+		flags.Functions = &on
+		c, err := serveConfig(cmd, flags, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Functions
+	}
+	if got := read(""); got != nil {
+		t.Errorf("unset is %v", *got)
+	}
+	if got := read(file); got == nil || *got {
+		t.Error("the file does not switch them off")
+	}
+	t.Setenv("RIALTO_FUNCTIONS", "true")
+	if got := read(file); got == nil || !*got {
+		t.Error("the environment does not win over the file")
+	}
+	if got := read(file, "--functions=false"); got == nil || *got {
+		t.Error("the flag does not win over the environment")
+	}
+}

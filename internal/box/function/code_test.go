@@ -3,6 +3,7 @@ package function
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -253,5 +254,38 @@ func TestAnAccountsCodeIsLimited(t *testing.T) {
 			t.Errorf("another account: %v", err)
 		}
 		must[any](f, "UpdateFunctionCode", &lambda.UpdateFunctionCodeInput{FunctionName: new("hello"), ZipFile: creation("x").Code.ZipFile})
+	})
+}
+
+// Many deployments at once, of one account and from one package, do not get in each other's way.
+func TestManyAreMadeChangedAndDeletedAtOnce(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		f := newFixture(t, db)
+		const n = 30
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() {
+				name := fmt.Sprint("f", i)
+				if _, err := callAs[any](f, context.Background(), admin(account), "CreateFunction", creation(name)); err != nil {
+					t.Error(err)
+				}
+				for range 3 {
+					in := &lambda.UpdateFunctionCodeInput{FunctionName: &name, ZipFile: zipOf(entry{name: "b", text: "2", mode: 0o755})}
+					if _, err := callAs[any](f, context.Background(), admin(account), "UpdateFunctionCode", in); err != nil {
+						t.Error(err)
+					}
+				}
+				if i%2 == 0 {
+					return
+				}
+				if _, err := callAs[any](f, context.Background(), admin(account), "DeleteFunction", &lambda.DeleteFunctionInput{FunctionName: &name}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if list := must[*lambda.ListFunctionsOutput](f, "ListFunctions", &lambda.ListFunctionsInput{}); len(list.Functions) != n/2 {
+			t.Errorf("there are %d", len(list.Functions))
+		}
 	})
 }
