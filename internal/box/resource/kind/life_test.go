@@ -99,7 +99,12 @@ var lives = map[string]life{
 	"short statement of the default bus": {
 		typeName: "AWS::Events::EventBusPolicy", ref: "default|short",
 		create: `{"StatementId":"short","Action":"events:PutEvents","Principal":"444455556666"}`,
-		hidden: []string{"Action", "Principal"},
+		hidden: []string{"Action", "Principal", "Condition"},
+		updates: []update{{
+			to: `{"StatementId":"short","Action":"events:PutEvents","Principal":"*","Condition":{"Type":"StringEquals","Key":"aws:PrincipalOrgID","Value":"o-abcdefghij"}}`,
+			want: map[string]any{"Statement": `{"Sid":"short","Effect":"Allow","Principal":"*","Action":"events:PutEvents","Resource":"arn:aws:events:eu-west-1:111122223333:event-bus/default",
+				"Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-abcdefghij"}}}`},
+		}},
 		made: map[string]any{"EventBusName": "default", "Statement": `{"Sid":"short","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::444455556666:root"},
 			"Action":"events:PutEvents","Resource":"arn:aws:events:eu-west-1:111122223333:event-bus/default"}`},
 	},

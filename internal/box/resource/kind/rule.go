@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/events"
@@ -68,6 +69,9 @@ func (h rule) describe(ctx context.Context, r resource.Request, n ruleName) (*ev
 	return call[events.DescribeRuleOutput](ctx, h.api, r, "events", "DescribeRule", in)
 }
 
+// ruleProperties are the properties that PutRule sets, all of them at once.
+var ruleProperties = []string{"EventPattern", "ScheduleExpression", "State", "Description", "RoleArn"}
+
 // ruleIn is the rule that a model asks for, without its targets.
 func ruleIn(n ruleName, m resource.Model) (*events.PutRuleInput, error) {
 	in := &events.PutRuleInput{Name: &n.name, EventBusName: n.bus, EventPattern: givenDocument(m["EventPattern"])}
@@ -126,8 +130,7 @@ func (h rule) place(ctx context.Context, r resource.Request, n ruleName, in *eve
 		return err
 	}
 	defaults := resource.Model{"State": events.RuleStateEnabled}
-	properties := []string{"EventPattern", "ScheduleExpression", "State", "Description", "RoleArn", "Tags"}
-	if !ours(r.Desired, have, defaults, properties, nil) || !within(have["Targets"], r.Desired["Targets"]) {
+	if !ours(r.Desired, have, defaults, slices.Concat(ruleProperties, []string{"Tags"}), nil) || !within(have["Targets"], r.Desired["Targets"]) {
 		return exists("AWS::Events::Rule", identifier)
 	}
 	return nil
@@ -248,7 +251,7 @@ func (h rule) read(ctx context.Context, r resource.Request, n ruleName) (resourc
 	return m, nil
 }
 
-// Update puts the rule anew, removes targets that are no longer listed and puts those that changed. What was done
+// Update puts the rule anew if it changes, removes targets that are no longer listed and puts those that changed. What was done
 // before a refusal is taken back. A pattern that does not change is put as it is, down to the order of its members.
 func (h rule) Update(ctx context.Context, r resource.Request) (resource.Model, error) {
 	n, err := ruleNameOf(r)
@@ -259,24 +262,12 @@ func (h rule) Update(ctx context.Context, r resource.Request) (resource.Model, e
 	if err != nil {
 		return nil, err
 	}
-	in, err := ruleIn(n, r.Desired)
-	if err != nil {
-		return nil, err
-	}
-	if p := have.EventPattern; p != nil && same(r.Desired["EventPattern"], object(*p)) {
-		in.EventPattern = p
-	}
-	if _, err := call[events.PutRuleOutput](ctx, h.api, r, "events", "PutRule", in); err != nil {
-		return nil, err
-	}
 	var undo undo
-	undo.add(func(ctx context.Context) error {
-		_, err := call[events.PutRuleOutput](ctx, h.api, r, "events", "PutRule", &events.PutRuleInput{
-			Name: &n.name, EventBusName: n.bus, EventPattern: have.EventPattern, ScheduleExpression: have.ScheduleExpression,
-			State: have.State, Description: have.Description, RoleArn: have.RoleArn,
-		})
-		return err
-	})
+	if anyChanged(r, ruleProperties...) {
+		if err := h.change(ctx, r, n, have, &undo); err != nil {
+			return nil, err
+		}
+	}
 	if err := h.changeTargets(ctx, r, n, &undo); err != nil {
 		return nil, undo.after(ctx, err)
 	}
@@ -284,6 +275,27 @@ func (h rule) Update(ctx context.Context, r resource.Request) (resource.Model, e
 		return nil, undo.after(ctx, err)
 	}
 	return h.read(ctx, r, n)
+}
+
+func (h rule) change(ctx context.Context, r resource.Request, n ruleName, have *events.DescribeRuleOutput, undo *undo) error {
+	in, err := ruleIn(n, r.Desired)
+	if err != nil {
+		return err
+	}
+	if p := have.EventPattern; p != nil && same(r.Desired["EventPattern"], object(*p)) {
+		in.EventPattern = p
+	}
+	if _, err := call[events.PutRuleOutput](ctx, h.api, r, "events", "PutRule", in); err != nil {
+		return err
+	}
+	undo.add(func(ctx context.Context) error {
+		_, err := call[events.PutRuleOutput](ctx, h.api, r, "events", "PutRule", &events.PutRuleInput{
+			Name: &n.name, EventBusName: n.bus, EventPattern: have.EventPattern, ScheduleExpression: have.ScheduleExpression,
+			State: have.State, Description: have.Description, RoleArn: have.RoleArn,
+		})
+		return err
+	})
+	return nil
 }
 
 func (h rule) changeTargets(ctx context.Context, r resource.Request, n ruleName, undo *undo) error {

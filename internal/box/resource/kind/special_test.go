@@ -132,6 +132,29 @@ func quoted(s string) string {
 	return document(map[string]any{"s": s})[5 : len(document(map[string]any{"s": s}))-1]
 }
 
+func TestRulesAreChangedWhereTheyDiffer(t *testing.T) {
+	x := newSQLite(t)
+	needQueue("q", "r")(x)
+	const from = `{"Name":"r","EventPattern":{"source":["a"]},"Targets":[{"Id":"q","Arn":"arn:aws:sqs:eu-west-1:111122223333:q"},{"Id":"r","Arn":"arn:aws:sqs:eu-west-1:111122223333:r"}]}`
+	made := x.must("AWS::Events::Rule", from)
+	for _, c := range []struct{ to, calls string }{
+		{strings.Replace(from, `{"Name"`, `{"Tags":[{"Key":"a","Value":"b"}],"Name"`, 1), "[events:TagResource]"},
+		{strings.Replace(from, `"a"`, `"b"`, 1), "[events:PutRule]"},
+		{strings.Replace(from, `:r"`, `:q"`, 1), "[events:PutTargets]"},
+		{strings.Replace(from, `"Id":"r"`, `"Id":"s"`, 1), "[events:RemoveTargets events:PutTargets]"},
+	} {
+		x.cut = &cut{at: -1, mutating: true}
+		_, err := x.update("AWS::Events::Rule", made["Arn"].(string), from, c.to)
+		if calls := fmt.Sprint(x.cut.calls); err != nil || calls != c.calls {
+			t.Errorf("%s called %s: %v", c.to, calls, err)
+		}
+		x.cut = nil
+		if _, err := x.update("AWS::Events::Rule", made["Arn"].(string), c.to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRulesAreFoundByARNAndByRef(t *testing.T) {
 	x := newSQLite(t)
 	needBus(x)
