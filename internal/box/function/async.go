@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,7 +52,7 @@ func (f *Functions) enqueue(ctx context.Context, fn *Function, in asyncInvocatio
 	if full {
 		return lambda.ErrTooManyRequestsException("Rate Exceeded.")
 	}
-	w := &waitingInvocation{function: fn.id, requestID: in.RequestID, qualifier: in.Qualifier, payload: in.Payload, trace: in.Trace, acceptedAt: f.now()}
+	w := &waitingInvocation{function: fn.id, requestID: in.RequestID, qualifier: in.Qualifier, payload: in.Payload, trace: plainTrace(in.Trace), acceptedAt: f.now()}
 	if w.requestID == "" {
 		w.requestID = uuid.NewString()
 	}
@@ -68,6 +69,17 @@ func (f *Functions) enqueue(ctx context.Context, fn *Function, in asyncInvocatio
 		f.counts.accepted.Add(1)
 	}
 	return err
+}
+
+// maxTrace bounds a trace header that is kept, in bytes.
+const maxTrace = 1024
+
+// plainTrace is a trace header as it can be kept; one that is none is dropped.
+func plainTrace(header string) string {
+	if len(header) > maxTrace || strings.ContainsFunc(header, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return ""
+	}
+	return header
 }
 
 // wakeLane has the function's lane look for what is due.

@@ -153,8 +153,8 @@ func New(db *store.DB, o Options) *Functions {
 		o.RetryWaits = defaultRetryWaits
 	}
 	f := &Functions{db: db, o: o, code: newCodeDirs(o.BaseDir, o.Now)}
-	o.Jobs.Handle(asyncQueue, work.QueueOptions{Concurrency: maxLanes, When: o.Enabled}, f.runLane)
-	o.Jobs.Handle(mappingQueue, work.QueueOptions{Concurrency: maxPolled}, f.runMapping)
+	o.Jobs.Handle(asyncQueue, work.QueueOptions{Concurrency: maxLanes, BackoffCap: problemCap, When: o.Enabled}, f.runLane)
+	o.Jobs.Handle(mappingQueue, work.QueueOptions{Concurrency: maxPolled, BackoffCap: problemCap}, f.runMapping)
 	return f
 }
 

@@ -2,13 +2,17 @@ package function
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rialto-bus/rialto/internal/awsapi"
+	"github.com/rialto-bus/rialto/internal/awsapi/awsapitest"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/lambda"
+	"github.com/rialto-bus/rialto/internal/box/queue"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
@@ -349,4 +353,69 @@ func TestMappingsAreResumed(t *testing.T) {
 	}
 	f.start()
 	f.becomes(id, "Enabled")
+}
+
+// PostgreSQL keeps neither the character U+0000 nor what is not UTF-8, which URLs can hold.
+func TestNoTextOfAMappingFailsTheDatabase(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		f := newFixture(t, db)
+		f.newFunction("ship")
+		f.queue("orders", nil)
+		id := f.newMapping(func(in *lambda.CreateEventSourceMappingInput) { in.FunctionName = new("ship:$LATEST") })
+		arn := mappingARN(account, region, id)
+		for name, input := range map[string]string{
+			"CreateEventSourceMapping": `{"FunctionName":"ship","EventSourceArn":"arn:aws:sqs:eu-west-1:111122223333:orders","FilterCriteria":{"Filters":[{"Pattern":"{\"body\":[\"x\"]}"}]},"Tags":{"k":"v"}}`,
+			"UpdateEventSourceMapping": `{"UUID":"` + id + `","FunctionName":"ship:$LATEST","FilterCriteria":{"Filters":[{"Pattern":"{\"body\":[\"x\"]}"}]}}`,
+			"GetEventSourceMapping":    `{"UUID":"` + id + `"}`,
+			"ListEventSourceMappings":  `{"FunctionName":"ship","EventSourceArn":"arn:aws:sqs:eu-west-1:111122223333:orders","Marker":"bm9uZQ"}`,
+			"DeleteEventSourceMapping": `{"UUID":"00000000-0000-4000-8000-000000000000"}`,
+			"TagResource":              `{"Resource":"` + arn + `","Tags":{"k":"v"}}`,
+			"UntagResource":            `{"Resource":"` + arn + `","TagKeys":["k"]}`,
+			"ListTags":                 `{"Resource":"` + arn + `"}`,
+		} {
+			i := slices.IndexFunc(lambda.API.Operations, func(op awsapi.Operation) bool { return op.Name == name })
+			for _, spoil := range []string{"\x00", "\xff"} {
+				for what, in := range awsapitest.Spoiled(t, lambda.API.Operations[i], input, spoil) {
+					_, err := call[any](f, name, in)
+					if e, ok := errors.AsType[*awsapi.Error](err); err != nil && (!ok || e.Fault) {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+			}
+		}
+	})
+}
+
+// AWS: a queue of another account is a source if its policy lets the function's account.
+func TestAQueueOfAnotherAccountIsASourceByItsPolicy(t *testing.T) {
+	f := newSQLite(t)
+	f.newFunction("ship")
+	theirs := queue.Ref{Account: other, Region: region, Name: "orders"}
+	if err := f.queues.Create(t.Context(), theirs, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	of := func(in *lambda.CreateEventSourceMappingInput) { in.EventSourceArn = new(theirs.ARN()) }
+	_, err := call[*lambda.CreateEventSourceMappingOutput](f, "CreateEventSourceMapping", mapping(of))
+	if err == nil || !strings.Contains(err.Error(), "The function execution role does not have permissions to call ReceiveMessage on SQS") {
+		t.Fatalf("without a policy: %v", err)
+	}
+	err = f.queues.SetAttributes(t.Context(), theirs, map[string]string{"Policy": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + account + `"},
+		"Action":["sqs:ReceiveMessage","sqs:DeleteMessage","sqs:GetQueueAttributes"],"Resource":"` + theirs.ARN() + `"}]}`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := f.takes()
+	f.newMapping(of)
+	have, err := f.queues.Find(t.Context(), theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.queues.Send(t.Context(), have, other, queue.Draft{Body: "跨账户"}); err != nil {
+		t.Fatal(err)
+	}
+	f.start()
+	f.until("the message is there and gone", func() bool {
+		visible, inFlight := f.held("orders")
+		return len(got.messages()) == 1 && visible+inFlight == 0
+	})
 }

@@ -298,6 +298,7 @@ func (p *poller) noteIdle(ctx context.Context, m *Mapping) {
 
 // note stores the result of the last attempt if it is another than before.
 func (p *poller) note(ctx context.Context, m *Mapping, result string) {
+	result = printable(result)
 	p.mu.Lock()
 	same := p.result == result
 	p.result = result
