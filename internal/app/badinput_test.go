@@ -237,6 +237,12 @@ func queryCall(service, form string) rawRequest {
 	}, form}
 }
 
+func restCall(method, path, body string) rawRequest {
+	return rawRequest{method, path, map[string]string{
+		"Authorization": signedNow("lambda"), "X-Amz-Date": time.Now().UTC().Format("20060102T150405Z"),
+	}, body}
+}
+
 func (r rawRequest) with(header, value string) rawRequest {
 	copied := map[string]string{}
 	maps.Copy(copied, r.header)
@@ -313,6 +319,12 @@ func TestBrokenRequestsAreRefusedInTheirProtocolsShape(t *testing.T) {
 		"and its GET":                  {rawRequest{"GET", "/?Action=CreateQueue&QueueName=x&Version=2012-11-05", nil, ""}, 403, "text/xml", "MissingAuthenticationToken"},
 		"a form of another origin":     {form.with("Origin", "https://evil.example"), 403, "application/json", restError("forbidden_error")},
 		"a presigned form that writes": {rawRequest{"POST", "/?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=test%2F" + time.Now().UTC().Format("20060102") + "%2Fus-east-1%2Fsqs%2Faws4_request&X-Amz-Date=" + time.Now().UTC().Format("20060102T150405Z") + "&X-Amz-SignedHeaders=host&X-Amz-Signature=00", form.header, form.body}, 403, "text/xml", "AccessDenied"},
+
+		"a function without a name":      {restCall("GET", "/2015-03-31/functions//configuration", ""), 404, "application/json", `{"Type":"User","message":"The operation GET /2015-03-31/functions//configuration of lambda`},
+		"a function beside the others":   {restCall("DELETE", "/2015-03-31/functions/a/../b", ""), 404, "application/json", `{"Type":"User","message":"The operation DELETE`},
+		"a function with half signature": {restCall("GET", "/2015-03-31/functions", "").with("Authorization", "AWS4-HMAC-SHA256 Credential=x"), 400, "application/json", `{"Type":"User","message":`},
+		"a function of broken JSON":      {restCall("POST", "/2015-03-31/functions", `{"FunctionName":`), 400, "application/json", `{"Type":"User","message":`},
+		"a presigned invocation":         {rawRequest{"POST", "/2015-03-31/functions/f/invocations?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=test%2F" + time.Now().UTC().Format("20060102") + "%2Fus-east-1%2Flambda%2Faws4_request&X-Amz-Date=" + time.Now().UTC().Format("20060102T150405Z") + "&X-Amz-SignedHeaders=host&X-Amz-Signature=00", nil, "{}"}, 403, "application/json", "Presigned requests cannot change anything"},
 
 		"a foreign host":                   {project.with("Host", "evil.example"), 403, "application/json", restError("forbidden_error")},
 		"a foreign host, AWS":              {jsonCall("AWSEvents.ListRules", `{}`).with("Host", "evil.example:7425"), 403, "application/json", restError("forbidden_error")},

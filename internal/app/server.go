@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -80,7 +81,21 @@ func (a *App) routes() http.Handler {
 	metrics := promhttp.HandlerFor(a.metrics(), promhttp.HandlerOpts{})
 	mux.Handle("GET /metrics", a.auth.BasicMiddleware(auth.Require(auth.Read, metrics.ServeHTTP)))
 	mux.HandleFunc("/", a.serveRoot)
-	return mux
+	return a.unclean(mux)
+}
+
+// unclean answers AWS requests whose paths have empty or dotted segments, as of a function
+// with an empty name: the mux would send their clients elsewhere, with a signature that is not
+// for there.
+func (a *App) unclean(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		if (strings.Contains(path, "//") || strings.Contains(path, "/.")) && !strings.HasPrefix(path, "/v1/") && awsapi.IsAWSRequest(r) {
+			a.aws.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // serveRoot answers AWS requests, which may have any path, and greets others.

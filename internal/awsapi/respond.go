@@ -140,8 +140,10 @@ func (x *exchange) failREST(e *Error, code, message string, status int) {
 	if e.Fault || status >= http.StatusInternalServerError {
 		kind = "Service"
 	}
-	if modelled, ok := x.binding.API.Errors[e.Code]; ok && modelled.Message != "" {
-		member = modelled.Message
+	if x.binding != nil {
+		if modelled, ok := x.binding.API.Errors[e.Code]; ok && modelled.Message != "" {
+			member = modelled.Message
+		}
 	}
 	body := append([]byte(nil), `{"Type":`...)
 	body = event.AppendText(body, kind)

@@ -100,6 +100,9 @@ func (x *exchange) decodeREST(in any, labels map[string]string) error {
 }
 
 func (x *exchange) decodeBody(shape *Shape, in any) error {
+	if !hasBody(shape) {
+		return nil // AWS: what a client sends all the same is not looked at
+	}
 	if shape.Payload == "" {
 		return DecodeJSON(shape, x.body, in)
 	}
@@ -210,8 +213,13 @@ func restBody(shape *Shape, out any) []byte {
 		i, _ := shape.member([]byte(shape.Payload))
 		return reflect.ValueOf(out).Elem().Field(i).Bytes()
 	}
-	if !slices.ContainsFunc(shape.Members, func(m Member) bool { return m.Location == InBody }) {
+	if !hasBody(shape) {
 		return nil
 	}
 	return EncodeJSON(shape, out)
+}
+
+// hasBody says whether any member of a shape stands in the body.
+func hasBody(shape *Shape) bool {
+	return slices.ContainsFunc(shape.Members, func(m Member) bool { return m.Location == InBody })
 }

@@ -135,6 +135,7 @@ func TestRESTRequestsOnTheWire(t *testing.T) {
 		{"a number that is none", rest("GET", "/2015-03-31/functions?MaxItems=many", ""), 400, `{"Type":"User","message":"STRING_VALUE can not be converted to an Integer"}`},
 		{"a number beyond its bounds", rest("GET", "/2015-03-31/functions?MaxItems=0", ""), 400, "Value '0' at 'maxItems' failed to satisfy constraint"},
 		{"a body that is no JSON", rest("POST", "/2015-03-31/functions", "{"), 400, `{"Type":"User","message":`},
+		{"a body where none belongs", rest("DELETE", "/2015-03-31/functions/a", "{"), 204, ""},
 		{"a required member is missing", rest("POST", "/2015-03-31/functions", `{"FunctionName":"a","Role":"arn:aws:iam::123456789012:role/r"}`), 400, "Value null at 'code' failed to satisfy constraint: Member must not be null"},
 	}
 	for _, test := range tests {

@@ -85,6 +85,9 @@ func (x *exchange) receiveQuery() (func() (any, error), error) {
 	x.protocol = Query
 	sig, err := parseSignature(x.r)
 	if err != nil {
+		if !queryPath(x.r.URL.Path) {
+			x.protocol = RESTJSON // nobody else calls there
+		}
 		return nil, err
 	}
 	x.sig = sig
