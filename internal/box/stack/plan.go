@@ -246,15 +246,25 @@ func (pl *planner) causes(tr *template.Resource, property string) (causes []temp
 		if ref.Property != property {
 			continue
 		}
-		changed := pl.changes[ref.Name] != nil
-		if ref.Kind == template.ParameterReference {
-			changed = pl.stack.Config.parameters()[ref.Name] != pl.next.config.parameters()[ref.Name]
-		}
-		if changed {
+		if pl.changing(ref) {
 			causes = append(causes, ref)
 		}
 	}
 	return causes
+}
+
+// changing says whether what a reference stands for may change.
+func (pl *planner) changing(ref template.Reference) bool {
+	c := pl.changes[ref.Name]
+	switch {
+	case ref.Kind == template.ParameterReference:
+		return pl.stack.Config.parameters()[ref.Name] != pl.next.config.parameters()[ref.Name]
+	case c == nil:
+		return false
+	case c.Action == cloudformation.ChangeActionAdd || c.Replacement != cloudformation.ReplacementFalse:
+		return true
+	}
+	return ref.Kind == template.ResourceAttribute && !pl.fixed(pl.have[ref.Name], ref.Attribute)
 }
 
 // compareAttributes adds the changes of what is not a property.
