@@ -47,6 +47,9 @@ func (b *budget) take(price int, v any) {
 		size = len(v)
 	case map[string]any:
 		size = len(v)
+		for name := range v {
+			size += len(name) // patterns are matched with them
+		}
 	}
 	if b.left -= price * (1 + size/64); b.left < 0 {
 		panic(errTooCostly)

@@ -92,6 +92,9 @@ func (c *coercion) members(applied []map[string]any, name string) []any {
 		}
 		matched := false
 		byPattern, _ := schema["patternProperties"].(map[string]any)
+		if c.left -= len(byPattern) * (1 + len(name)/64); c.left < 0 {
+			return nil
+		}
 		for text, member := range byPattern {
 			if p, err := c.schema.pattern(text); err == nil && p.MatchString(name) {
 				schemas, matched = append(schemas, member), true

@@ -118,16 +118,16 @@ func (p *preparation) subschema(at string, schema any) (any, error) {
 	for _, name := range []string{"$id", "$schema", "id"} {
 		delete(out, name)
 	}
-	if err := p.patternsOf(at, object); err != nil {
+	size, err := p.patternsOf(at, object)
+	if err != nil {
 		return nil, err
 	}
-	children := 1
+	children := 1 + size/50 // what a larger program takes longer
 	for _, name := range holdsOne {
 		child, there := object[name].(map[string]any)
 		if !there {
 			continue
 		}
-		var err error
 		if out[name], err = p.subschema(at+"/"+name, child); err != nil {
 			return nil, err
 		}
@@ -140,7 +140,6 @@ func (p *preparation) subschema(at string, schema any) (any, error) {
 		}
 		copied := make([]any, len(list))
 		for i := range list {
-			var err error
 			if copied[i], err = p.subschema(at+"/"+name+"/"+strconv.Itoa(i), list[i]); err != nil {
 				return nil, err
 			}
@@ -155,7 +154,6 @@ func (p *preparation) subschema(at string, schema any) (any, error) {
 		}
 		copied := make(map[string]any, len(members))
 		for _, member := range slices.Sorted(maps.Keys(members)) {
-			var err error
 			if copied[member], err = p.subschema(at+"/"+name+"/"+escapeStep(member), members[member]); err != nil {
 				return nil, err
 			}
@@ -188,14 +186,15 @@ func (p *preparation) reference(at string, ref any) (any, error) {
 	return map[string]any{"$ref": text}, nil
 }
 
-// patternsOf checks the patterns of a schema.
-func (p *preparation) patternsOf(at string, object map[string]any) error {
+// patternsOf checks the patterns of a schema and returns their size together.
+func (p *preparation) patternsOf(at string, object map[string]any) (size int, err error) {
 	check := func(at, text string) error {
 		pattern, err := p.schema.pattern(text)
 		if err != nil {
 			return schemaErrorf(at, "%v", err)
 		}
 		p.schema.patterns[text] = pattern
+		size += pattern.size
 		if p.patterns += pattern.size; p.patterns > maxPatterns {
 			return schemaErrorf(at, "the patterns of the schema are too large together")
 		}
@@ -203,16 +202,16 @@ func (p *preparation) patternsOf(at string, object map[string]any) error {
 	}
 	if text, ok := object["pattern"].(string); ok {
 		if err := check(at+"/pattern", text); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	byPattern, _ := object["patternProperties"].(map[string]any)
 	for _, text := range slices.Sorted(maps.Keys(byPattern)) {
 		if err := check(at+"/patternProperties/"+escapeStep(text), text); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return size, nil
 }
 
 // priced gives the schema a format that takes from the budget and checks the format it had.

@@ -14,6 +14,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/awsapi"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/cloudcontrol"
 	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/work"
 )
 
 // shop is a handler whose resources are in memory and which does as it is told.
@@ -566,6 +567,23 @@ func TestRequestsAreListedFilteredAndForgotten(t *testing.T) {
 		}
 		if lines, _ := list(&cloudcontrol.ListResourceRequestsInput{}); len(lines) != 0 {
 			t.Errorf("after eight days: %q", lines)
+		}
+	})
+}
+
+// Another node can be asked to cancel what runs here.
+func TestACancelReachesTheNodeThatRuns(t *testing.T) {
+	shopOnBoth(t, func(t *testing.T, f *fixture, s *shop) {
+		s.set(true)
+		begun := f.create(shopType, `{"Name":"a"}`)
+		s.enteredBy(t)
+		elsewhere := New(f.db, work.New(f.db, "elsewhere", f.opt.Logger), f.opt)
+		out, err := elsewhere.CloudControl().CancelResourceRequest(f.ctx, &cloudcontrol.CancelResourceRequestInput{RequestToken: begun.RequestToken})
+		if err != nil || *out.ProgressEvent.OperationStatus != "CANCEL_IN_PROGRESS" {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		if e := f.wait(begun); *e.OperationStatus != "CANCEL_COMPLETE" {
+			t.Errorf("it ended %s", *e.OperationStatus)
 		}
 	})
 }

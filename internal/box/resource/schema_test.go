@@ -184,11 +184,12 @@ func TestAModelIsCheckedInBoundedTime(t *testing.T) {
 	}
 	wide := strings.Repeat(`{"pattern":"^(a|aa)+b$"},`, 500) + `{}`
 	for name, text := range map[string]string{
-		"alternatives":  `{"$ref":"#/definitions/Aa"}`,
-		"within not":    `{"not":{"not":{"$ref":"#/definitions/Aa"}}}`,
-		"recursion":     `{"$ref":"#/definitions/R"}`,
-		"many patterns": `{"$ref":"#/definitions/W"}`,
-		"a circle":      `{"$ref":"#/definitions/Circle"}`,
+		"alternatives":    `{"$ref":"#/definitions/Aa"}`,
+		"within not":      `{"not":{"not":{"$ref":"#/definitions/Aa"}}}`,
+		"recursion":       `{"$ref":"#/definitions/R"}`,
+		"many patterns":   `{"$ref":"#/definitions/W"}`,
+		"a large pattern": `{"type":"string","pattern":"(a|aa){1,500}(x|y|z){0,500}(b|bb){1,500}c$"}`,
+		"a circle":        `{"$ref":"#/definitions/Circle"}`,
 	} {
 		s, err := ParseSchema([]byte(`{"typeName":"Acme::Dear::Thing","description":"x","additionalProperties":false,
 			"properties":{"Id":{"type":"string"},"Very":` + text + `},"primaryIdentifier":["/properties/Id"],
