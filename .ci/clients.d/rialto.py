@@ -10,6 +10,7 @@ import tempfile
 import check
 from check import like, story
 from cloud import ROLE, Cloud, Queue, put, rule_to
+from functions import function, invoke
 
 
 def rialto(t, *arguments, stdin="", account=None):
@@ -110,6 +111,19 @@ def replays(t):
     events.start_replay(ReplayName="again", EventSourceArn=archive, EventStartTime=now - hour, EventEndTime=now + hour, Destination={"Arn": bus})
     t.has("replay show follows a replay to its end", shown(t, "replay", "show", "again", "--follow"), {"name": "again", "state": "COMPLETED", "replayed": 2, "total": 2})
     t.is_("replay list has it", [(r["name"], r["state"]) for r in shown(t, "replay", "list")], [("again", "COMPLETED")])
+
+
+@story
+def function_logs(t):
+    client, _ = function(t)
+    invoke(client, {"city": "上海 🛒"})
+
+    def logged():
+        code, out = rialto(t, "function", "logs", "orders", "--filter", "got")
+        return code, [line.split("  ", 1)[-1] for line in out.splitlines()]
+
+    t.until("function logs shows what a function prints", logged, (0, ['got {"city": "上海 🛒"}']))
+    t.is_("function list lists it", [(f["name"], f["runtime"]) for f in shown(t, "function", "list")], [("orders", "python3.12")])
 
 
 @story

@@ -54,6 +54,8 @@ func TestMain(m *testing.M) {
 //	replay NAME ARCHIVE N   replays an archive once it holds N events
 //	call TOKEN CLIENT SECRET URL FILE   calls a source's endpoint with a token from a URL
 //	queue NAME REGION BODY… makes a queue and sends messages to it
+//	function NAME           makes a function that is never invoked
+//	logs NAME LINE…         writes lines to the log of a function
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -65,6 +67,7 @@ func TestScripts(t *testing.T) {
 			"queuerule": scriptQueueRule, "deleterule": scriptDeleteRule, "createqueue": scriptCreateQueue, "received": scriptReceived,
 			"fails": scriptFails, "server": scriptServer, "field": scriptField, "launch": scriptLaunch, "terminate": scriptTerminate,
 			"connect": scriptConnect, "await": scriptAwait, "archive": scriptArchive, "replay": scriptReplay, "call": scriptCall, "queue": scriptQueue,
+			"function": scriptFunction, "logs": scriptLogs,
 		},
 	})
 }
