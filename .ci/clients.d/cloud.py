@@ -1,9 +1,11 @@
 """Clients of the server under test, in as many AWS accounts as the stories want."""
 
+import io
 import itertools
 import json
 import threading
 import time
+import zipfile
 
 import boto3
 from botocore.config import Config
@@ -114,3 +116,45 @@ def rule_to(t, target, pattern='{"source":["shop"]}', rule="r", bus="default", *
 
 
 ROLE = "arn:aws:iam::{}:role/events".format
+
+FUNCTIONS_ROLE = "arn:aws:iam::{}:role/functions".format
+# A function whose event says what becomes of it.
+CODE = """
+import json, os, sys, time
+
+def handler(event, context):
+    event = event if isinstance(event, dict) else {"value": event}
+    print("got", json.dumps(event, ensure_ascii=False))
+    if "fail" in event:
+        raise ValueError(event["fail"])
+    if "sleep" in event:
+        time.sleep(event["sleep"])
+    if "exit" in event:
+        sys.stdout.flush()
+        os._exit(event["exit"])
+    if "Records" in event:
+        return {"batchItemFailures": [{"itemIdentifier": r["messageId"]} for r in event["Records"] if "bad" in r["body"]]}
+    return {"event": event, "id": context.aws_request_id, "arn": context.invoked_function_arn, "left": context.get_remaining_time_in_millis() > 0,
+            "name": os.environ["AWS_LAMBDA_FUNCTION_NAME"], "city": os.environ.get("CITY")}
+"""
+
+
+def package(text=CODE, name="main.py"):
+    """A zip with one file."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), text)
+    return out.getvalue()
+
+
+def function(t, name="orders", **more):
+    client = t.client("lambda")
+    made = client.create_function(
+        **{"FunctionName": name, "Runtime": "python3.12", "Role": FUNCTIONS_ROLE(t.account), "Handler": "main.handler", "Code": {"ZipFile": package()}, **more}
+    )
+    return client, made
+
+
+def invoke(client, event, name="orders", **more):
+    got = client.invoke(FunctionName=name, Payload=json.dumps(event, ensure_ascii=False).encode(), **more)
+    return got, json.loads(got["Payload"].read() or "null")

@@ -2,66 +2,24 @@
 
 import base64
 import hashlib
-import io
 import json
 import re
-import zipfile
 
 from check import TEXT, UUID, Matcher, like, story
-from cloud import Queue, rule_to
+from cloud import CODE, FUNCTIONS_ROLE, Queue, function, invoke, package, rule_to
 
-ROLE = "arn:aws:iam::{}:role/functions"
 MODIFIED = like(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000")
-CODE = """
-import json, os, sys, time
-
-def handler(event, context):
-    event = event if isinstance(event, dict) else {"value": event}
-    print("got", json.dumps(event, ensure_ascii=False))
-    if "fail" in event:
-        raise ValueError(event["fail"])
-    if "sleep" in event:
-        time.sleep(event["sleep"])
-    if "exit" in event:
-        sys.stdout.flush()
-        os._exit(event["exit"])
-    if "Records" in event:
-        return {"batchItemFailures": [{"itemIdentifier": r["messageId"]} for r in event["Records"] if "bad" in r["body"]]}
-    return {"event": event, "id": context.aws_request_id, "arn": context.invoked_function_arn, "left": context.get_remaining_time_in_millis() > 0,
-            "name": os.environ["AWS_LAMBDA_FUNCTION_NAME"], "city": os.environ.get("CITY")}
-"""
-
-
-def package(text=CODE, name="main.py"):
-    """A zip with one file."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
-        z.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), text)
-    return out.getvalue()
-
-
-def function(t, name="orders", **more):
-    client = t.client("lambda")
-    made = client.create_function(
-        **{"FunctionName": name, "Runtime": "python3.12", "Role": ROLE.format(t.account), "Handler": "main.handler", "Code": {"ZipFile": package()}, **more}
-    )
-    return client, made
 
 
 def arn(t, name="orders"):
     return f"arn:aws:lambda:us-east-1:{t.account}:function:{name}"
 
 
-def invoke(client, event, name="orders", **more):
-    got = client.invoke(FunctionName=name, Payload=json.dumps(event, ensure_ascii=False).encode(), **more)
-    return got, json.loads(got["Payload"].read() or "null")
-
-
 @story
 def functions(t):
     client, made = function(t, Description="订单", Environment={"Variables": {"CITY": "上海 🛒"}}, Tags={"team": "a"}, Timeout=7)
     want = {
-        "FunctionName": "orders", "FunctionArn": arn(t), "Runtime": "python3.12", "Role": ROLE.format(t.account), "Handler": "main.handler",
+        "FunctionName": "orders", "FunctionArn": arn(t), "Runtime": "python3.12", "Role": FUNCTIONS_ROLE(t.account), "Handler": "main.handler",
         "CodeSize": len(package()), "Description": "订单", "Timeout": 7, "MemorySize": 128, "LastModified": MODIFIED,
         "CodeSha256": base64.b64encode(hashlib.sha256(package()).digest()).decode(), "Version": "$LATEST", "Environment": {"Variables": {"CITY": "上海 🛒"}},
         "TracingConfig": {"Mode": "PassThrough"}, "RevisionId": UUID, "PackageType": "Zip", "EphemeralStorage": {"Size": 512},
@@ -111,7 +69,7 @@ def functions(t):
 def functions_that_cannot_be(t):
     client, _ = function(t)
     unchecked = t.client("lambda", checked=False)
-    good = {"FunctionName": "x", "Runtime": "python3.12", "Role": ROLE.format(t.account), "Handler": "main.handler", "Code": {"ZipFile": package()}}
+    good = {"FunctionName": "x", "Runtime": "python3.12", "Role": FUNCTIONS_ROLE(t.account), "Handler": "main.handler", "Code": {"ZipFile": package()}}
     for rule, want, status, more in (
         ("a name is taken once", ("ResourceConflictException", "Function already exist: orders"), 409, {"FunctionName": "orders"}),
         ("a runtime is one of AWS's", (TEXT, like(".*cobol85.*")), 400, {"Runtime": "cobol85"}),

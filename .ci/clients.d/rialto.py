@@ -9,8 +9,7 @@ import tempfile
 
 import check
 from check import like, story
-from cloud import ROLE, Cloud, Queue, put, rule_to
-from functions import function, invoke
+from cloud import ROLE, Cloud, Queue, function, invoke, put, rule_to
 
 
 def rialto(t, *arguments, stdin="", account=None):
