@@ -132,7 +132,7 @@ func (s *Stacks) DescribeStackEvents(ctx context.Context, in *cloudformation.Des
 	if err != nil {
 		return nil, err
 	}
-	list, err := selectEvents(ctx, s.db, st.id, before, pageSize+1)
+	list, err := s.selectEvents(ctx, s.db, st.id, before, pageSize+1)
 	if err != nil {
 		return nil, err
 	}

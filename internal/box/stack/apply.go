@@ -418,16 +418,16 @@ func (r *run) commit(ctx context.Context) (*failure, error) {
 	if r.op.kind == update {
 		p, status = cleaning, UpdateCompleteCleanupInProgress
 	}
-	var used error
+	unwanted := r.unwanted()
 	err = r.enter(ctx, p, status, "", func(tx *store.Tx, next *Stack) error {
 		next.Outputs = outputs
-		if used = setExports(ctx, tx, next); used != nil {
-			return used
+		if err := setExports(ctx, tx, next); err != nil {
+			return err
 		}
 		if err := setImports(ctx, tx, next, r.bound.Imports()); err != nil {
 			return err
 		}
-		return r.dropUnwanted(ctx, tx)
+		return dropResources(ctx, tx, unwanted, r.op.id)
 	})
 	if conflict, ok := errors.AsType[exportConflict](err); ok {
 		return &failure{reason: conflict.Error() + ". "}, nil
@@ -435,36 +435,32 @@ func (r *run) commit(ctx context.Context) (*failure, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.drop(unwanted)
+	return nil, nil
+}
+
+// unwanted are the resources that the template no longer has.
+func (r *run) unwanted() (ids []int64) {
+	for _, res := range r.all() {
+		inTemplate := func(tr *template.Resource) bool { return tr.LogicalID == res.LogicalID }
+		if res.droppedBy == 0 && !res.gone && !slices.ContainsFunc(r.bound.Resources(), inTemplate) {
+			ids = append(ids, res.id)
+		}
+	}
+	return ids
+}
+
+// drop notes that the operation no longer wants resources, once their rows say so.
+func (r *run) drop(ids []int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, res := range r.resources {
-		if r.unwanted(res) {
+		if slices.Contains(ids, res.id) {
 			next := *res
 			next.droppedBy = r.op.id
 			r.resources[i] = &next
 		}
 	}
-	return nil, nil
-}
-
-// unwanted says whether the template no longer has a resource.
-func (r *run) unwanted(res *Resource) bool {
-	return res.droppedBy == 0 && !res.gone &&
-		!slices.ContainsFunc(r.bound.Resources(), func(tr *template.Resource) bool { return tr.LogicalID == res.LogicalID })
-}
-
-func (r *run) dropUnwanted(ctx context.Context, tx *store.Tx) error {
-	for _, res := range r.all() {
-		if !r.unwanted(res) {
-			continue
-		}
-		next := *res
-		next.droppedBy = r.op.id
-		if err := r.s.putResource(ctx, tx, &next); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // outputs evaluates the template's outputs.

@@ -51,7 +51,7 @@ func (s *Stacks) tell(ctx context.Context, tx *store.Tx, st *Stack, events ...Ev
 			// AWS: the ids of resources' events begin so; a time follows there, which two of them may have in common.
 			e.ID = e.LogicalID + "-" + string(e.Status) + "-" + e.ID
 		}
-		if err := insertEvent(ctx, tx, st.id, e); err != nil {
+		if err := s.insertEvent(ctx, tx, st.id, e); err != nil {
 			return err
 		}
 		records = append(records, s.record(st, e))

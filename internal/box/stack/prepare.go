@@ -93,6 +93,9 @@ func (s *Stacks) prepare(ctx context.Context, c awsapi.Caller, name string, st *
 	if ch.topics != nil {
 		p.config.Topics = ch.topics
 	}
+	if st != nil && st.Status != ReviewInProgress {
+		p.config.TimeoutMinutes = before.TimeoutMinutes
+	}
 	if ch.roleARN != "" {
 		p.config.RoleARN = ch.roleARN
 	}

@@ -86,11 +86,11 @@ func (r *run) removeAll(ctx context.Context, which func(*Resource) bool) (failed
 	return slices.Compact(failed), nil
 }
 
-// dependents are those of a list that depend on a resource, now or before they were changed.
+// dependents are those of a list that depend on a resource, or may still do so as their change failed.
 func dependents(res *Resource, list []*Resource) (names []string) {
 	for _, other := range list {
 		on := slices.Contains(other.details.DependsOn, res.LogicalID)
-		if !on && other.prior != nil {
+		if !on && other.prior != nil && other.Status.failed() {
 			on = slices.Contains(other.prior.DependsOn, res.LogicalID)
 		}
 		if on {

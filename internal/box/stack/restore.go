@@ -85,10 +85,13 @@ func (r *run) takeBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	changed, events := r.swapped()
+	dropped, wanted, events := r.swapped()
 	err = r.enter(ctx, cleaning, UpdateRollbackCompleteCleanupInProgress, "", func(tx *store.Tx, next *Stack) error {
 		next.Config, next.Description = *r.op.previous, t.Summary().Description
-		for _, res := range changed {
+		if err := dropResources(ctx, tx, dropped, r.op.id); err != nil {
+			return err
+		}
+		for _, res := range wanted {
 			if err := r.s.putResource(ctx, tx, res); err != nil {
 				return err
 			}
@@ -99,27 +102,25 @@ func (r *run) takeBack(ctx context.Context) error {
 		return setImports(ctx, tx, next, bound.Imports())
 	})
 	if err == nil {
-		r.replace(changed...)
+		r.drop(dropped)
+		r.replace(wanted...)
 	}
 	return err
 }
 
 // swapped are the resources that the operation made, no longer wanted, and those that it replaced, wanted again.
-func (r *run) swapped() (changed []*Resource, events []Event) {
+func (r *run) swapped() (dropped []int64, wanted []*Resource, events []Event) {
 	for _, res := range r.all() {
-		next := *res
 		switch {
 		case res.gone:
-			continue
 		case res.madeBy == r.op.id:
-			next.droppedBy = r.op.id
+			dropped = append(dropped, res.id)
 		case res.droppedBy == r.op.id:
+			next := *res
 			next.droppedBy, next.Status, next.Reason = 0, UpdateComplete, ""
+			wanted = append(wanted, &next)
 			events = append(events, r.event(&next, ""))
-		default:
-			continue
 		}
-		changed = append(changed, &next)
 	}
-	return changed, events
+	return dropped, wanted, events
 }

@@ -7,10 +7,14 @@ import (
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-func insertEvent(ctx context.Context, tx *store.Tx, stackID int64, e *Event) error {
-	_, err := tx.Exec(ctx, `INSERT INTO stack_event (stack_id, event_id, logical_id, physical_id, type, status, reason, properties, token, at)
+func (s *Stacks) insertEvent(ctx context.Context, tx *store.Tx, stackID int64, e *Event) error {
+	properties, err := s.seal(e.Properties)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO stack_event (stack_id, event_id, logical_id, physical_id, type, status, reason, properties, token, at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		stackID, e.ID, e.LogicalID, storable(e.PhysicalID), e.Type, e.Status, storable(e.Reason), storable(e.Properties), e.Token, e.At)
+		stackID, e.ID, e.LogicalID, storable(e.PhysicalID), e.Type, e.Status, storable(e.Reason), properties, e.Token, e.At)
 	if err != nil {
 		return fmt.Errorf("insert stack event: %w", err)
 	}
@@ -18,11 +22,15 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 }
 
 // selectEvents returns up to limit events of a stack, newest first, from before the one with that number; 0 for the first page.
-func selectEvents(ctx context.Context, q store.Querier, stackID, before int64, limit int) ([]Event, error) {
+func (s *Stacks) selectEvents(ctx context.Context, q store.Querier, stackID, before int64, limit int) ([]Event, error) {
 	rows, err := q.Query(ctx, `SELECT id, event_id, logical_id, physical_id, type, status, reason, properties, token, at FROM stack_event
 WHERE stack_id = $1 AND ($2 = 0 OR id < $2) ORDER BY id DESC LIMIT $3`, stackID, before, limit)
 	list, err := store.All(rows, err, func(row store.Row) (e Event, err error) {
-		return e, row.Scan(&e.id, &e.ID, &e.LogicalID, &e.PhysicalID, &e.Type, &e.Status, &e.Reason, &e.Properties, &e.Token, &e.At)
+		var properties []byte
+		if err := row.Scan(&e.id, &e.ID, &e.LogicalID, &e.PhysicalID, &e.Type, &e.Status, &e.Reason, &properties, &e.Token, &e.At); err != nil {
+			return e, err
+		}
+		return e, s.unseal(properties, &e.Properties)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read stack events: %w", err)

@@ -90,3 +90,18 @@ details = $9, prior = $10, made_by = $11, changed_by = $12, dropped_by = $13, go
 	}
 	return nil
 }
+
+// dropResources notes that an operation no longer wants resources.
+func dropResources(ctx context.Context, tx *store.Tx, ids []int64, operation int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	args := []any{operation}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE stack_resource SET dropped_by = $1 WHERE id IN `+in(2, len(ids)), args...); err != nil {
+		return fmt.Errorf("drop resources: %w", err)
+	}
+	return nil
+}

@@ -69,6 +69,7 @@ CREATE TABLE stack_resource (
 CREATE INDEX stack_resource_stack ON stack_resource (stack_id, logical_id, id);
 CREATE INDEX stack_resource_physical ON stack_resource (physical_id);
 
+-- What happened to a stack. properties are a resource's, as JSON, sealed.
 CREATE TABLE stack_event (
 	id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	stack_id    BIGINT NOT NULL,
@@ -78,7 +79,7 @@ CREATE TABLE stack_event (
 	type        TEXT NOT NULL,
 	status      TEXT NOT NULL,
 	reason      TEXT NOT NULL,
-	properties  TEXT NOT NULL,
+	properties  BYTEA NOT NULL,
 	token       TEXT NOT NULL,
 	at          BIGINT NOT NULL
 );
