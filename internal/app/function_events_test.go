@@ -440,5 +440,4 @@ func TestAFunctionWithoutPermissionIsNotInvoked(t *testing.T) {
 	if got := w.seen(); got != nil {
 		t.Errorf("the function got %+v", got)
 	}
-
 }

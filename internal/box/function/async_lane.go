@@ -43,8 +43,8 @@ type lane struct {
 	ended    chan int64
 
 	mu      sync.Mutex
-	limit   int // of invoking: halved when one is throttled
-	failing error
+	limit   int   // of invoking: halved when one is throttled
+	failing error // since lookAgain at most
 }
 
 // runLane makes the invocations of one function that are due, several at a time.
@@ -99,16 +99,16 @@ func (l *lane) run(ctx, running context.Context, rung <-chan struct{}) error {
 			delete(l.invoking, id)
 		case <-rung:
 		case <-again.C:
+			l.fail(nil)
 		}
 	}
 }
 
+// fail notes what has failed, so that nothing is begun for a moment: nil forgets it.
 func (l *lane) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.failing == nil {
-		l.failing = err
-	}
+	l.failing = err
 }
 
 func (l *lane) failure() error {

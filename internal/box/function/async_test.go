@@ -97,6 +97,7 @@ func failing(message string) (runtime.Result, error) {
 }
 
 func TestAnAsynchronousInvocationIsRunOnce(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		f := newFixture(t, db)
 		f.newFunction("ship")
@@ -120,6 +121,7 @@ func TestAnAsynchronousInvocationIsRunOnce(t *testing.T) {
 
 // AWS: a failed run is retried after one minute, and after two more; by then the event is given up.
 func TestWhatAFunctionFailsIsTriedThreeTimes(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		f := newFixture(t, db)
 		f.queue("dead", nil)
@@ -173,6 +175,7 @@ func (f *fixture) again() {
 }
 
 func TestThrottledInvocationsAreTriedForSixHours(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		err     error
 		code    string
@@ -182,6 +185,7 @@ func TestThrottledInvocationsAreTriedForSixHours(t *testing.T) {
 		"our fault": {errors.New("the disk is full"), "500", "the disk is full"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newSQLite(t, impatient)
 			f.queue("dead", nil)
 			f.newFunction("ship", func(in *lambda.CreateFunctionInput) {
@@ -268,6 +272,7 @@ func TestADeadLetterQueueThatIsGoneDropsTheEvent(t *testing.T) {
 }
 
 func TestADeletedFunctionsInvocationsEnd(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		f := newFixture(t, db)
 		f.newFunction("ship")
@@ -291,6 +296,7 @@ func TestADeletedFunctionsInvocationsEnd(t *testing.T) {
 
 // A function that hangs holds up its own invocations and nobody else's.
 func TestASlowFunctionHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	f := newSQLite(t)
 	f.newFunction("slow")
 	f.newFunction("quick")
@@ -326,6 +332,7 @@ func TestASlowFunctionHoldsUpNoOther(t *testing.T) {
 
 // Those that a stop cuts off, and those that were waiting, run after it.
 func TestInvocationsSurviveAStop(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		f := newFixture(t, db)
 		f.newFunction("ship")

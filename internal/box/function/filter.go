@@ -36,7 +36,7 @@ func compileFilter(patterns []string) (filter, error) {
 	for _, text := range patterns {
 		p, err := eventpattern.Compile([]byte(text))
 		if err != nil {
-			return nil, fmt.Errorf("Invalid filter pattern definition. %w", err) //nolint:staticcheck // AWS's text
+			return nil, fmt.Errorf("Invalid filter pattern definition. %w", err)
 		}
 		f = append(f, filterPattern{p, patternBody(text)})
 	}

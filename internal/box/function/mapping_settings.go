@@ -16,8 +16,6 @@ const (
 	// maxPlainBatch is the most messages of a FIFO queue, and of a standard one where none
 	// are waited for.
 	maxPlainBatch = 10
-	// maxTimeout is the most that a function may take.
-	maxTimeout = 15 * time.Minute
 )
 
 // mappingSettings are what a mapping was told, as they are kept.

@@ -81,10 +81,10 @@ func (f *Functions) runMapping(ctx context.Context, j work.Job) work.Outcome {
 	running, cut := outlive(ctx, stopGrace)
 	defer cut()
 	p := &poller{f: f, uuid: j.Key, slots: newSlots(), rung: rung}
-	err := p.run(ctx, running)
+	p.run(ctx, running)
 	p.slots.idle(context.WithoutCancel(ctx)) // they end with their context at the latest
-	if err != nil {
-		return work.Retry(err.Error())
+	if ctx.Err() != nil {
+		return work.Retry(ctx.Err().Error())
 	}
 	return work.Done()
 }
@@ -102,26 +102,36 @@ func outlive(ctx context.Context, d time.Duration) (longer context.Context, cut 
 	}
 }
 
-// run polls under ctx; batches run under a context that outlives it for a while.
-func (p *poller) run(ctx, running context.Context) error {
-	for {
-		m, err := mappingByUUID(ctx, p.f.db, p.uuid)
-		if err != nil || m == nil {
-			return err
+// run polls under ctx; batches run under a context that outlives it for a while. Trouble
+// with the database is waited out here: batches may be running that count.
+func (p *poller) run(ctx, running context.Context) {
+	for ctx.Err() == nil {
+		over, err := p.followOnce(ctx, running)
+		if over {
+			return
 		}
-		p.setResult(m.Result)
-		unchanged, unwatch := p.watch(ctx, m)
-		over, err := p.follow(unchanged, running, m)
-		changed := unchanged.Err() != nil
-		unwatch()
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case changed: // what failed may have been for that
-		case over || err != nil:
-			return err
+		if err != nil && ctx.Err() == nil {
+			p.f.o.Logger.Warn("an event source mapping cannot be followed", "mapping", p.uuid, "error", err)
+			pause(ctx, problemBase)
 		}
 	}
+}
+
+// followOnce follows the mapping as it is now, until it changes. Over says that there is nothing
+// left to do.
+func (p *poller) followOnce(ctx, running context.Context) (over bool, err error) {
+	m, err := mappingByUUID(ctx, p.f.db, p.uuid)
+	if err != nil || m == nil {
+		return m == nil && err == nil, err
+	}
+	p.setResult(m.Result)
+	unchanged, unwatch := p.watch(ctx, m)
+	defer unwatch()
+	over, err = p.follow(unchanged, running, m)
+	if unchanged.Err() != nil {
+		return false, nil // what failed may have been for that
+	}
+	return over && err == nil, err
 }
 
 // watch returns a context that ends when the mapping has changed.
@@ -200,9 +210,6 @@ func (p *poller) poll(unchanged, running context.Context, m *Mapping) error {
 			continue
 		}
 		wait = 0
-		if unchanged.Err() != nil {
-			break
-		}
 		p.noteProblem(unchanged, m, err)
 		pause(unchanged, work.Backoff(attempt, problemBase, problemCap, nil))
 	}
@@ -272,8 +279,11 @@ func (p *poller) setResult(result string) {
 	p.result = result
 }
 
-// noteProblem notes why nothing is polled.
+// noteProblem notes why nothing is polled. Once ctx has ended that is no problem.
 func (p *poller) noteProblem(ctx context.Context, m *Mapping, err error) {
+	if ctx.Err() != nil {
+		return
+	}
 	text, known := queueProblem(err)
 	if why, ok := errors.AsType[problem](err); ok {
 		text, known = string(why), true

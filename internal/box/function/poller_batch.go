@@ -65,7 +65,7 @@ func (b *batch) collect(ctx context.Context, f filter, wait time.Duration) error
 			return err
 		}
 		if err != nil || len(b.records) == 0 && len(got) == 0 || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // what was received before the error is processed
 		}
 		if len(b.records) == 0 {
 			continue // all were filtered out
@@ -94,8 +94,8 @@ func (b *batch) receive(ctx context.Context, n int, wait time.Duration) ([]sqs.M
 		VisibilityTimeout:           new(int32(b.visibility / time.Second)),
 		MessageSystemAttributeNames: []string{sqs.MessageSystemAttributeNameAll}, MessageAttributeNames: []string{"All"},
 	})
-	if ctx.Err() != nil && err != nil {
-		return nil, nil
+	if err != nil && ctx.Err() != nil {
+		return nil, nil //nolint:nilerr // the mapping changed, or the server stops
 	}
 	if err != nil {
 		return nil, err
