@@ -117,7 +117,7 @@ func clusterARN(s scope, cluster string) string {
 var s3Bucket = rule{
 	more: func(f *filling) {
 		if _, given := f.model["BucketName"]; !given {
-			f.model["BucketName"] = shortName(f, 63)
+			f.model["BucketName"] = strings.ToLower(f.name)
 		}
 	},
 	always: []value{
@@ -149,13 +149,6 @@ var s3Bucket = rule{
 }
 
 func bucketCall(name string) call { return call{name, `{"bucketName":"{BucketName}"}`, ""} }
-
-// shortName is a name in small letters of at most so many bytes.
-func shortName(f *filling, most int) string {
-	random := strings.ToLower(f.name[strings.LastIndexByte(f.name, '-'):])
-	base := strings.ToLower(strings.TrimSuffix(f.name, f.name[strings.LastIndexByte(f.name, '-'):]))
-	return base[:min(len(base), most-len(random))] + random
-}
 
 var dynamoDBTable = rule{
 	absent: []value{{"TableName", "{name}"}},
@@ -195,7 +188,7 @@ var rdsInstance = rule{
 	more: func(f *filling) {
 		name, _ := f.model["DBInstanceIdentifier"].(string)
 		if name == "" {
-			name = shortName(f, 63)
+			name = f.name
 		}
 		f.model["DBInstanceIdentifier"] = strings.ToLower(name) // AWS keeps them so
 		port := scalar(f.model["Port"])
@@ -240,13 +233,10 @@ func databaseCall(name string) call {
 
 var iamRole = rule{
 	global: true,
-	absent: []value{{"Path", "/"}},
+	absent: []value{{"Path", "/"}, {"RoleName", "{name}"}},
 	more: func(f *filling) {
 		if _, given := f.model["MaxSessionDuration"]; !given {
 			f.model["MaxSessionDuration"] = json.Number("3600")
-		}
-		if _, given := f.model["RoleName"]; !given {
-			f.model["RoleName"] = f.name[max(0, len(f.name)-64):]
 		}
 		f.model["RoleId"] = "AROA" + f.random("role", 17)
 	},

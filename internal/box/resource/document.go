@@ -282,11 +282,7 @@ func (d *documents) fill(m Model, r Request, have document) {
 	f := &filling{
 		scope: d.scope(r.Caller), region: r.Caller.Region, model: m, previous: have.model, created: time.UnixMilli(have.created), seed: have.seed,
 	}
-	base := r.NameBase
-	if base == "" {
-		base = d.typ.Name[strings.LastIndexByte(d.typ.Name, ':')+1:]
-	}
-	f.name = base + "-" + f.random("name", 13)
+	f.name = d.typ.Name[strings.LastIndexByte(d.typ.Name, ':')+1:] + "-" + f.random("name", 13)
 	d.rule.fill(f, d.typ.Schema)
 }
 

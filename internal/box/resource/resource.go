@@ -37,9 +37,6 @@ type Request struct {
 	// Previous is the whole model before an Update, write-only properties included as far as
 	// they are known.
 	Previous Model
-	// NameBase is what the name of a resource begins with that was given none, such as
-	// STACK-LOGICALID. Empty leaves it to the type.
-	NameBase string
 	// Token names the operation: it is the same at every try of one.
 	Token string
 	// Again says that an earlier try with this token may have been cut off anywhere. Create
