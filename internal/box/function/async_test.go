@@ -415,3 +415,40 @@ func TestAsynchronousInvocationsAreBounded(t *testing.T) {
 		t.Errorf("with too many waiting: %v", err)
 	}
 }
+
+// Of several nodes one runs a function's invocations at a time, each of them once; another takes over.
+func TestNodesShareInvocations(t *testing.T) {
+	t.Parallel()
+	db := storetest.Postgres(t)
+	f := newFixture(t, db)
+	f.newFunction("ship")
+	f.newFunction("count")
+	var mu sync.Mutex
+	ran := map[string]int{}
+	f.runs.set(func(_ context.Context, fn runtime.Function, in runtime.Invocation) (runtime.Result, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		ran[fn.Name+string(in.Payload)]++
+		return runtime.Result{}, nil
+	})
+	stop := f.start()
+	newFixture(t, db, func(o *Options) { o.Runtime = f.runs }).start()
+	for i := range 30 {
+		f.invokeLater("ship", fmt.Sprint(i))
+		f.invokeLater("count", fmt.Sprint(i))
+		if i == 15 {
+			stop()
+		}
+	}
+	f.until("nothing waits", func() bool { return len(f.waits()) == 0 })
+	mu.Lock()
+	defer mu.Unlock()
+	for what, n := range ran {
+		if n != 1 {
+			t.Errorf("%s ran %d times", what, n)
+		}
+	}
+	if len(ran) != 60 {
+		t.Errorf("%d ran, want 60", len(ran))
+	}
+}
