@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -141,6 +142,75 @@ func TestEndOfAProcessEndsWhatItStarted(t *testing.T) {
 	r.run(t, fn, `{"do":"exit","size":1}`)
 	for _, pid := range pids {
 		awaitGone(t, pid)
+	}
+}
+
+// TestStraysThatStartOthersEndToo has something that left the group go on starting what leaves it too,
+// while what the process left behind is looked for.
+func TestStraysThatStartOthersEndToo(t *testing.T) {
+	t.Parallel()
+	needsLinux(t)
+	r, fn := newRig(t), function(t, "provided.al2023", "x", map[string]string{"bootstrap": `#!/bin/sh
+setsid sh -c 'i=0; while [ $i -lt 500 ]; do setsid sleep 1000 & i=$((i+1)); done' &
+sleep 0.05
+exit 1
+`})
+	if out := r.run(t, fn, `{}`); out.FunctionError != unhandled {
+		t.Errorf("the function answers %s", out.Payload)
+	}
+	if left := processesOf(t, fn); len(left) > 0 {
+		t.Errorf("%d processes are left: %v", len(left), left)
+	}
+}
+
+// processesOf returns the numbers of all processes that have the function's environment.
+func processesOf(t *testing.T, fn Function) (pids []string) {
+	t.Helper()
+	list, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range list {
+		if env, err := os.ReadFile(name); err == nil && bytes.Contains(env, []byte("AWS_LAMBDA_FUNCTION_NAME="+fn.Name+"\x00")) {
+			pids = append(pids, filepath.Base(filepath.Dir(name)))
+		}
+	}
+	return pids
+}
+
+func TestNoSignalIsSentToANumberThatMayBeAnothers(t *testing.T) {
+	t.Parallel()
+	other := exec.Command("sleep", "1000")
+	other.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	(&process{os: other.Process, reaped: true}).signal(syscall.SIGKILL)
+	if err := other.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Wait(); err == nil || err.Error() != "signal: terminated" {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// A process whose Runtime API cannot be opened leaves no pipe behind.
+func TestCleaningUpEndsWhatWasPrepared(t *testing.T) {
+	t.Parallel()
+	p := New(Options{Dir: t.TempDir(), Logs: &logs{}})
+	s := &process{pool: p, dir: t.TempDir()}
+	var err error
+	if s.pipe, err = openPipe(filepath.Join(s.dir, "output"), &stream{pool: p}, false); err != nil {
+		t.Fatal(err)
+	}
+	s.cleanUp()
+	select {
+	case <-s.pipe.done:
+	default:
+		t.Error("the pipe is still read")
+	}
+	if _, err := s.pipe.reader.Stat(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("it is still open: %v", err)
 	}
 }
 

@@ -47,6 +47,7 @@ type process struct {
 	current   *call    // what it works on
 	last      *call    // what it worked on before
 	initError *failure // what it said of itself before it ended
+	reaped    bool     // its number may be another's
 
 	// Set before exited is closed.
 	state *os.ProcessState
@@ -80,7 +81,6 @@ func (p *Pool) start(fn *Function, out *stream) (*process, *failure) {
 	}
 	out.initStart(cmd.version)
 	if failed := s.spawn(cmd); failed != nil {
-		s.pipe.finish()
 		s.cleanUp()
 		return nil, failed
 	}
@@ -141,14 +141,16 @@ func (s *process) supervise() {
 	}
 	s.state = state
 	killStrays(map[string]bool{s.id: true}, s.pool.opt.Logger)
-	s.pipe.finish()
 	s.cleanUp()
 	s.pool.hasEnded(s)
 	close(s.exited)
 }
 
-// cleanUp closes and deletes what prepare made.
+// cleanUp closes and deletes what prepare made, as far as it came.
 func (s *process) cleanUp() {
+	if s.pipe != nil {
+		s.pipe.finish()
+	}
 	if s.server != nil {
 		s.shutDown()
 	}
@@ -166,9 +168,21 @@ func (s *process) shutDown() {
 	}
 }
 
-// signal sends a signal to the process's group.
+// signal sends a signal to the process's group, as long as its number is its own.
 func (s *process) signal(sig syscall.Signal) {
-	_ = syscall.Kill(-s.os.Pid, sig) // it may have ended
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.reaped {
+		_ = syscall.Kill(-s.os.Pid, sig) // it may have ended
+	}
+}
+
+// endGroup kills what is left of the process's group, for the last time.
+func (s *process) endGroup() {
+	s.signal(syscall.SIGKILL)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reaped = true
 }
 
 // kill ends the process and its group at once.

@@ -34,7 +34,7 @@ func (p *Pool) startProcesses(end <-chan struct{}) {
 func (s *process) reap() (*os.ProcessState, error) {
 	for unix.Waitid(unix.P_PID, s.os.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
-	s.signal(syscall.SIGKILL)
+	s.endGroup()
 	return s.os.Wait()
 }
 

@@ -25,7 +25,7 @@ func (p *Pool) startProcesses(end <-chan struct{}) {
 // reap waits for the end of the process and kills its group.
 func (s *process) reap() (*os.ProcessState, error) {
 	state, err := s.os.Wait()
-	s.signal(syscall.SIGKILL)
+	s.endGroup()
 	return state, err
 }
 
