@@ -38,6 +38,9 @@ func (g *Registry) documentTypes() []Type {
 			panic(fmt.Sprintf("resource: %s: %v", file, err))
 		}
 		t := Type{Name: name, Schema: schema}
+		if r.ref != "" {
+			t.Ref = func(m Model) string { return scalar(m[r.ref]) }
+		}
 		t.Handler = &documents{g: g, typ: &t, rule: r}
 		types = append(types, t)
 	}
@@ -67,6 +70,7 @@ const ecsClusterAnswer = `{"cluster":{"clusterArn":"{Arn}","clusterName":"{Clust
 // A service names its cluster by ARN, whatever it was given: the identifier has it, and rules
 // in CloudTrail's events match it.
 var ecsService = rule{
+	ref:    "ServiceArn",
 	absent: []value{{"ServiceName", "{name}"}, {"Cluster", "default"}, {"SchedulingStrategy", "REPLICA"}, {"LaunchType", "EC2"}},
 	more: func(f *filling) {
 		cluster := scalar(f.model["Cluster"])

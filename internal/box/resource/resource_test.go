@@ -308,6 +308,9 @@ func TestDocumentTypesFillInWhatTheServiceSets(t *testing.T) {
 		if got, err := lookup.Identifier(m); got != c.identifier {
 			t.Errorf("%s: identifier %s, %v", c.typ, got, err)
 		}
+		if ref, err := lookup.RefValue(m); err != nil || ref != strings.Split(c.identifier, "|")[0] {
+			t.Errorf("%s: Ref is %s, %v", c.typ, ref, err)
+		}
 		f.ahead.Add(int64(time.Hour))
 		desired := strings.TrimSuffix(c.desired, "}") + `,"Tags":[{"Key":"a","Value":"b"}]}`
 		updated, err := f.update(c.typ, c.identifier, c.desired, desired)

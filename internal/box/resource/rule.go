@@ -16,6 +16,8 @@ type rule struct {
 	canonical func(s scope, identifier string) string
 	// narrow is the value that is stored for one that a list is narrowed by; nil: the same.
 	narrow func(s scope, property string, v any) any
+	// ref is the property that Ref in a template stands for; empty: the primary identifier.
+	ref string
 	// trail is what the service's calls are, for events; nil: there are none.
 	trail *trail
 }
