@@ -95,7 +95,7 @@ func (p *parameter) value(text string) any {
 }
 
 func (b *Bound) evaluator(res Resolver) *evaluator {
-	return &evaluator{scope: b.scope, res: res, left: MaxEvaluated}
+	return &evaluator{scope: b.scope, res: res, left: MaxEvaluated, steps: MaxSteps}
 }
 
 // object evaluates an object; nil is an empty one.
@@ -247,8 +247,9 @@ func (b *Bound) bindOutputs() error {
 // tryOut evaluates everything as far as it does not depend on resources, and collects the names of imports.
 func (b *Bound) tryOut() error {
 	names := map[string]bool{}
+	e := b.evaluator(nil) // one for all, which may take MaxSteps together
 	try := func(n *node) error {
-		e := b.evaluator(nil)
+		e.left = MaxEvaluated
 		if _, err := e.eval(n); err != nil {
 			return err
 		}
@@ -265,7 +266,7 @@ func (b *Bound) tryOut() error {
 		if err := try(o.declared.value); err != nil {
 			return err
 		}
-		v, err := b.evaluator(nil).eval(o.declared.value)
+		v, err := e.eval(o.declared.value)
 		if err != nil {
 			return err
 		}

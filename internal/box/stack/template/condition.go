@@ -111,11 +111,11 @@ func (e *evaluator) condition(n *node) (bool, error) {
 	case fnEquals:
 		return equal(left, right), nil
 	case fnEachMemberIn:
-		return eachMember(n, left, func(v any) (bool, error) { return anyMember(n, right, v) })
+		return eachMember(n, left, func(v any) (bool, error) { return e.anyMember(n, right, v) })
 	case fnEachMemberEquals:
 		return eachMember(n, left, func(v any) (bool, error) { return equal(v, right), nil })
 	default:
-		return anyMember(n, left, right)
+		return e.anyMember(n, left, right)
 	}
 }
 
@@ -142,10 +142,13 @@ func eachMember(n *node, v any, holds func(any) (bool, error)) (bool, error) {
 	return true, nil
 }
 
-func anyMember(n *node, v, member any) (bool, error) {
+func (e *evaluator) anyMember(n *node, v, member any) (bool, error) {
 	values, ok := v.([]any)
 	if !ok {
 		return false, n.errorf("Template error: every %s object requires a list of strings.", n.text)
+	}
+	if err := e.step(n, len(values)); err != nil {
+		return false, err
 	}
 	for _, v := range values {
 		if equal(v, member) {

@@ -19,8 +19,9 @@ type unknown struct{}
 type evaluator struct {
 	*scope
 
-	res  Resolver // nil: what resources yield is unknown
-	left int      // bytes that functions may still produce
+	res   Resolver // nil: what resources yield is unknown
+	left  int      // bytes that functions may still produce
+	steps int      // values that may still be worked out
 }
 
 // scope is what names mean.
@@ -35,6 +36,9 @@ type scope struct {
 
 // eval returns the value of n: string, bool, json.Number, []any, *ordered, noValue or unknown.
 func (e *evaluator) eval(n *node) (any, error) {
+	if err := e.step(n, 1); err != nil {
+		return nil, err
+	}
 	switch n.kind {
 	case call:
 		v, err := e.call(n)
@@ -56,6 +60,14 @@ func (e *evaluator) eval(n *node) (any, error) {
 	default:
 		return n.text, nil
 	}
+}
+
+// step counts values that are worked out at n.
+func (e *evaluator) step(n *node, count int) error {
+	if e.steps -= count; e.steps < 0 {
+		return n.errorf("Template error: the functions of the template work out more than %d values together.", MaxSteps)
+	}
+	return nil
 }
 
 func (e *evaluator) list(n *node) (any, error) {
@@ -276,6 +288,9 @@ func (e *evaluator) attribute(n *node, name, attribute string) (any, error) {
 }
 
 func (e *evaluator) sub(n *node) (any, error) {
+	if err := e.step(n, len(n.sub.parts)); err != nil {
+		return nil, err
+	}
 	var b strings.Builder
 	known := true
 	for _, p := range n.sub.parts {

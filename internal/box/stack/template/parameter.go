@@ -41,6 +41,7 @@ var parameterForms = map[string]parameterForm{
 	"Number":                                   {number: true},
 	"List<Number>":                             {list: true, number: true},
 	"CommaDelimitedList":                       {list: true},
+	"List<String>":                             {list: true}, // AWS: another name of it, in no guide
 	"AWS::EC2::AvailabilityZone::Name":         {what: "the name of an availability zone"},
 	"AWS::EC2::Image::Id":                      {prefix: "ami-", what: "the id of an image"},
 	"AWS::EC2::Instance::Id":                   {prefix: "i-", what: "the id of an instance"},

@@ -52,6 +52,10 @@ const (
 	// MaxEvaluated is how many bytes of text the functions of one resource, output or section may produce
 	// together. AWS has no such limit in writing; without one a small template can ask for any amount of memory.
 	MaxEvaluated = 4 << 20
+	// MaxSteps is how many values may be worked out to read a template, those of variables counted each time they are used:
+	// as with MaxEvaluated, a small template could otherwise keep a processor for hours. A template of MaxBytes that uses
+	// every value once needs half a million.
+	MaxSteps = 2 << 20
 	// MaxDepth is how deeply objects and lists may be nested. AWS does not name its limit.
 	MaxDepth = 200
 )

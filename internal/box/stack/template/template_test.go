@@ -348,6 +348,41 @@ func TestSmallTemplatesCannotAskForAnyAmountOfMemory(t *testing.T) {
 	}
 }
 
+// Values that are worked out again wherever a variable is used cost no memory, but time.
+func TestSmallTemplatesCannotAskForAnyAmountOfTime(t *testing.T) {
+	subs := func(n int, inner string) string {
+		return `{"Fn::Sub": ["` + strings.Repeat("${a}", n) + `", {"a": ` + inner + `}]}`
+	}
+	many := strings.TrimSuffix(strings.Repeat(`"",`, 2000), ",")
+	const head = "Parameters: {P: {Type: CommaDelimitedList, Default: ''}}\n"
+	resource := func(value string) string {
+		return head + "Resources: {R: {Type: T::A::B, Properties: {V: " + value + "}}}"
+	}
+	const one = "\nResources: {R: {Type: T::A::B}}"
+	var spread strings.Builder
+	spread.WriteString(head + "Resources:\n")
+	for i := range 100 {
+		fmt.Fprintf(&spread, "  R%d: {Type: T::A::B, Properties: {V: %s}}\n", i, subs(20, subs(20, subs(20, subs(5, `""`)))))
+	}
+	for name, template := range map[string]string{
+		"sub in sub":         resource(subs(2000, subs(2000, `""`))),
+		"a join in subs":     resource(subs(200, subs(200, `{"Fn::Join": ["", [`+many+`]]}`))),
+		"a list in subs":     resource(subs(2000, `{"Fn::Select": [0, [`+many+`]]}`)),
+		"a condition":        head + "Conditions: {C: {Fn::Equals: ['', " + subs(2000, subs(2000, `""`)) + "]}}" + one,
+		"an output":          head + "Outputs: {O: {Value: " + subs(2000, subs(2000, `""`)) + "}}" + one,
+		"members in members": head + "Rules: {R: {Assertions: [{Assert: {Fn::EachMemberIn: [[" + many + "], [" + strings.Repeat("x,", 2000) + "'']]}}]}}" + one,
+		"many resources":     spread.String(),
+	} {
+		parsed, err := Parse([]byte(template))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := parsed.Bind(Input{Pseudo: pseudo}); err == nil || !strings.Contains(err.Error(), "work out more than") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestExamplesOfTheExporter(t *testing.T) {
 	read := func(name string) string {
 		body, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "examples", "exporter", name))
