@@ -108,14 +108,14 @@ func (s *Stacks) changeStack(ctx context.Context, c awsapi.Caller, id string, ch
 		if p, err = s.prepare(ctx, c, st.Name, st, ch); err != nil {
 			return err
 		}
-		_, any, err := s.plan(ctx, st, p)
+		_, work, err := s.plan(ctx, st, p)
 		if missing, ok := errors.AsType[missingImport](err); ok {
 			return invalid("%s", missing.Error())
 		}
 		if err != nil {
 			return err
 		}
-		if !any && !s.repeated(ctx, st, q) {
+		if !work && !s.repeated(ctx, st, q) {
 			return errNoUpdates()
 		}
 	}

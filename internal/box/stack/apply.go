@@ -323,7 +323,7 @@ func (r *run) change(ctx context.Context, tr *template.Resource, res *Resource) 
 		return nil
 	case len(changes) == 0 && !res.Status.failed():
 		return r.save(ctx, r.changing(res, d))
-	case replaces(changes):
+	case replaces(changes), !typ.Schema.Has("update"):
 		return r.make(ctx, tr, res)
 	}
 	next := r.changing(res, d)

@@ -138,13 +138,13 @@ func (s *Stacks) newChangeSet(ctx context.Context, c awsapi.Caller, st *Stack, q
 	if q.kind == cloudformation.ChangeSetTypeCreate {
 		before = nil
 	}
-	changes, any, err := s.plan(ctx, before, p)
+	changes, work, err := s.plan(ctx, before, p)
 	switch missing, isMissing := errors.AsType[missingImport](err); {
 	case isMissing:
 		cs.fail(missing.Error())
 	case err != nil:
 		return nil, nil, err
-	case !any:
+	case !work:
 		cs.fail(noChanges)
 	default:
 		cs.Changes = changes

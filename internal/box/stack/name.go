@@ -58,7 +58,7 @@ func shorten(stack, logicalID string, room int) string {
 }
 
 // fits says whether a property may have the value.
-func fits(schema *resource.Schema, property, value string) bool {
+func fits(schema *resource.Schema, property string, value any) bool {
 	return !slices.ContainsFunc(schema.Validate(resource.Model{property: value}), func(p resource.Problem) bool { return p.At == "#/"+property })
 }
 
@@ -94,7 +94,11 @@ func complete(typ *resource.Type, properties resource.Model, stackTags []Tag) (r
 		return properties, err
 	}
 	name := typ.Schema.TagProperty[0]
-	switch own := properties[name].(type) {
+	own := properties[name]
+	if own == nil && !fits(typ.Schema, name, []any{}) {
+		own = map[string]any{} // some types have a map of them
+	}
+	switch own := own.(type) {
 	case map[string]any:
 		tags := maps.Clone(own)
 		for _, t := range stackTags {

@@ -51,8 +51,8 @@ type planner struct {
 // errUnknown is of a value that is known once the operation has come to it.
 var errUnknown = errors.New("known after the operation")
 
-// plan works out what becomes of a stack, and whether anything does.
-func (s *Stacks) plan(ctx context.Context, st *Stack, p *prepared) (changes []Change, any bool, err error) {
+// plan works out what becomes of a stack, and whether there is work to do.
+func (s *Stacks) plan(ctx context.Context, st *Stack, p *prepared) (changes []Change, work bool, err error) {
 	pl := &planner{ctx: ctx, s: s, stack: st, next: p, changes: map[string]*Change{}}
 	if st != nil {
 		all, err := s.selectResources(ctx, s.db, st.id)
@@ -78,8 +78,8 @@ func (s *Stacks) plan(ctx context.Context, st *Stack, p *prepared) (changes []Ch
 	if len(changes) > 0 || st == nil || st.Status.failed() {
 		return changes, true, nil
 	}
-	any, err = pl.otherwiseChanged()
-	return nil, any, err
+	work, err = pl.otherwiseChanged()
+	return nil, work, err
 }
 
 // checkTypes refuses other types for the resources that are there.
@@ -215,6 +215,7 @@ func (pl *planner) addChange(c *Change, tr *template.Resource, typ *resource.Typ
 	if typ.Schema.Taggable && len(typ.Schema.TagProperty) == 1 && typ.Schema.TagProperty[0] == change.Property {
 		d.Attribute, d.Name = cloudformation.ResourceAttributeTags, ""
 	}
+	change.Replacement = change.Replacement || !typ.Schema.Has("update")
 	switch {
 	case change.Replacement:
 		d.Recreation = cloudformation.RequiresRecreationAlways

@@ -42,7 +42,7 @@ func (v *resolver) Import(name string) (string, error) {
 func importValue(ctx context.Context, q store.Querier, r Ref, name string) (string, error) {
 	value, found, err := selectExport(ctx, q, r.Account, r.Region, name)
 	if err == nil && !found {
-		err = fmt.Errorf("No export named %s found.", name) //nolint:revive,staticcheck // AWS's text
+		err = fmt.Errorf("No export named %s found.", name) //nolint:revive // AWS's text
 	}
 	return value, err
 }
@@ -55,7 +55,7 @@ func attributeOf(res *Resource, attribute string) (any, error) {
 		v, ok = path.Get(res.details.Properties)
 	}
 	if !ok {
-		return nil, fmt.Errorf("Requested attribute %s does not exist in schema for %s", attribute, res.Type) //nolint:revive,staticcheck // AWS's text
+		return nil, fmt.Errorf("Requested attribute %s does not exist in schema for %s", attribute, res.Type) //nolint:revive // AWS's text
 	}
 	return v, nil
 }
