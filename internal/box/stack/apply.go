@@ -419,7 +419,7 @@ func (r *run) commit(ctx context.Context) (*failure, error) {
 		p, status = cleaning, UpdateCompleteCleanupInProgress
 	}
 	unwanted := r.unwanted()
-	err = r.enter(ctx, p, status, "", func(tx *store.Tx, next *Stack) error {
+	err = r.enter(ctx, p, status, "", func(ctx context.Context, tx *store.Tx, next *Stack) error {
 		next.Outputs = outputs
 		if err := setExports(ctx, tx, next); err != nil {
 			return err

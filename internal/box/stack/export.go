@@ -101,7 +101,7 @@ func (r *run) useExports(ctx context.Context) (missing string, err error) {
 	if len(names) == 0 {
 		return "", nil
 	}
-	err = r.write(ctx, func(tx *store.Tx) error {
+	err = r.write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		missing = ""
 		for _, name := range names {
 			_, found, err := selectExport(ctx, tx, r.stack.Account, r.stack.Region, name)

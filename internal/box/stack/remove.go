@@ -33,7 +33,7 @@ func (r *run) discard(ctx context.Context) error {
 	if len(failed) > 0 {
 		return r.enter(ctx, ended, RollbackFailed, "The following resource(s) failed to delete: "+list(failed)+". ", nil)
 	}
-	return r.enter(ctx, ended, RollbackComplete, "", func(tx *store.Tx, next *Stack) error {
+	return r.enter(ctx, ended, RollbackComplete, "", func(ctx context.Context, tx *store.Tx, next *Stack) error {
 		return setImports(ctx, tx, next, nil)
 	})
 }
@@ -47,7 +47,7 @@ func (r *run) deleteAll(ctx context.Context) error {
 	if len(failed) > 0 {
 		return r.enter(ctx, ended, DeleteFailed, "The following resource(s) failed to delete: "+list(failed)+". ", nil)
 	}
-	return r.enter(ctx, ended, DeleteComplete, "", func(tx *store.Tx, next *Stack) error {
+	return r.enter(ctx, ended, DeleteComplete, "", func(ctx context.Context, tx *store.Tx, next *Stack) error {
 		next.Deleted = r.s.now()
 		if err := deleteChangeSets(ctx, tx, next.id, 0); err != nil {
 			return err

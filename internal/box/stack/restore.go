@@ -86,7 +86,7 @@ func (r *run) takeBack(ctx context.Context) error {
 		return err
 	}
 	dropped, wanted, events := r.swapped()
-	err = r.enter(ctx, cleaning, UpdateRollbackCompleteCleanupInProgress, "", func(tx *store.Tx, next *Stack) error {
+	err = r.enter(ctx, cleaning, UpdateRollbackCompleteCleanupInProgress, "", func(ctx context.Context, tx *store.Tx, next *Stack) error {
 		next.Config, next.Description = *r.op.previous, t.Summary().Description
 		if err := dropResources(ctx, tx, dropped, r.op.id); err != nil {
 			return err

@@ -103,7 +103,7 @@ func (r *run) goOn(ctx context.Context) error {
 }
 
 // write changes the state of the operation, if it is still this run's.
-func (r *run) write(ctx context.Context, fn func(tx *store.Tx) error) error {
+func (r *run) write(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
 	if err := r.reach("before a write"); err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (r *run) write(ctx context.Context, fn func(tx *store.Tx) error) error {
 		if !ours {
 			return errSuperseded
 		}
-		return fn(tx)
+		return fn(ctx, tx)
 	})
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (r *run) saveAll(ctx context.Context, changed []*Resource, events []Event) 
 	for i, next := range changed {
 		numbers[i] = next.id
 	}
-	err := r.write(ctx, func(tx *store.Tx) error {
+	err := r.write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		for i, next := range changed {
 			next.id = numbers[i] // what an attempt that was undone has set is no row
 			if err := r.s.putResource(ctx, tx, next); err != nil {
@@ -198,10 +198,10 @@ func (r *run) live(logicalID string) *Resource {
 }
 
 // enter takes the stack to a status and the operation to a phase, together with what fn, if any, changes.
-func (r *run) enter(ctx context.Context, p phase, status Status, reason string, fn func(tx *store.Tx, next *Stack) error) error {
+func (r *run) enter(ctx context.Context, p phase, status Status, reason string, fn func(ctx context.Context, tx *store.Tx, next *Stack) error) error {
 	var next *Stack
 	var op operation
-	err := r.write(ctx, func(tx *store.Tx) error {
+	err := r.write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		stack := *r.stack
 		next, op = &stack, *r.op
 		next.Status, next.Reason, op.phase = status, reason, p
@@ -209,7 +209,7 @@ func (r *run) enter(ctx context.Context, p phase, status Status, reason string, 
 			op.done = r.s.now()
 		}
 		if fn != nil {
-			if err := fn(tx, next); err != nil {
+			if err := fn(ctx, tx, next); err != nil {
 				return err
 			}
 		}
