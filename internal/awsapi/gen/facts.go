@@ -18,6 +18,7 @@ type service struct {
 	members        map[string][]string // the order in which answers have a shape's members, if not by name
 	errors         map[string]string   // errors that it gives and does not model, with their query codes
 	patterns       map[string]string   // those of shapes whose own RE2 cannot express
+	lengths        map[string]int      // how long texts of shapes may be, where ours hold more than AWS's
 	slow           map[string]int      // how many seconds the answers of single operations may take
 	large          map[string]string   // the largest bodies of single operations, Go expressions
 	trailNames     map[string]string   // what CloudTrail calls single operations
@@ -85,7 +86,11 @@ var services = []service{
 		},
 	},
 	{pkg: "cloudcontrol", signingName: "cloudcontrolapi", eventSource: "cloudcontrolapi.amazonaws.com", maxBody: "2 << 20"},
-	{pkg: "cloudformation", signingName: "cloudformation", eventSource: "cloudformation.amazonaws.com", maxBody: "4 << 20"},
+	{
+		pkg: "cloudformation", signingName: "cloudformation", eventSource: "cloudformation.amazonaws.com", maxBody: "4 << 20",
+		// RegisterType takes the schema itself, in a data: URL, where AWS has the address of a package.
+		lengths: map[string]int{"S3Url": 2 << 20},
+	},
 	{pkg: "sts", signingName: "sts", eventSource: "sts.amazonaws.com", maxBody: "256 << 10"},
 }
 

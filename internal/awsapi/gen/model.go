@@ -135,6 +135,12 @@ func load(dir string, s service) (*pkg, error) {
 		}
 		m.Shapes[name].Pattern = pattern
 	}
+	for name, length := range s.lengths {
+		if m.Shapes[name] == nil {
+			return nil, fmt.Errorf("shape %s of facts.go is not in the model", name)
+		}
+		m.Shapes[name].Max = new(float64(length))
+	}
 	for name, code := range s.errors {
 		unmodelled := &shape{Type: "structure", Exception: true}
 		unmodelled.Error.Code = code

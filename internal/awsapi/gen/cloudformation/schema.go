@@ -922,7 +922,7 @@ var shapeRollbackTrigger = &awsapi.Shape{Name: "RollbackTrigger", Kind: awsapi.S
 
 var shapeRollbackTriggers = &awsapi.Shape{Name: "RollbackTriggers", Kind: awsapi.List, Max: 5, HasMax: true, Elem: shapeRollbackTrigger}
 
-var shapeS3Url = &awsapi.Shape{Name: "S3Url", Kind: awsapi.String, Min: 1, HasMin: true, Max: 4096, HasMax: true}
+var shapeS3Url = &awsapi.Shape{Name: "S3Url", Kind: awsapi.String, Min: 1, HasMin: true, Max: 2097152, HasMax: true}
 
 var shapeScope = &awsapi.Shape{Name: "Scope", Kind: awsapi.List, Elem: shapeResourceAttribute}
 
