@@ -131,7 +131,11 @@ func (f *fixture) published() []string {
 		if err != nil {
 			return "", err
 		}
-		var d callRecord
+		var d struct {
+			EventSource, EventName, AWSRegion   string
+			UserIdentity                        struct{ AccountID string }
+			RequestParameters, ResponseElements json.RawMessage
+		}
 		if err := json.Unmarshal(e.Detail, &d); err != nil {
 			return "", err
 		}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -46,14 +45,13 @@ func (d *documents) publish(ctx context.Context, tx *store.Tx, r Request, before
 	if d.rule.trail == nil {
 		return nil
 	}
-	now := d.g.opt.Now().UTC().Truncate(time.Second)
 	var records []event.Record
 	for _, c := range d.calls(before, after) {
 		model := after
 		if model == nil {
 			model = before
 		}
-		records = append(records, d.record(now, r, c, model))
+		records = append(records, d.record(r, c, model))
 	}
 	return tx.Publish(ctx, records...)
 }
@@ -127,76 +125,18 @@ func tagsOf(v any) map[string]string {
 	return tags
 }
 
-// userIdentity is whom a call is made for, its members in CloudTrail's order.
-type userIdentity struct {
-	Type        string `json:"type"`
-	PrincipalID string `json:"principalId"`
-	ARN         string `json:"arn"`
-	AccountID   string `json:"accountId"`
-	AccessKeyID string `json:"accessKeyId"`
-	UserName    string `json:"userName"`
-	InvokedBy   string `json:"invokedBy,omitempty"`
-}
-
-// callRecord is CloudTrail's record of a call, its members in AWS's order.
-type callRecord struct {
-	EventVersion       string          `json:"eventVersion"`
-	UserIdentity       userIdentity    `json:"userIdentity"`
-	EventTime          string          `json:"eventTime"`
-	EventSource        string          `json:"eventSource"`
-	EventName          string          `json:"eventName"`
-	AWSRegion          string          `json:"awsRegion"`
-	SourceIPAddress    string          `json:"sourceIPAddress"`
-	UserAgent          string          `json:"userAgent"`
-	RequestParameters  json.RawMessage `json:"requestParameters"`
-	ResponseElements   json.RawMessage `json:"responseElements"`
-	RequestID          string          `json:"requestID"`
-	EventID            string          `json:"eventID"`
-	ReadOnly           bool            `json:"readOnly"`
-	EventType          string          `json:"eventType"`
-	ManagementEvent    bool            `json:"managementEvent"`
-	RecipientAccountID string          `json:"recipientAccountId"`
-	EventCategory      string          `json:"eventCategory"`
-}
-
 // record is the event of a call.
-func (d *documents) record(now time.Time, r Request, c call, m Model) event.Record {
-	caller, region := r.Caller, r.Caller.Region
+func (d *documents) record(r Request, c call, m Model) event.Record {
+	caller := r.Caller
+	caller.RequestID = uuid.NewString()
 	if d.rule.global {
-		region = globalRegion(region)
+		caller.Region = globalRegion(caller.Region)
 	}
 	f := &filling{scope: d.scope(r.Caller), region: r.Caller.Region, model: m}
-	source := d.rule.trail.service + ".amazonaws.com"
-	detail := callRecord{
-		EventVersion: "1.08", UserIdentity: identityOf(caller), EventTime: now.Format(time.RFC3339), EventSource: source, EventName: c.name,
-		AWSRegion: region, SourceIPAddress: first(caller.InvokedBy, caller.SourceIP), UserAgent: first(caller.InvokedBy, caller.UserAgent),
-		RequestParameters: f.members(c.request), ResponseElements: f.members(c.response), RequestID: uuid.NewString(), EventID: event.NewID(),
-		EventType: "AwsApiCall", ManagementEvent: true, RecipientAccountID: caller.Account, EventCategory: "Management",
-	}
-	e := event.Event{
-		ID: event.NewID(), DetailType: "AWS API Call via CloudTrail", Source: "aws." + d.rule.trail.service,
-		Account: caller.Account, Time: now, Region: region, Detail: []byte(encode(detail)),
-	}
-	return event.Record{
-		Bus: event.BusRef{Account: caller.Account, Region: region, Name: event.DefaultBus},
-		ID:  e.ID, Origin: event.OriginService + " resource", JSON: e.AppendJSON(nil),
-	}
-}
-
-func identityOf(c awsapi.Caller) userIdentity {
-	return userIdentity{
-		Type: "IAMUser", PrincipalID: c.AccessKeyID, ARN: c.UserARN(), AccountID: c.Account, AccessKeyID: c.AccessKeyID,
-		UserName: c.AccessKeyID, InvokedBy: c.InvokedBy,
-	}
-}
-
-func first(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
+	return awsapi.CallRecord{
+		Caller: caller, Time: d.g.opt.Now(), EventSource: d.rule.trail.service + ".amazonaws.com", EventName: c.name,
+		Request: f.members(c.request), Response: f.members(c.response),
+	}.Event()
 }
 
 // globalRegion is where the events of global services are. AWS: one region of each partition.
