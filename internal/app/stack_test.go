@@ -485,3 +485,71 @@ func (c *caller) progress(id string) (events int, status cfntypes.StackStatus) {
 	}
 	return events, out.Stacks[0].StackStatus
 }
+
+// What a stack makes is made by who asked for it, and told as such.
+func TestAStackMayDoWhatItsCallerMay(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, func(c *Config) { c.Functions = new(true) })
+	admin := s.key(t, "", testAccount, "admin")
+	bearer := s.login(t, admin.ID, admin.Secret)
+	key := s.key(t, bearer, "111122223333", "operator")
+	c := s.withKey("111122223333", "eu-west-1", key.ID, key.Secret)
+	calls := c.ruleToQueue("calls", `{"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventName":["CreateTopic","CreateFunction20150331"]}}`)
+	statuses := c.ruleToQueue("statuses", `{"source":["aws.cloudformation"],"detail-type":["CloudFormation Stack Status Change"],"detail":{"status-details":{"status":["ROLLBACK_COMPLETE"]}}}`)
+	const body = `
+Resources:
+  Topic: {Type: AWS::SNS::Topic}
+  Function:
+    Type: AWS::Lambda::Function
+    DependsOn: Topic
+    Properties: {Runtime: python3.12, Handler: index.handler, Role: 'arn:aws:iam::111122223333:role/f', Code: {ZipFile: 'def handler(e, c): return e'}}
+`
+	if err := c.deploy("shop", body); err == nil {
+		t.Fatal("an operator's stack made a function")
+	}
+	events := strings.Join(c.stackEvents("shop"), "\n")
+	if !strings.Contains(events, "is not authorized to perform: lambda:CreateFunction") || !strings.Contains(events, "HandlerErrorCode: AccessDenied") {
+		t.Error(events)
+	}
+	for range 2 {
+		_, d := c.nextCall(calls)
+		if d.UserIdentity.UserName != key.ID || d.SourceIPAddress != "cloudformation.amazonaws.com" || (d.ErrorCode != "") != (d.EventName == "CreateFunction20150331") {
+			t.Errorf("told %+v", d)
+		}
+	}
+	if e := c.nextEvent(statuses); !strings.Contains(string(e.Detail), `:stack/shop/`) {
+		t.Errorf("told %s", e.Detail)
+	}
+	if topics, err := c.topics().ListTopics(t.Context(), &sns.ListTopicsInput{}); err != nil || len(topics.Topics) != 0 {
+		t.Errorf("left %v, %v", topics, err)
+	}
+	if _, err := s.withKey("111122223333", "eu-west-1", s.key(t, bearer, "111122223333", "reader").ID, "x").stacks().DeleteStack(t.Context(), &cloudformation.DeleteStackInput{StackName: new("shop")}); err == nil {
+		t.Error("a reader deleted it")
+	}
+}
+
+// Topics are told of a stack's events as they are of others'.
+func TestAStackNotifiesATopic(t *testing.T) {
+	t.Parallel()
+	c := startServer(t, nil).caller("111122223333", "eu-west-1")
+	topic, queue := c.topic("stacks"), c.queue("told")
+	c.subscribe(topic, "sqs", c.queueARN("told"), map[string]string{"RawMessageDelivery": "true"})
+	body := "Resources: {Q: {Type: AWS::SQS::Queue}}"
+	if _, err := c.stacks().CreateStack(t.Context(), &cloudformation.CreateStackInput{StackName: new("shop"), TemplateBody: &body, NotificationARNs: []string{topic}}); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	eventually(t, "five messages", func() bool {
+		out, err := c.queues().ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, VisibilityTimeout: 600})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range out.Messages {
+			told = append(told, *m.Body)
+		}
+		return len(told) == 5
+	})
+	if all := strings.Join(told, "\n"); !strings.Contains(all, "ResourceStatus='CREATE_COMPLETE'\nResourceStatusReason=''\nResourceType='AWS::CloudFormation::Stack'\nStackName='shop'") {
+		t.Error(all)
+	}
+}
