@@ -251,7 +251,7 @@ func (p *poller) feed(unchanged, running context.Context, m *Mapping, f filter, 
 	return nil
 }
 
-// newBatch returns an empty batch, with the function and the queue as they are now, so
+// newBatch returns an empty batch, once it has seen that there are the function and the queue, so
 // that nothing is received in vain.
 func (p *poller) newBatch(ctx context.Context, m *Mapping) (*batch, error) {
 	if e, off := errors.AsType[*awsapi.Error](p.f.available()); off {
@@ -270,7 +270,8 @@ func (p *poller) newBatch(ctx context.Context, m *Mapping) (*batch, error) {
 	}
 	// It may have been shortened since the mapping was made: nobody else should get a
 	// message while the function has it.
-	return &batch{p: p, m: m, fn: fn, visibility: max(visibility, fn.timeout())}, nil
+	visibility = max(visibility, fn.timeout())
+	return &batch{p: p, m: m, visibility: visibility, hidden: max(visibility, leastHidden)}, nil
 }
 
 func (p *poller) setResult(result string) {

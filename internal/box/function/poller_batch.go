@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/awsapi"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/lambda"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/box/function/runtime"
 	"github.com/rialto-bus/rialto/internal/work"
@@ -29,17 +31,19 @@ const (
 	// settleTries how often they are made.
 	settleTime  = 5 * time.Second
 	settleTries = 3
+	// leastHidden is the least time that messages are hidden for at once: a moment's delay
+	// must not show them to others while the function has them.
+	leastHidden = 6 * time.Second
 )
 
 // batch is the messages of one receive, or of some within a window, on their way to the
 // function.
 type batch struct {
-	p  *poller
-	m  *Mapping
-	fn *Function
-	// visibility is for how long the messages are hidden from others; that's prolonged for as
-	// long as they wait for the function or it has them.
-	visibility time.Duration
+	p *poller
+	m *Mapping
+	// hidden is for how long the messages are hidden from others, which is prolonged for as long as
+	// they wait for the function or it has them; visibility is after how long those come back that it failed.
+	hidden, visibility time.Duration
 
 	mu      sync.Mutex
 	records []*record // those that are neither deleted nor left to the queue
@@ -77,13 +81,13 @@ func (b *batch) collect(ctx context.Context, f filter, wait time.Duration) error
 		if left <= 0 || len(b.records) >= s.Batch || b.size >= runtime.MaxPayload {
 			return nil
 		}
-		wait = min(left, pollWait, max(b.visibility/3, time.Second)).Truncate(time.Second)
+		wait = min(left, pollWait, b.hidden/3).Truncate(time.Second)
 		if wait == 0 {
 			pause(ctx, min(left, windowStep))
 		}
-		if time.Since(b.held) > b.visibility/3 {
+		if time.Since(b.held) > b.hidden/3 {
 			b.held = time.Now()
-			b.hide(ctx, b.visibility)
+			b.hide(ctx, b.open(), b.hidden)
 		}
 	}
 }
@@ -91,7 +95,7 @@ func (b *batch) collect(ctx context.Context, f filter, wait time.Duration) error
 func (b *batch) receive(ctx context.Context, n int, wait time.Duration) ([]sqs.Message, error) {
 	out, err := b.p.f.o.Queues.ReceiveMessage(asFunction(ctx, b.m.Function, "sqs", "ReceiveMessage"), &sqs.ReceiveMessageInput{
 		QueueUrl: new(b.m.Source.url()), MaxNumberOfMessages: new(int32(n)), WaitTimeSeconds: new(int32(wait / time.Second)),
-		VisibilityTimeout:           new(int32(b.visibility / time.Second)),
+		VisibilityTimeout:           new(int32(b.hidden / time.Second)),
 		MessageSystemAttributeNames: []string{sqs.MessageSystemAttributeNameAll}, MessageAttributeNames: []string{"All"},
 	})
 	if err != nil && ctx.Err() != nil {
@@ -149,7 +153,7 @@ func (b *batch) run(ctx, unchanged context.Context) {
 			continue
 		}
 		failed, again := b.invoke(ctx, unchanged, part)
-		if again { // it was throttled until the mapping changed
+		if again {
 			release()
 			b.giveBack(ctx)
 			return
@@ -158,6 +162,8 @@ func (b *batch) run(ctx, unchanged context.Context) {
 			stuck[r.group()] = true
 		}
 	}
+	release()
+	b.leave(ctx, b.open()) // what must wait
 }
 
 // eventOverhead is what an event has around its records.
@@ -178,68 +184,90 @@ func (b *batch) parts() [][]*record {
 }
 
 // invoke runs the function with one event. It returns the messages that are not done,
-// which are left to the queue; again says that the function was never called.
+// which are left to the queue; again says that the function could not be called, or was cut off
+// when the server stopped.
 func (b *batch) invoke(ctx, unchanged context.Context, part []*record) (failed []*record, again bool) {
 	p, counts := b.p, &b.p.f.counts
 	payload, err := encode(map[string][]*record{"Records": part})
 	if err != nil {
 		p.noteProblem(ctx, b.m, err)
-		b.leave(part)
+		b.leave(ctx, part)
 		return part, false
 	}
 	result, err := b.call(ctx, unchanged, payload)
-	if errors.Is(err, runtime.ErrTooManyRequests) {
+	switch {
+	case err != nil && ctx.Err() != nil: // it may be running still
+		b.forget(part)
+		return part, false
+	case err != nil:
 		return part, true
 	}
 	counts.batches.Add(1)
-	if err != nil || result.FunctionError != "" {
+	if result.FunctionError != "" {
 		counts.failedBatches.Add(1)
-		b.leave(part)
-		b.noteFailure(ctx, err)
+		b.leave(ctx, part)
+		p.note(ctx, b.m, resultProblem+functionFailed)
 		return part, false
 	}
 	if b.m.settings.ReportFailures {
 		failed = failedRecords(result.Payload, part)
 	}
-	b.leave(failed)
+	b.leave(ctx, failed)
 	b.remove(ctx, without(part, failed))
 	p.slots.grow()
 	p.note(ctx, b.m, resultOK)
 	return failed, false
 }
 
-func (b *batch) noteFailure(ctx context.Context, err error) {
-	if ctx.Err() != nil || errors.Is(err, runtime.ErrStopped) {
-		return // what failed is us
-	}
-	if err != nil {
-		b.p.noteProblem(ctx, b.m, problem(functionFailed+": "+err.Error()))
-		return
-	}
-	b.p.note(ctx, b.m, resultProblem+functionFailed)
-}
-
-// call invokes the function. While it's throttled the messages are kept, so that they
-// do not use up their receives, until the mapping changes.
+// call invokes the function. While that cannot be done, as when it is throttled, the messages are
+// kept, so that they do not use up their receives, until the mapping changes or the function is gone.
 func (b *batch) call(ctx, unchanged context.Context, payload []byte) (runtime.Result, error) {
 	in := runtime.Invocation{RequestID: uuid.NewString(), Payload: payload, FunctionARN: b.m.functionARN()}
 	for attempt := 1; ; attempt++ {
-		result, err := b.p.f.run(ctx, b.fn, in)
-		if !errors.Is(err, runtime.ErrTooManyRequests) || unchanged.Err() != nil {
+		result, err := b.callOnce(ctx, in)
+		if err == nil || unchanged.Err() != nil || awsapi.HasCode(err, lambda.CodeResourceNotFoundException) {
 			return result, err
 		}
-		b.p.f.counts.throttled.Add(1)
-		b.p.slots.shrink()
-		b.p.note(ctx, b.m, resultProblem+resultThrottled)
+		b.noteNotCalled(ctx, err)
 		pause(unchanged, work.Backoff(attempt, throttleBase, throttleCap, nil))
-		if fn, err := b.p.f.find(ctx, b.m.Function); err == nil {
-			b.fn = fn // it may have changed while we waited
-		}
 	}
 }
 
-// leave takes messages out of the batch: they come back when their visibility timeout ends.
-func (b *batch) leave(list []*record) {
+// callOnce invokes the function as it is now: it may have changed while messages were waited for.
+func (b *batch) callOnce(ctx context.Context, in runtime.Invocation) (runtime.Result, error) {
+	fn, err := b.p.f.find(ctx, b.m.Function)
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	return b.p.f.run(ctx, fn, in)
+}
+
+func (b *batch) noteNotCalled(ctx context.Context, err error) {
+	switch {
+	case errors.Is(err, runtime.ErrStopped): // the mapping is about to stop too
+	case errors.Is(err, runtime.ErrTooManyRequests):
+		b.p.f.counts.throttled.Add(1)
+		b.p.slots.shrink()
+		b.p.note(ctx, b.m, resultProblem+resultThrottled)
+	default:
+		b.p.noteProblem(ctx, b.m, problem(functionFailed+": "+err.Error()))
+	}
+}
+
+// leave leaves messages to the queue, also when the server is to stop: they come back when their
+// visibility timeout ends.
+func (b *batch) leave(ctx context.Context, list []*record) {
+	b.forget(list)
+	if b.hidden <= b.visibility {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	b.hide(ctx, list, b.visibility)
+}
+
+// forget takes messages out of the batch.
+func (b *batch) forget(list []*record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.records = without(b.records, list)
@@ -265,12 +293,12 @@ func (b *batch) keepHidden(ctx context.Context) (release func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for next := b.visibility/2 - time.Since(b.held); ; next = b.visibility / 2 {
+		for next := b.hidden/3 - time.Since(b.held); ; next = b.hidden / 3 {
 			pause(ctx, next)
 			if ctx.Err() != nil {
 				return
 			}
-			b.hide(ctx, b.visibility)
+			b.hide(ctx, b.open(), b.hidden)
 		}
 	})
 	return func() {
@@ -279,10 +307,10 @@ func (b *batch) keepHidden(ctx context.Context) (release func()) {
 	}
 }
 
-// hide sets the visibility timeout of the messages that are open. One that can no longer
-// be hidden is another's now, or deleted.
-func (b *batch) hide(ctx context.Context, d time.Duration) {
-	b.eachTen(b.open(), func(some []*record) {
+// hide sets the visibility timeout of messages. One that can no longer be hidden is another's
+// now, or deleted.
+func (b *batch) hide(ctx context.Context, list []*record, d time.Duration) {
+	b.eachTen(list, func(some []*record) {
 		entries := make([]sqs.ChangeMessageVisibilityBatchRequestEntry, len(some))
 		for i, r := range some {
 			entries[i] = sqs.ChangeMessageVisibilityBatchRequestEntry{Id: new(strconv.Itoa(i)), ReceiptHandle: &r.ReceiptHandle, VisibilityTimeout: new(int32(d / time.Second))}
@@ -299,7 +327,7 @@ func (b *batch) hide(ctx context.Context, d time.Duration) {
 func (b *batch) giveBack(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	b.hide(ctx, 0)
+	b.hide(ctx, b.open(), 0)
 }
 
 // remove deletes messages, also when the server is to stop. What cannot be deleted comes again.
@@ -318,7 +346,7 @@ func (b *batch) remove(ctx context.Context, list []*record) {
 			b.p.f.o.Logger.Warn("messages that a function has processed could not be deleted, and come again", "queue", b.m.Source.String(), "error", err)
 		}
 	})
-	b.leave(list)
+	b.forget(list)
 }
 
 func (b *batch) removeTen(ctx context.Context, entries []sqs.DeleteMessageBatchRequestEntry) error {

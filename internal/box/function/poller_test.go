@@ -3,6 +3,7 @@ package function
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/lambda"
+	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/box/function/runtime"
 	"github.com/rialto-bus/rialto/internal/box/queue"
 	"github.com/rialto-bus/rialto/internal/store"
@@ -401,37 +403,104 @@ func TestTheRestOfASplitGroupDoesNotOvertake(t *testing.T) {
 	}
 }
 
-// A throttled batch is kept from others and does not use up its receives.
-func TestAThrottledBatchKeepsItsReceives(t *testing.T) {
+// A batch that the function cannot be called with is kept from others and does not use up its receives.
+func TestABatchThatWaitsForItsFunctionKeepsItsReceives(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"throttled":       {&runtime.Throttled{}, "PROBLEM: Function call was throttled"},
+		"no room on disk": {errors.New("unpack code: no space left on device"), "PROBLEM: Function call failed: unpack code: no space left"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newSQLite(t)
+			f.newFunction("ship", func(in *lambda.CreateFunctionInput) { in.Timeout = new(int32(1)) })
+			f.queue("orders", map[string]string{"VisibilityTimeout": "1"})
+			got := &batches{}
+			until := time.Now().Add(leastHidden + time.Second) // longer than messages are hidden at once
+			f.runs.set(func(_ context.Context, _ runtime.Function, in runtime.Invocation) (runtime.Result, error) {
+				if time.Now().Before(until) {
+					return runtime.Result{}, tt.err
+				}
+				got.note(in)
+				return runtime.Result{}, nil
+			})
+			f.send("orders", numbers(30)...)
+			id := f.newMapping()
+			f.start()
+			f.result(id, tt.want)
+			f.empties("orders")
+			for _, batch := range got.all {
+				for _, r := range batch {
+					if r.Attributes["ApproximateReceiveCount"] != "1" {
+						t.Errorf("message %s was received %s times", r.Body, r.Attributes["ApproximateReceiveCount"])
+					}
+				}
+			}
+			if n := len(got.messages()); n != 30 {
+				t.Errorf("the function got %d messages, want 30", n)
+			}
+			f.result(id, resultOK)
+		})
+	}
+}
+
+// What cannot be run comes back to the queue at once, and not when its visibility timeout ends.
+func TestABatchWhoseFunctionIsDeletedIsGivenBack(t *testing.T) {
 	t.Parallel()
 	f := newSQLite(t)
-	f.newFunction("ship", func(in *lambda.CreateFunctionInput) { in.Timeout = new(int32(1)) })
-	f.queue("orders", map[string]string{"VisibilityTimeout": "1"})
-	got := &batches{}
-	until := time.Now().Add(2500 * time.Millisecond) // longer than the visibility timeout
-	f.runs.set(func(_ context.Context, _ runtime.Function, in runtime.Invocation) (runtime.Result, error) {
-		if time.Now().Before(until) {
-			return runtime.Result{}, &runtime.Throttled{}
-		}
-		got.note(in)
-		return runtime.Result{}, nil
+	f.newFunction("ship")
+	f.queue("orders", nil)
+	f.runs.set(func(context.Context, runtime.Function, runtime.Invocation) (runtime.Result, error) {
+		return runtime.Result{}, &runtime.Throttled{}
 	})
-	f.send("orders", numbers(30)...)
+	f.send("orders", "一")
 	id := f.newMapping()
 	f.start()
 	f.result(id, "PROBLEM: Function call was throttled")
-	f.empties("orders")
-	for _, batch := range got.all {
-		for _, r := range batch {
-			if r.Attributes["ApproximateReceiveCount"] != "1" {
-				t.Errorf("message %s was received %s times", r.Body, r.Attributes["ApproximateReceiveCount"])
-			}
-		}
+	must[*lambda.DeleteFunctionOutput](f, "DeleteFunction", &lambda.DeleteFunctionInput{FunctionName: new("ship")})
+	f.result(id, "PROBLEM: Function not found")
+	f.until("the message is back", func() bool {
+		visible, _ := f.held("orders")
+		return visible == 1
+	})
+}
+
+// watchedQueues tell of each call that waits for messages.
+type watchedQueues struct {
+	sqs.Service
+	polling chan struct{}
+}
+
+func (q watchedQueues) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput) (*sqs.ReceiveMessageOutput, error) {
+	if *in.WaitTimeSeconds > 0 {
+		q.polling <- struct{}{}
 	}
-	if n := len(got.messages()); n != 30 {
-		t.Errorf("the function got %d messages, want 30", n)
+	return q.Service.ReceiveMessage(ctx, in)
+}
+
+// A change of the function holds for the messages that come after it, also for those that were waited for before.
+func TestABatchGetsTheFunctionAsItIs(t *testing.T) {
+	t.Parallel()
+	polling := make(chan struct{}, 100)
+	f := newSQLite(t, func(o *Options) { o.Queues = watchedQueues{o.Queues, polling} })
+	f.newFunction("ship")
+	f.queue("orders", nil)
+	timeouts := make(chan time.Duration, 1)
+	f.runs.set(func(_ context.Context, fn runtime.Function, _ runtime.Invocation) (runtime.Result, error) {
+		timeouts <- fn.Timeout
+		return runtime.Result{}, nil
+	})
+	f.newMapping()
+	f.start()
+	<-polling
+	must[*lambda.UpdateFunctionConfigurationOutput](f, "UpdateFunctionConfiguration", &lambda.UpdateFunctionConfigurationInput{FunctionName: new("ship"), Timeout: new(int32(7))})
+	f.send("orders", "一")
+	if got := <-timeouts; got != 7*time.Second {
+		t.Errorf("the function that ran has a timeout of %v", got)
 	}
-	f.result(id, resultOK)
 }
 
 func TestAMappingsConcurrencyIsBounded(t *testing.T) {
