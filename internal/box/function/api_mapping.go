@@ -20,17 +20,11 @@ const reasonUser = "USER_INITIATED"
 
 // CreateEventSourceMapping has a function get the messages of a queue.
 func (f *Functions) CreateEventSourceMapping(ctx context.Context, in *lambda.CreateEventSourceMappingInput) (*lambda.CreateEventSourceMappingOutput, error) {
-	if err := refuseInNewMapping(in); err != nil {
+	source, err := newSource(in)
+	if err != nil {
 		return nil, err
 	}
-	if in.EventSourceArn == nil {
-		return nil, errParameter("EventSourceArn is required: an event source is an SQS queue.")
-	}
-	m := &Mapping{Enabled: in.Enabled == nil || *in.Enabled}
-	var err error
-	if m.Source, err = parseSource(*in.EventSourceArn); err != nil {
-		return nil, err
-	}
+	m := &Mapping{Source: source, Enabled: in.Enabled == nil || *in.Enabled}
 	if err := f.nameFunction(ctx, m, *in.FunctionName, "lambda:CreateEventSourceMapping"); err != nil {
 		return nil, err
 	}
@@ -46,6 +40,23 @@ func (f *Functions) CreateEventSourceMapping(ctx context.Context, in *lambda.Cre
 		return nil, err
 	}
 	return out, nil
+}
+
+// newSource is the queue that a new mapping is of. What is no queue is refused before what only goes with
+// it: whoever names a stream is not to hear of its starting position.
+func newSource(in *lambda.CreateEventSourceMappingInput) (source queueARN, err error) {
+	if in.EventSourceArn != nil {
+		if source, err = parseSource(*in.EventSourceArn); err != nil {
+			return source, err
+		}
+	}
+	if err := refuseInNewMapping(in); err != nil {
+		return source, err
+	}
+	if in.EventSourceArn == nil {
+		return source, errParameter("EventSourceArn is required: an event source is an SQS queue.")
+	}
+	return source, nil
 }
 
 // nameFunction sets the function that a mapping is for, as the request names it.
@@ -270,7 +281,8 @@ func unsupportedMappingKey(arn *string) unsupported {
 }
 
 func unsupportedPoller(c *lambda.ProvisionedPollerConfig) unsupported {
-	return unsupported{"ProvisionedPollerConfig", c != nil, "pollers are not provisioned; ScalingConfig bounds how many batches run at once."}
+	asked := c != nil && (c.MinimumPollers != nil || c.MaximumPollers != nil || text(c.PollerGroupName) != "")
+	return unsupported{"ProvisionedPollerConfig", asked, "pollers are not provisioned; ScalingConfig bounds how many batches run at once."}
 }
 
 func unsupportedMetrics(c *lambda.EventSourceMappingMetricsConfig) unsupported {

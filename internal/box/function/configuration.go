@@ -43,13 +43,6 @@ const (
 	maxEnvironment = 4 << 10
 )
 
-// reserved are the environment variables that Lambda sets itself.
-var reserved = []string{
-	"AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_NAME",
-	"AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API",
-	"AWS_REGION", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_HANDLER", "_X_AMZN_TRACE_ID",
-}
-
 // defaults is a configuration as AWS has it where a request says nothing.
 func defaults(name string) Configuration {
 	return Configuration{
@@ -148,7 +141,7 @@ func checkDeadLetter(r Ref, arn string) error {
 func checkEnvironment(vars map[string]string) error {
 	var taken []string
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		if slices.Contains(reserved, name) {
+		if runtime.ReservedVariable(name) {
 			taken = append(taken, name)
 		}
 		if strings.ContainsRune(vars[name], 0) {

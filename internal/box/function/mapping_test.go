@@ -125,8 +125,11 @@ func TestAMappingThatCannotBeServedIsRefused(t *testing.T) {
 			in.EventSourceArn = new("arn:aws:sqs:us-east-1:111122223333:orders")
 		}}, "another region than the function"},
 		"a stream": {[]change{quick, func(in *lambda.CreateEventSourceMappingInput) {
-			in.EventSourceArn = new("arn:aws:kinesis:eu-west-1:111122223333:stream/s")
+			in.EventSourceArn, in.StartingPosition = new("arn:aws:kinesis:eu-west-1:111122223333:stream/s"), new("LATEST")
 		}}, "Event sources of service kinesis are not served"},
+		"a broker without an ARN": {[]change{quick, func(in *lambda.CreateEventSourceMappingInput) {
+			in.EventSourceArn, in.Queues = nil, []string{"q"}
+		}}, "Queues is not supported by Rialto"},
 		"no queue's ARN": {[]change{quick, func(in *lambda.CreateEventSourceMappingInput) {
 			in.EventSourceArn = new("arn:aws:sqs:eu-west-1:111122223333:a/b")
 		}}, "Unrecognized event source"},
