@@ -121,7 +121,11 @@ func (r *run) wanted(ctx context.Context, tr *template.Resource, old *Resource) 
 		return nil, details{}, err
 	}
 	d.chooseName(typ, r.stack.Name, tr.LogicalID, old)
-	return typ, d, nil
+	err = typ.Schema.CheckDesired(d.Properties)
+	if problems, ok := errors.AsType[resource.Problems](err); ok {
+		err = fmt.Errorf("Properties validation failed for resource %s with message:\n%w", tr.LogicalID, problems) //nolint:revive // AWS's text
+	}
+	return typ, d, err
 }
 
 // describe is what the template says of a resource beside its properties.
@@ -213,7 +217,7 @@ func (r *run) finishMake(ctx context.Context, res *Resource) error {
 	}
 	old := r.replacedBy(res)
 	if err == nil {
-		err = r.name(ctx, &next, model)
+		err = r.adopt(ctx, &next, model, res.again)
 	}
 	if old != nil && (resource.CodeOf(err) == resource.AlreadyExists || err == nil && next.identifier == old.identifier) {
 		next.identifier, next.PhysicalID = "", ""
@@ -248,10 +252,11 @@ func (r *run) replacedBy(res *Resource) *Resource {
 	return nil
 }
 
-// uncertain says whether a call that failed may have done what it was to do.
+// uncertain says whether a call that failed may have done what it was to do. What did not become stable has been
+// taken back by its type.
 func uncertain(ctx context.Context, err error) bool {
 	switch resource.CodeOf(err) {
-	case resource.InternalFailure, resource.ServiceInternalError, resource.ServiceTimeout, resource.NetworkFailure, resource.NotStabilized:
+	case resource.InternalFailure, resource.ServiceInternalError, resource.ServiceTimeout, resource.NetworkFailure:
 		return true
 	}
 	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)
@@ -299,9 +304,34 @@ func (r *run) name(ctx context.Context, next *Resource, model resource.Model) er
 	return nil
 }
 
+// adopt takes over what a creation told of a resource. What a repeat found may be alike and another's, of this stack or of
+// another one: AlreadyExists.
+func (r *run) adopt(ctx context.Context, next *Resource, model resource.Model, again bool) error {
+	found, taken := *next, false
+	err := r.name(ctx, &found, model)
+	if err == nil && again {
+		taken, err = selectTaken(ctx, r.s.db, r.stack.Ref, &found)
+	}
+	switch {
+	case err != nil: // it is there: a repeat takes it over
+		return resource.Errorf(resource.InternalFailure, "it was made and could not be taken over: %v", err)
+	case taken:
+		return resource.Errorf(resource.AlreadyExists, "Resource of type '%s' with identifier '%s' already exists.", found.Type, found.identifier)
+	}
+	*next = found
+	return nil
+}
+
 // change takes a resource from before the operation to what the template says.
 func (r *run) change(ctx context.Context, tr *template.Resource, res *Resource) error {
-	if !res.made() { // an earlier operation failed to make it
+	if res.action == creating { // an earlier operation could not tell whether it made it
+		settled, err := r.settle(ctx, res)
+		if err != nil {
+			return r.unsettled(ctx, res, err)
+		}
+		res = settled
+	}
+	if res.identifier == "" { // an earlier operation failed to make it
 		next := *res
 		next.gone, next.droppedBy = true, r.op.id
 		if err := r.save(ctx, &next); err != nil {
@@ -332,6 +362,19 @@ func (r *run) change(ctx context.Context, tr *template.Resource, res *Resource) 
 		return err
 	}
 	return r.finishChange(ctx, tr, next)
+}
+
+// unsettled stores that it is still not known whether an earlier operation made a resource.
+func (r *run) unsettled(ctx context.Context, res *Resource, err error) error {
+	if stop := cannotTell(ctx, err); stop != nil {
+		return stop
+	}
+	next := *res
+	next.Status, next.Reason, next.Updated = UpdateFailed, r.reason(res, err), r.s.now()
+	if err := r.save(ctx, &next, r.event(&next, next.Reason)); err != nil {
+		return err
+	}
+	return stepError{next.Reason}
 }
 
 // changing is a resource with other details, its own kept for a rollback.

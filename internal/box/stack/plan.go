@@ -112,7 +112,7 @@ func (pl *planner) otherwiseChanged() (bool, error) {
 // resource returns what becomes of a resource, nil if nothing does.
 func (pl *planner) resource(tr *template.Resource) (*Change, error) {
 	res := pl.have[tr.LogicalID]
-	if res == nil || !res.made() {
+	if res == nil || res.identifier == "" {
 		// What it is made of is looked at here, too: what cannot be evaluated is told before anything is done.
 		if _, _, err := pl.properties(tr); err != nil {
 			return nil, err
@@ -314,7 +314,7 @@ func (pl *planner) removals() (changes []Change) {
 // Ref returns the physical id of a resource that stays.
 func (pl *planner) Ref(logicalID string) (any, error) {
 	c, res := pl.changes[logicalID], pl.have[logicalID]
-	if res == nil || !res.made() || c != nil && c.Replacement != cloudformation.ReplacementFalse {
+	if res == nil || res.identifier == "" || c != nil && c.Replacement != cloudformation.ReplacementFalse {
 		return nil, errUnknown
 	}
 	return res.PhysicalID, nil
@@ -323,7 +323,7 @@ func (pl *planner) Ref(logicalID string) (any, error) {
 // GetAtt returns an attribute that stays: of a resource that does not change, or one that cannot change.
 func (pl *planner) GetAtt(logicalID, attribute string) (any, error) {
 	c, res := pl.changes[logicalID], pl.have[logicalID]
-	if res == nil || !res.made() || c != nil && c.Replacement != cloudformation.ReplacementFalse {
+	if res == nil || res.identifier == "" || c != nil && c.Replacement != cloudformation.ReplacementFalse {
 		return nil, errUnknown
 	}
 	if c != nil && !pl.fixed(res, attribute) {

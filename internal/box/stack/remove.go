@@ -107,8 +107,11 @@ func (r *run) remove(ctx context.Context, res *Resource) error {
 	}
 	if res.action == creating {
 		settled, err := r.settle(ctx, res)
+		if stop := cannotTell(ctx, err); stop != nil {
+			return stop
+		}
 		if err != nil {
-			return err
+			return r.notRemoved(ctx, res, err)
 		}
 		res = settled
 	}
@@ -161,8 +164,11 @@ func (r *run) notRemoved(ctx context.Context, res *Resource, err error) error {
 	return stepError{next.Reason}
 }
 
-// settle finds out what became of a creation that was cut off, by asking for it again: what there is then can be deleted.
+// settle finds out what became of a creation that was cut off, by asking for it again: what there is then can be deleted or
+// changed. An error says that nobody knows.
 func (r *run) settle(ctx context.Context, res *Resource) (*Resource, error) {
+	next := *res
+	next.Updated = r.s.now()
 	model, err := r.call(ctx, func(ctx context.Context) (resource.Model, error) {
 		return r.s.opt.Registry.Create(ctx, res.Type, resource.Request{
 			Caller: r.op.caller, Desired: res.details.Properties, Token: res.token, Again: true,
@@ -171,13 +177,11 @@ func (r *run) settle(ctx context.Context, res *Resource) (*Resource, error) {
 	if stop := cannotTell(ctx, err); stop != nil {
 		return nil, stop
 	}
-	next := *res
-	next.Updated = r.s.now()
 	if err == nil {
-		err = r.name(ctx, &next, model)
+		err = r.adopt(ctx, &next, model, true)
 	}
 	if err != nil && uncertain(ctx, err) && !r.op.options.Force {
-		return nil, r.notRemoved(ctx, res, err)
+		return nil, err
 	}
 	next.action, next.again = noAction, false
 	if err := r.save(ctx, &next); err != nil {
@@ -195,8 +199,8 @@ func (r *run) retained(res *Resource) bool {
 	if res.madeBy == r.op.id {
 		return res.identifier != "" && !r.op.options.DeleteNew && res.details.DeletionPolicy == template.Retain
 	}
-	if r.live(res.LogicalID) != nil {
-		return keeps(res.details.UpdateReplacePolicy)
+	if next := r.live(res.LogicalID); next != nil { // what replaces it says so: the change may have brought the policy
+		return keeps(next.details.UpdateReplacePolicy)
 	}
 	return keeps(res.details.DeletionPolicy)
 }

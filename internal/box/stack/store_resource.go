@@ -58,6 +58,18 @@ WHERE physical_id = $3 AND account = $1 AND region = $2 ORDER BY deleted_at, sta
 	return id, nil
 }
 
+// selectTaken says whether another resource of a stack of the account and region is what the resource says that it is.
+func selectTaken(ctx context.Context, q store.Querier, r Ref, res *Resource) (bool, error) {
+	var n int
+	err := q.QueryRow(ctx, `SELECT count(*) FROM stack_resource JOIN stack ON stack.id = stack_resource.stack_id
+WHERE physical_id = $3 AND account = $1 AND region = $2 AND type = $4 AND NOT gone AND stack_resource.id <> $5`,
+		r.Account, r.Region, storable(res.PhysicalID), res.Type, res.id).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("look for resource %s: %w", res.PhysicalID, err)
+	}
+	return n > 0, nil
+}
+
 // putResource writes a resource: a new one gets its number, one that is not to be kept is deleted.
 func (s *Stacks) putResource(ctx context.Context, tx *store.Tx, r *Resource) error {
 	if r.forgotten() {
