@@ -333,7 +333,7 @@ func TestWhatBreaksASchemaIsAResourcesFailure(t *testing.T) {
 	id := p.begin("shop", things("A Value: a, Size: '12', Unknown: x"))
 	p.drive(id)
 	p.is(id, RollbackComplete)
-	if got := strings.Join(p.told(id), "\n"); !strings.Contains(got, "A CREATE_FAILED") || !strings.Contains(got, "Unknown") {
+	if got := strings.Join(p.told(id), "\n"); !strings.Contains(got, "A CREATE_FAILED: Properties validation failed for resource A with message:\n#: extraneous key [Unknown] is not permitted") {
 		t.Error(got)
 	}
 	id = p.begin("numbers", things("A Value: a, Size: '12'"))
