@@ -127,7 +127,7 @@ func (s *Stacks) DeleteChangeSet(ctx context.Context, in *cloudformation.DeleteC
 func (s *Stacks) ListChangeSets(ctx context.Context, in *cloudformation.ListChangeSetsInput) (*cloudformation.ListChangeSetsOutput, error) {
 	st, err := s.found(ctx, in.StackName)
 	if err != nil {
-		return nil, errStackMissing(text(in.StackName))
+		return nil, bracketed(err, text(in.StackName))
 	}
 	before, err := readNumberToken("changesets", in.NextToken)
 	if err != nil {

@@ -21,6 +21,14 @@ func (s *Stacks) found(ctx context.Context, id *string) (*Stack, error) {
 	return st, err
 }
 
+// bracketed is the error of a stack that is not there as some operations word it.
+func bracketed(err error, id string) error {
+	if awsapi.HasCode(err, "ValidationError") {
+		return errStackMissing(id)
+	}
+	return err
+}
+
 // DescribeStacks returns one stack, or all.
 func (s *Stacks) DescribeStacks(ctx context.Context, in *cloudformation.DescribeStacksInput) (*cloudformation.DescribeStacksOutput, error) {
 	if text(in.StackName) != "" {
@@ -126,7 +134,7 @@ var everyStatus = []string{
 func (s *Stacks) DescribeStackEvents(ctx context.Context, in *cloudformation.DescribeStackEventsInput) (*cloudformation.DescribeStackEventsOutput, error) {
 	st, err := s.found(ctx, in.StackName)
 	if err != nil {
-		return nil, invalid("Stack [%s] does not exist", text(in.StackName))
+		return nil, bracketed(err, text(in.StackName))
 	}
 	before, err := readNumberToken("events", in.NextToken)
 	if err != nil {

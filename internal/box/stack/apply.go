@@ -440,8 +440,16 @@ func (r *run) event(res *Resource, reason string) Event {
 	}
 }
 
-// reason is what an event says of a failure. AWS: a handler's error with its code.
+// reason is what an event says of a failure, without secrets. AWS: a handler's error with its code.
 func (r *run) reason(res *Resource, err error) string {
+	text := reasonOf(res, err)
+	if secrets := secretsOf(r.stack.Config.Parameters); secrets != nil {
+		text = secrets.Replace(text)
+	}
+	return text
+}
+
+func reasonOf(res *Resource, err error) string {
 	if e, ok := errors.AsType[*resource.Error](err); ok {
 		return fmt.Sprintf("Resource handler returned message: %q (RequestToken: %s, HandlerErrorCode: %s)", e.Message, res.token, e.Code)
 	}

@@ -1,7 +1,10 @@
 package stack
 
 import (
+	"cmp"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -129,22 +132,47 @@ func hasTag(list []any, key string) bool {
 
 // masked writes properties for an event, without the values of NoEcho parameters.
 func masked(m resource.Model, parameters []Parameter) string {
-	var secrets []string
+	if r := secretsOf(parameters); r != nil {
+		return encode(mask(m, r))
+	}
+	return encode(m)
+}
+
+// secretsOf replaces the values of NoEcho parameters by what may be shown of them: those of lists one by one, too, and in base64
+// as user data has them. It is nil if there are none.
+func secretsOf(parameters []Parameter) *strings.Replacer {
+	shown := map[string]string{}
 	for _, p := range parameters {
-		if p.Value != p.Shown && p.Value != "" {
-			secrets = append(secrets, p.Value, p.Shown)
+		if p.Value == p.Shown || p.Value == "" {
+			continue
 		}
+		shown[base64.StdEncoding.EncodeToString([]byte(p.Value))] = p.Shown
+		for item := range strings.SplitSeq(p.Value, ",") {
+			shown[strings.TrimSpace(item)] = p.Shown
+		}
+		shown[p.Value] = p.Shown
 	}
-	if len(secrets) == 0 {
-		return encode(m)
+	delete(shown, "")
+	if len(shown) == 0 {
+		return nil
 	}
-	return encode(mask(m, strings.NewReplacer(secrets...)))
+	// Of those that begin alike the longest counts.
+	secrets := slices.SortedFunc(maps.Keys(shown), func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	var pairs []string
+	for _, secret := range secrets {
+		pairs = append(pairs, secret, shown[secret])
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 func mask(v any, r *strings.Replacer) any {
 	switch v := v.(type) {
 	case string:
 		return r.Replace(v)
+	case json.Number:
+		if shown := r.Replace(string(v)); shown != string(v) {
+			return shown
+		}
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {

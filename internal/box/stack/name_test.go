@@ -94,3 +94,27 @@ func TestTagsOfAStackAreThoseOfItsResources(t *testing.T) {
 		})
 	}
 }
+
+func TestEventsShowNothingOfSecrets(t *testing.T) {
+	parameters := []Parameter{
+		{Key: "Secret", Value: "hunter2", Shown: "****"}, {Key: "Longer", Value: "hunter2-of-all", Shown: "****"},
+		{Key: "Keys", Value: "alpha, beta", Shown: "****"}, {Key: "Pin", Value: "4711", Shown: "****"}, {Key: "Open", Value: "plain", Shown: "plain"},
+		{Key: "Empty", Value: "", Shown: "****"},
+	}
+	for given, want := range map[string]string{
+		`{"a":"x hunter2 y"}`:          `{"a":"x **** y"}`,
+		`{"a":"hunter2-of-all"}`:       `{"a":"****"}`,
+		`{"a":["alpha","beta"]}`:       `{"a":["****","****"]}`,
+		`{"a":{"b":4711},"c":12}`:      `{"a":{"b":"****"},"c":12}`,
+		`{"a":"aHVudGVyMg=="}`:         `{"a":"****"}`,
+		`{"a":"plain","b":true,"c":1}`: `{"a":"plain","b":true,"c":1}`,
+	} {
+		m, err := resource.ParseModel(given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := masked(m, parameters); got != want {
+			t.Errorf("%s is shown as %s, want %s", given, got, want)
+		}
+	}
+}

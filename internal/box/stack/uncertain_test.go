@@ -146,3 +146,15 @@ func TestARepeatedCreationTakesNothingFromOtherStacks(t *testing.T) {
 	p.drive(second)
 	p.exist("a")
 }
+
+func TestReasonsShowNothingOfSecrets(t *testing.T) {
+	p := oddProcess(t, func(_ context.Context, _ *cloud, r resource.Request) (resource.Model, error) {
+		return nil, resource.Errorf(resource.InvalidRequest, "%s is no value", r.Desired["Value"])
+	})
+	id := p.begin("shop", "Parameters: {Secret: {Type: String, NoEcho: true, Default: hunter2}}\n"+oddThings("A Value: !Ref Secret"))
+	p.drive(id)
+	got := strings.Join(p.told(id), "\n")
+	if strings.Contains(got, "hunter2") || !strings.Contains(got, `"**** is no value"`) {
+		t.Error(got)
+	}
+}
