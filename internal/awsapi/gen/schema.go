@@ -85,7 +85,7 @@ func (p *pkg) emitErrorShape(name string, s *shape) {
 }
 
 func (p *pkg) emitOperation(name string, op *operation) {
-	p.printf("{\nName: %q, Access: %s,\n", name, access(name))
+	p.printf("{\nName: %q, Access: %s,\n", name, access(p.pkg, name))
 	p.printf("Input: %s, Output: %s,\n", p.shapeVar(op.Input.Shape), p.shapeVar(op.Output.Shape))
 	if op.Output.ResultWrapper != "" {
 		p.printf("Wrapper: %q,\n", op.Output.ResultWrapper)

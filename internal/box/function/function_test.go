@@ -416,16 +416,17 @@ func TestAFunctionSwitchedOffIsNeitherMadeNorRun(t *testing.T) {
 
 func TestRolesDecideWhoMayRunCode(t *testing.T) {
 	f := newSQLite(t)
-	f.newFunction("hello")
+	arn := f.newFunction("hello")
 	for role, allowed := range map[string][]string{
 		awsapi.RoleReader:   {"GetFunction"},
-		awsapi.RoleOperator: {"GetFunction", "AddPermission"},
+		awsapi.RoleOperator: {"GetFunction", "TagResource"},
 	} {
 		c := admin(account)
 		c.Role = role
 		for name, in := range map[string]any{
 			"CreateFunction": creation("other"), "Invoke": &lambda.InvokeInput{FunctionName: new("hello")}, "GetFunction": &lambda.GetFunctionInput{FunctionName: new("hello")},
 			"AddPermission":               &lambda.AddPermissionInput{FunctionName: new("hello"), StatementId: new("by-" + role), Action: new(actionInvoke), Principal: new(other)},
+			"TagResource":                 &lambda.TagResourceInput{Resource: &arn, Tags: map[string]string{"by": role}},
 			"UpdateFunctionConfiguration": &lambda.UpdateFunctionConfigurationInput{FunctionName: new("hello"), Timeout: new(int32(9))},
 		} {
 			_, err := callAs[any](f, t.Context(), c, name, in)

@@ -65,7 +65,7 @@ var API = &awsapi.API{
 
 var operations = []awsapi.Operation{
 	{
-		Name: "AddPermission", Access: awsapi.Write,
+		Name: "AddPermission", Access: awsapi.Administer,
 		Input: shapeAddPermissionRequest, Output: shapeAddPermissionResponse,
 		Method: "POST", URI: "/2015-03-31/functions/{FunctionName}/policy", Status: 201,
 		TrailName: "AddPermission20150331v2",
