@@ -76,6 +76,7 @@ func FuzzDecodeJSON(f *testing.F) {
 			return
 		}
 		_ = fuzzAPI.Validate(JSON, everythingShape, in)
+		checkRecords(t, in)
 		out := EncodeJSON(everythingShape, in)
 		if !json.Valid(out) || !utf8.Valid(out) {
 			t.Fatalf("not JSON: %q", out)
@@ -91,6 +92,33 @@ func FuzzDecodeJSON(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkRecords sees to it that what the trail makes of a request is JSON without its secrets.
+func checkRecords(t *testing.T, in *everything) {
+	t.Helper()
+	v := reflect.ValueOf(in).Elem()
+	for what, record := range map[string][]byte{
+		"requestParameters": trailJSON{}.structure(nil, everythingShape, v),
+		"those of EC2":      ec2Parameters(&Operation{Name: "RunInstances", Input: everythingShape}, v),
+		"EC2's answer":      trailJSON{ec2: true}.structure(nil, everythingShape, v),
+	} {
+		if !json.Valid(record) || !utf8.Valid(record) {
+			t.Fatalf("%s are not JSON: %q", what, record)
+		}
+		var members map[string]any
+		if err := json.Unmarshal(record, &members); err != nil {
+			t.Fatal(err)
+		}
+		if bl, there := members["bl"]; there && bl != ec2Removed {
+			t.Fatalf("%s show a secret: %q", what, record)
+		}
+	}
+	if in.S != nil {
+		if shown := cut(*in.S); len(shown) > maxTrailText || !strings.HasPrefix(*in.S, shown) {
+			t.Fatalf("%q is cut to %q", *in.S, shown)
+		}
+	}
 }
 
 // checkAgainstStandard compares what is JSON and what is not with encoding/json.
@@ -132,6 +160,7 @@ func FuzzDecodeQuery(f *testing.F) {
 				continue
 			}
 			_ = fuzzAPI.Validate(protocol, everythingShape, in)
+			checkRecords(t, in)
 			if out := EncodeJSON(everythingShape, in); !json.Valid(out) {
 				t.Fatalf("not JSON: %q", out)
 			}
