@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -57,9 +58,7 @@ func TestNamesAreChosenWhereATypeHasOne(t *testing.T) {
 				tc.logical = "Queue"
 			}
 			d := details{Properties: resource.Model{}}
-			for k, v := range tc.given {
-				d.Properties[k] = v
-			}
+			maps.Copy(d.Properties, tc.given)
 			d.chooseName(typeOf(t, tc.properties, tc.rest), tc.stack, tc.logical, nil)
 			got, _ := d.Properties[tc.property].(string)
 			if tc.want == "" && got != "" || !regexp.MustCompile(tc.want).MatchString(got) {
