@@ -137,9 +137,13 @@ func TestKilledServerLosesNoDeadLetter(t *testing.T) {
 		_, err := p.rest(t.Context(), "GET", "/v1/dead-letters/runs/"+run.ID, nil, &run)
 		return err == nil && run.Status == "done"
 	})
-	if left := p.deadLetterCount(t); left != 0 {
-		t.Errorf("%d dead letters are left", left)
-	}
+	eventually(t, "no dead letter is left", func() bool {
+		left := p.deadLetterCount(t)
+		if left > 0 { // given up since: of an event that was taken and not acknowledged before a kill
+			_, _ = p.rest(t.Context(), "POST", "/v1/dead-letters/redrive", map[string]any{"filter": map[string]any{}, "rate": rate}, nil)
+		}
+		return left == 0
+	})
 	t.Logf("%d events acknowledged over %d kills, %d dead letters, all redriven over two more kills", len(acked), rounds, len(letters))
 }
 

@@ -469,14 +469,17 @@ func TestStackOperationsGoOnAfterAKill(t *testing.T) {
 // progress is how many events a stack has and its status.
 func (c *caller) progress(id string) (events int, status cfntypes.StackStatus) {
 	c.t.Helper()
+	// The SDK ends a connection whose answer comes before it has closed the request's body, as
+	// here where answers take no time; it knows this error as one to try again after.
+	again := func(o *cloudformation.Options) { o.RetryMaxAttempts = 5 }
 	for pages := cloudformation.NewDescribeStackEventsPaginator(c.stacks(), &cloudformation.DescribeStackEventsInput{StackName: &id}); pages.HasMorePages(); {
-		page, err := pages.NextPage(c.t.Context())
+		page, err := pages.NextPage(c.t.Context(), again)
 		if err != nil {
 			c.t.Fatal(err)
 		}
 		events += len(page.StackEvents)
 	}
-	out, err := c.stacks().DescribeStacks(c.t.Context(), &cloudformation.DescribeStacksInput{StackName: &id})
+	out, err := c.stacks().DescribeStacks(c.t.Context(), &cloudformation.DescribeStacksInput{StackName: &id}, again)
 	if err != nil {
 		c.t.Fatal(err)
 	}
