@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/aws/aws-lambda-go/lambdacontext" // testdata/gofunction is compiled with it, which go mod does not see
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 )
