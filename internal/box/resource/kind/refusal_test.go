@@ -69,7 +69,7 @@ func TestWhatCannotBeHonouredIsRefusedByName(t *testing.T) {
 		"found loops":                   {"AWS::Lambda::Function", `{` + fn + `,"Runtime":"python3.13","Code":{"ZipFile":"x"},"RecursiveLoop":"Terminate"}`, resource.InvalidRequest, "RecursiveLoop"},
 		"a fixed runtime":               {"AWS::Lambda::Function", `{` + fn + `,"Runtime":"python3.13","Code":{"ZipFile":"x"},"RuntimeManagementConfig":{"UpdateRuntimeOn":"Manual"}}`, resource.InvalidRequest, "RuntimeManagementConfig"},
 		"signed code":                   {"AWS::Lambda::Function", `{` + fn + `,"Runtime":"python3.13","Code":{"ZipFile":"x"},"CodeSigningConfigArn":"arn"}`, resource.InvalidRequest, "CodeSigningConfigArn"},
-		"a stream":                      {"AWS::Lambda::EventSourceMapping", `{"FunctionName":"f","EventSourceArn":"arn:aws:kinesis:eu-west-1:111122223333:stream/s","StartingPosition":"LATEST"}`, resource.InvalidRequest, "StartingPosition"},
+		"a stream":                      {"AWS::Lambda::EventSourceMapping", `{"FunctionName":"f","EventSourceArn":"arn:aws:kinesis:eu-west-1:111122223333:stream/s","StartingPosition":"LATEST"}`, resource.InvalidRequest, "kinesis"},
 		"no function":                   {"AWS::Lambda::EventSourceMapping", `{"FunctionName":"nobody","EventSourceArn":"arn:aws:sqs:eu-west-1:111122223333:q"}`, resource.InvalidRequest, "Function does not exist"},
 		"a permission of no function":   {"AWS::Lambda::Permission", `{"FunctionName":"nobody","Action":"lambda:InvokeFunction","Principal":"events.amazonaws.com"}`, resource.NotFound, "nobody"},
 		"a log group's tags":            {"AWS::Logs::LogGroup", `{"Tags":[{"Key":"a","Value":"b"}]}`, resource.InvalidRequest, "tags"},
