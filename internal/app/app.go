@@ -311,7 +311,7 @@ func (a *App) run(ctx context.Context) {
 	a.start(ctx, "schedules", func(ctx context.Context) error { return a.buses.RunSchedules(ctx, a.node) })
 	a.startServer(ctx)
 	a.start(ctx, "outbox", func(ctx context.Context) error { return a.db.RunOutbox(ctx, a.putOutbox) })
-	a.start(ctx, "jobs", a.work.Run)
+	a.start(ctx, "jobs", a.runJobs)
 	a.start(ctx, "delivery", a.delivery.Run)
 	a.start(ctx, "intake", a.runIntake)
 }

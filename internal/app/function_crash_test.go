@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
 
 // Asynchronous invocations and messages that were acknowledged reach their function,
@@ -95,4 +96,27 @@ func TestWhatWaitsForAFunctionSurvivesAKill(t *testing.T) {
 	}
 	c.awaitEmpty(url)
 	t.Logf("%d acknowledged over 2 kills, all arrived, %d of them more than once", len(acknowledged), twice)
+}
+
+// A server that stops lets functions finish for a moment, whose messages are then deleted; those of the
+// others are back in their queue at once, and not when their visibility timeout ends.
+func TestMessagesThatRunAreSettledWhenTheServerStops(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := startServer(t, func(c *Config) { c.DataDir = dir })
+	c := s.caller(testAccount, testRegion)
+	w := c.worker("ship", "provided.al2023", func(in *lambda.CreateFunctionInput) { in.Timeout = aws.Int32(300) })
+	url := c.queueOf("orders", map[string]string{"VisibilityTimeout": "900"})
+	w.mapTo("orders", func(in *lambda.CreateEventSourceMappingInput) { in.BatchSize = aws.Int32(1) })
+	c.send(url, "slow", "hang")
+	w.await("both run", func(got []seen) bool { return len(got) == 2 })
+	s.stop()
+	s = startServer(t, func(c *Config) { c.DataDir, c.Functions = dir, new(false) })
+	out, err := s.queues(testRegion).GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if there, hidden := out.Attributes["ApproximateNumberOfMessages"], out.Attributes["ApproximateNumberOfMessagesNotVisible"]; there != "1" || hidden != "0" {
+		t.Errorf("%s messages are there, and %s hidden", there, hidden)
+	}
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -107,9 +106,20 @@ func (l functionLogs) Put(ctx context.Context, account, region, group, stream st
 	return err
 }
 
-// runFunctionPool runs processes until ctx ends.
+// runFunctionPool runs processes until ctx ends, or until jobs are to end.
 func (a *App) runFunctionPool(ctx context.Context) error {
-	return errors.Join(a.functionPool.Run(ctx), ctx.Err())
+	if err := a.functionPool.Run(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done() // others are stopped before it
+	return ctx.Err()
+}
+
+// runJobs runs jobs until ctx ends. Those that wait for functions are told then what came of them,
+// since functions end too.
+func (a *App) runJobs(ctx context.Context) error {
+	defer context.AfterFunc(ctx, a.functionPool.Stop)()
+	return a.work.Run(ctx)
 }
 
 // isLink says whether a request follows a link that this server gave out, without a signature.

@@ -25,8 +25,9 @@ const (
 	startBatches, maxBatches = 5, 10
 	// The pause after a problem doubles from problemBase to problemCap.
 	problemBase, problemCap = time.Second, 15 * time.Second
-	// stopGrace is how long functions that run may go on once the server is to stop.
-	stopGrace = 5 * time.Second
+	// stopGrace is how long what came of functions that run is waited for once the server is to stop. It is
+	// longer than package runtime gives these.
+	stopGrace = 8 * time.Second
 	// versionEvery is how often a node looks for changes that another one made.
 	versionEvery = time.Second
 )

@@ -25,6 +25,8 @@ type Pool struct {
 	interpreters interpreters
 	starts       chan start
 	opened       chan struct{} // closed: the directory is ours
+	asked        chan struct{} // closed: Run is to end
+	askOnce      sync.Once
 	stopping     chan struct{} // closed: nothing new begins, idle processes end
 	cutOff       chan struct{} // closed: what still runs is ended
 	wg           sync.WaitGroup
@@ -70,7 +72,7 @@ func New(o Options) *Pool {
 	}
 	return &Pool{
 		opt: o, fleets: map[string]*fleet{}, starts: make(chan start),
-		opened: make(chan struct{}), stopping: make(chan struct{}), cutOff: make(chan struct{}),
+		opened: make(chan struct{}), asked: make(chan struct{}), stopping: make(chan struct{}), cutOff: make(chan struct{}),
 	}
 }
 
@@ -84,7 +86,7 @@ func (p *Pool) Stats() Stats {
 	}
 }
 
-// Run starts and ends processes until ctx ends; then invocations that run get a few
+// Run starts and ends processes until ctx ends or [Pool.Stop] is called; then invocations that run get a few
 // seconds, and no process is left when it returns. It may be called once. It fails if
 // the directory cannot be used, or another server uses it.
 func (p *Pool) Run(ctx context.Context) error {
@@ -105,13 +107,18 @@ func (p *Pool) Run(ctx context.Context) error {
 	return nil
 }
 
-// endIdle ends processes that have been idle for long, until ctx ends.
+// Stop has Run end as the end of its context does, and does not wait for it.
+func (p *Pool) Stop() { p.askOnce.Do(func() { close(p.asked) }) }
+
+// endIdle ends processes that have been idle for long, until the pool is to stop.
 func (p *Pool) endIdle(ctx context.Context) {
 	ticker := time.NewTicker(max(p.opt.IdleTime/4, 5*time.Millisecond))
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-p.asked:
 			return
 		case <-ticker.C:
 			p.endIdleSince(time.Now().Add(-p.opt.IdleTime))

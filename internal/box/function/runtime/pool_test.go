@@ -355,6 +355,22 @@ func TestWhatRunsMayFinishWhenTheServerStops(t *testing.T) {
 	}
 }
 
+func TestStopEndsRun(t *testing.T) {
+	t.Parallel()
+	p := New(Options{Dir: t.TempDir(), Logs: &logs{}})
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(context.Background()) }()
+	<-p.opened
+	p.Stop()
+	p.Stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Invoke(t.Context(), Function{Runtime: "provided"}, call1(`1`)); !errors.Is(err, ErrStopped) {
+		t.Errorf("after the stop: %v", err)
+	}
+}
+
 // TestEachCallerGetsItsOwnAnswer mixes everything that may happen to a process, with
 // fewer of them than callers want.
 func TestEachCallerGetsItsOwnAnswer(t *testing.T) {
