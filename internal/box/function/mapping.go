@@ -68,6 +68,7 @@ var (
 	sourceParts = regexp.MustCompile(`^arn:[a-z-]+:([a-z0-9-]+):`)
 )
 
+// String returns the ARN.
 func (q queueARN) String() string {
 	return "arn:" + event.Partition(q.region) + ":sqs:" + q.region + ":" + q.account + ":" + q.name
 }

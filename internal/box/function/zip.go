@@ -27,6 +27,7 @@ const (
 // archiveError says why a deployment package is not taken.
 type archiveError struct{ reason string }
 
+// Error returns the reason.
 func (e *archiveError) Error() string { return e.reason }
 
 func badArchive(format string, args ...any) error {
@@ -180,6 +181,7 @@ type countedWriter struct {
 	err error
 }
 
+// Write hands p on.
 func (w *countedWriter) Write(p []byte) (int, error) {
 	n, err := w.to.Write(p)
 	w.err = err

@@ -157,7 +157,7 @@ func patternSize(re *syntax.Regexp) int {
 	return size
 }
 
-// goPattern rewrites what ECMA 262 and Java have otherwise than Go: \uXXXX, surrogates, \/ and
+// goPattern rewrites what ECMA 262 and Java have otherwise than Go: \uD800 and other escapes, surrogates, \/ and
 // the like, and counts beyond what RE2 repeats.
 func goPattern(text string) (string, error) {
 	var b strings.Builder
@@ -271,7 +271,7 @@ func goEscape(s string) (escaped string, n int, err error) {
 	return s[:2], 2, nil
 }
 
-// goRune rewrites \uXXXX, and two of them that are one character.
+// goRune rewrites an escape of four digits, such as \u00E9, and two of them that are one character.
 func goRune(s string) (escaped string, n int, err error) {
 	const pair = len(`\uD800\uDC00`)
 	high := hexValue(s[2:6])

@@ -26,6 +26,7 @@ type sharedID struct {
 	names []string
 }
 
+// String returns the id as it is stored: its mark and the names.
 func (id sharedID) String() string { return id.mark + "/" + strings.Join(id.names, ",") }
 
 // markFor is the mark of policies that these owners have.
