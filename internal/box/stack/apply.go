@@ -405,7 +405,7 @@ func (r *run) finishChange(ctx context.Context, tr *template.Resource, res *Reso
 		err = r.name(ctx, &next, model)
 	}
 	if err != nil {
-		next.Status, next.Reason = UpdateFailed, r.reason(&next, err)
+		next.Status, next.Reason, next.details.Refused = UpdateFailed, r.reason(&next, err), !uncertain(ctx, err)
 		if err := r.save(ctx, &next, r.event(&next, next.Reason)); err != nil {
 			return err
 		}

@@ -52,6 +52,8 @@ type details struct {
 	Properties resource.Model
 	// Model is what its handler last told.
 	Model resource.Model `json:",omitempty"`
+	// Refused: the change to this failed, and the type has taken back what was done of it.
+	Refused bool `json:",omitempty"`
 	// Name is the name chosen for it; empty where the template gives one or the type has none.
 	Name string `json:",omitempty"`
 

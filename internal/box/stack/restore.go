@@ -59,9 +59,12 @@ func (r *run) restoreOne(ctx context.Context, res *Resource) error {
 	}
 	next := *res
 	next.action, next.again, next.Updated = noAction, false, r.s.now()
-	if err == nil {
+	switch {
+	case err == nil:
 		next.details = *res.prior
 		err = r.name(ctx, &next, model)
+	case r.untouched(ctx, res, err):
+		next.details, err = *res.prior, nil
 	}
 	if err != nil {
 		next.details = res.details
@@ -73,6 +76,21 @@ func (r *run) restoreOne(ctx context.Context, res *Resource) error {
 	}
 	next.prior, next.changedBy, next.Status, next.Reason = nil, 0, UpdateComplete, ""
 	return r.save(ctx, &next, r.event(&next, ""))
+}
+
+// untouched says whether a resource that could not be changed, and not be changed back either, is as it was before: who may not change it
+// has not changed it, and what was gone before is gone.
+func (r *run) untouched(ctx context.Context, res *Resource, err error) bool {
+	if !res.details.Refused {
+		return false
+	}
+	if resource.CodeOf(err) == resource.NotFound {
+		return true
+	}
+	model, err := r.call(ctx, func(ctx context.Context) (resource.Model, error) {
+		return r.s.opt.Registry.Read(ctx, res.Type, resource.Request{Caller: r.op.caller, Identifier: res.identifier})
+	})
+	return err == nil && same(model, res.prior.Model)
 }
 
 // takeBack gives the stack the config from before the operation, and the resources that the operation replaced.

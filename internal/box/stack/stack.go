@@ -183,6 +183,7 @@ type Registry interface {
 	Lookup(ctx context.Context, account, region, name string) (*resource.Type, error)
 	// Create, Update and Delete check the request against the type's schema and make it.
 	Create(ctx context.Context, typeName string, r resource.Request) (resource.Model, error)
+	Read(ctx context.Context, typeName string, r resource.Request) (resource.Model, error)
 	Update(ctx context.Context, typeName string, r resource.Request) (resource.Model, error)
 	Delete(ctx context.Context, typeName string, r resource.Request) error
 }

@@ -158,3 +158,33 @@ func TestReasonsShowNothingOfSecrets(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestWhatCouldNotBeChangedNeedsNoRollback(t *testing.T) {
+	for name, spoil := range map[string]func(*cloud){
+		"its caller may not change it": func(c *cloud) { c.denied = true },
+		"it was deleted by others":     func(c *cloud) { clear(c.things) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCloud()
+			p := newProcess(t, storetest.SQLite(t), c)
+			id := p.begin("shop", things("A Value: a"))
+			p.drive(id)
+			spoil(c)
+			p.change("shop", things("A Value: b"))
+			for n := 1; ; n++ {
+				p.killAt(n)
+				if !p.drive(id) {
+					break
+				}
+				p = p.again()
+			}
+			p = p.again()
+			p.is(id, UpdateRollbackComplete)
+			c.denied = false
+			p.change("shop", things("B Value: b"))
+			p.drive(id)
+			p.is(id, UpdateComplete)
+			p.exist("b")
+		})
+	}
+}

@@ -47,7 +47,9 @@ type cloud struct {
 	// fails says which values of things fail how: "create", "update", "delete" -> value.
 	fails map[string]string
 	bad   bool // values that end in bad fail
-	calls []string
+	// denied: nothing may be changed.
+	denied bool
+	calls  []string
 }
 
 type thing struct {
@@ -150,6 +152,9 @@ func (c *cloud) Update(_ context.Context, r resource.Request) (resource.Model, e
 	th, ok := c.things[r.Identifier]
 	if !ok {
 		return nil, resource.Errorf(resource.NotFound, "%s does not exist", r.Identifier)
+	}
+	if c.denied {
+		return nil, resource.Errorf(resource.AccessDenied, "not allowed")
 	}
 	if s := r.Desired["Sometimes"]; s != nil && s != r.Previous["Sometimes"] && strings.HasPrefix(fmt.Sprint(s), "never") {
 		return nil, resource.Errorf(resource.NotUpdatable, "not in place")
