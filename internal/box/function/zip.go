@@ -182,6 +182,7 @@ type countedWriter struct {
 }
 
 // Write hands p on.
+// Write implements io.Writer.
 func (w *countedWriter) Write(p []byte) (int, error) {
 	n, err := w.to.Write(p)
 	w.err = err
