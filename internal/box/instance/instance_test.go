@@ -438,6 +438,19 @@ func TestManyAtOnce(t *testing.T) {
 		s.wait("running", ids...)
 		_, err := s.TerminateInstances(s.ctx, &ec2.TerminateInstancesInput{InstanceIds: append(slices.Clone(ids), "i-0000000000000000a")})
 		wantError(t, err, "InvalidInstanceID.NotFound", "i-0000000000000000a")
+		// One that may not be stopped keeps all from it, in whichever transaction it would be.
+		for _, gone := range []string{ids[0], ids[349]} {
+			if _, err := s.TerminateInstances(s.ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{gone}}); err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.StopInstances(s.ctx, &ec2.StopInstancesInput{InstanceIds: slices.Concat(ids[1:349], []string{gone})})
+			wantError(t, err, "IncorrectInstanceState", gone)
+			for _, i := range s.describe(ids[1:349]...) {
+				if *i.State.Name != "running" {
+					t.Fatalf("%s is %s", *i.InstanceId, *i.State.Name)
+				}
+			}
+		}
 		out, err := s.TerminateInstances(s.ctx, &ec2.TerminateInstancesInput{InstanceIds: ids})
 		if err != nil || len(out.TerminatingInstances) != 350 {
 			t.Fatalf("%d are terminating, %v", len(out.TerminatingInstances), err)

@@ -192,14 +192,18 @@ func (s *Instances) initiated() string {
 
 // Start starts stopped instances. Those that run or are about to stay as they are.
 func (s *Instances) Start(ctx context.Context, p Place, ids []string) ([]Change, error) {
-	return s.act(ctx, p, ids, func(tx *store.Tx, list []*Instance) error {
+	may := func(i *Instance) error {
+		switch i.State {
+		case Stopping, ShuttingDown, Terminated:
+			return errState(i.ID, "started")
+		}
+		return nil
+	}
+	return s.act(ctx, p, ids, may, func(tx *store.Tx, list []*Instance) error {
 		var stopped []*Instance
 		for _, i := range list {
-			switch i.State {
-			case Stopped:
+			if i.State == Stopped {
 				stopped = append(stopped, i)
-			case Stopping, ShuttingDown, Terminated:
-				return errState(i.ID, "started")
 			}
 		}
 		ips, err := publicIPs(ctx, tx, len(stopped))
@@ -217,16 +221,19 @@ func (s *Instances) Start(ctx context.Context, p Place, ids []string) ([]Change,
 
 // Stop stops running instances. Those that have stopped or are about to stay as they are.
 func (s *Instances) Stop(ctx context.Context, p Place, ids []string) ([]Change, error) {
-	return s.act(ctx, p, ids, func(_ *store.Tx, list []*Instance) error {
+	may := func(i *Instance) error {
+		switch {
+		case i.State == Running && i.Launch.SpotRequest != "":
+			return awsapi.Errorf("UnsupportedOperation", "You can't stop the Spot Instance '%s' because it is associated with a one-time Spot Instance request. You can only stop Spot Instances associated with persistent Spot Instance requests.", i.ID)
+		case i.State == Pending || i.State == ShuttingDown || i.State == Terminated:
+			return errState(i.ID, "stopped")
+		}
+		return nil
+	}
+	return s.act(ctx, p, ids, may, func(_ *store.Tx, list []*Instance) error {
 		for _, i := range list {
-			switch i.State {
-			case Running:
-				if i.Launch.SpotRequest != "" {
-					return awsapi.Errorf("UnsupportedOperation", "You can't stop the Spot Instance '%s' because it is associated with a one-time Spot Instance request. You can only stop Spot Instances associated with persistent Spot Instance requests.", i.ID)
-				}
+			if i.State == Running {
 				i.enter(Stopping, shutdownCode, shutdownMessage, s.initiated())
-			case Pending, ShuttingDown, Terminated:
-				return errState(i.ID, "stopped")
 			}
 		}
 		return nil
@@ -235,7 +242,8 @@ func (s *Instances) Stop(ctx context.Context, p Place, ids []string) ([]Change, 
 
 // Terminate ends instances for good, whatever their state.
 func (s *Instances) Terminate(ctx context.Context, p Place, ids []string) ([]Change, error) {
-	return s.act(ctx, p, ids, func(_ *store.Tx, list []*Instance) error {
+	may := func(*Instance) error { return nil }
+	return s.act(ctx, p, ids, may, func(_ *store.Tx, list []*Instance) error {
 		for _, i := range list {
 			if i.State != ShuttingDown && i.State != Terminated {
 				i.enter(ShuttingDown, shutdownCode, shutdownMessage, s.initiated())
@@ -248,22 +256,28 @@ func (s *Instances) Terminate(ctx context.Context, p Place, ids []string) ([]Cha
 // Reboot checks that the instances run. AWS: a reboot changes no state and
 // makes no event.
 func (s *Instances) Reboot(ctx context.Context, p Place, ids []string) error {
-	_, err := s.act(ctx, p, ids, func(_ *store.Tx, list []*Instance) error {
-		for _, i := range list {
-			if i.State != Running {
-				return errState(i.ID, "rebooted")
-			}
+	may := func(i *Instance) error {
+		if i.State != Running {
+			return errState(i.ID, "rebooted")
 		}
 		return nil
-	})
+	}
+	_, err := s.act(ctx, p, ids, may, func(*store.Tx, []*Instance) error { return nil })
 	return err
 }
 
+// action is what is done to instances that may take it, in a transaction.
+type action func(tx *store.Tx, list []*Instance) error
+
 // act changes all of the instances, or none and returns AWS's error. More than
-// maxLaunch are changed in several transactions, once all have been found.
-func (s *Instances) act(ctx context.Context, p Place, ids []string, do func(tx *store.Tx, list []*Instance) error) ([]Change, error) {
+// maxLaunch are changed in several transactions, once all have been found and may be changed.
+func (s *Instances) act(ctx context.Context, p Place, ids []string, may func(*Instance) error, do action) ([]Change, error) {
 	if len(ids) > maxLaunch {
-		if _, err := find(ctx, s.db, p, ids, ""); err != nil {
+		list, err := find(ctx, s.db, p, ids, "")
+		if err != nil {
+			return nil, err
+		}
+		if err := each(list, may); err != nil {
 			return nil, err
 		}
 	}
@@ -273,7 +287,7 @@ func (s *Instances) act(ctx context.Context, p Place, ids []string, do func(tx *
 		if n < len(ids) {
 			ctx = awsapi.Untrailed(ctx) // the last one tells of all
 		}
-		changes, err := s.actOn(ctx, p, ids[:n], all, do)
+		changes, err := s.actOn(ctx, p, ids[:n], all, may, do)
 		if err != nil {
 			return nil, err
 		}
@@ -282,12 +296,24 @@ func (s *Instances) act(ctx context.Context, p Place, ids []string, do func(tx *
 	return all, nil
 }
 
+func each(list []*Instance, may func(*Instance) error) error {
+	for _, i := range list {
+		if err := may(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // actOn changes instances in one transaction; before is what the ones before it changed.
-func (s *Instances) actOn(ctx context.Context, p Place, ids []string, before []Change, do func(tx *store.Tx, list []*Instance) error) ([]Change, error) {
+func (s *Instances) actOn(ctx context.Context, p Place, ids []string, before []Change, may func(*Instance) error, do action) ([]Change, error) {
 	var changes []Change
 	err := s.db.Update(ctx, func(tx *store.Tx) error {
 		list, err := find(ctx, tx, p, ids, tx.Dialect().ForUpdate())
 		if err != nil {
+			return err
+		}
+		if err := each(list, may); err != nil {
 			return err
 		}
 		changes = make([]Change, len(list))
