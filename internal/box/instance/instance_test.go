@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -449,6 +450,20 @@ func TestManyAtOnce(t *testing.T) {
 				if *i.State.Name != "running" {
 					t.Fatalf("%s is %s", *i.InstanceId, *i.State.Name)
 				}
+			}
+		}
+		var full []ec2.Tag
+		for k := range maxTags {
+			full = append(full, ec2.Tag{Key: new(strconv.Itoa(k)), Value: new("x")})
+		}
+		if _, err := s.CreateTags(s.ctx, &ec2.CreateTagsInput{Resources: ids[349:], Tags: full}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.CreateTags(s.ctx, &ec2.CreateTagsInput{Resources: ids[1:], Tags: []ec2.Tag{{Key: new("one more"), Value: new("x")}}})
+		wantError(t, err, "TagLimitExceeded", "50")
+		for _, i := range s.describe(ids[1:349]...) {
+			if len(i.Tags) != 0 {
+				t.Fatalf("%s has a tag", *i.InstanceId)
 			}
 		}
 		out, err := s.TerminateInstances(s.ctx, &ec2.TerminateInstancesInput{InstanceIds: ids})

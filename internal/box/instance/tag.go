@@ -77,13 +77,18 @@ func (s *Instances) Untag(ctx context.Context, p Place, ids []string, keys []Tag
 }
 
 // retag changes the tags of all of the instances, or none and returns the
-// error; of more than maxLaunch in several transactions, once all have been found.
+// error; of more than maxLaunch in several transactions, once all have been found
+// and edited on trial.
 func (s *Instances) retag(ctx context.Context, p Place, ids []string, edit func(*Instance) error) error {
 	if len(ids) > maxTaggedAtOne {
 		return errValue("The number of resources, %d, exceeds the maximum of %d.", len(ids), maxTaggedAtOne)
 	}
 	if len(ids) > maxLaunch {
-		if _, err := find(ctx, s.db, p, ids, ""); err != nil {
+		list, err := find(ctx, s.db, p, ids, "")
+		if err != nil {
+			return err
+		}
+		if err := each(list, edit); err != nil {
 			return err
 		}
 	}
