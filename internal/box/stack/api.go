@@ -37,6 +37,9 @@ func (s *Stacks) CreateStack(ctx context.Context, in *cloudformation.CreateStack
 	); err != nil {
 		return nil, first(err)
 	}
+	if value(in.EnableTerminationProtection) {
+		return nil, refused("EnableTerminationProtection", "nothing here could lift it again")
+	}
 	if in.OnFailure != nil && in.DisableRollback != nil {
 		return nil, invalid("You can specify either DisableRollback or OnFailure, but not both.")
 	}
@@ -56,7 +59,7 @@ func (s *Stacks) CreateStack(ctx context.Context, in *cloudformation.CreateStack
 	awsapi.Answers(ctx, out)
 	p.answered = func(st *Stack) { out.StackId = new(st.ARN()) }
 	q := request{token: text(in.ClientRequestToken), digest: digest(in), options: options{OnFailure: onFailure, DeleteNew: ch.retainExceptOnCreate}}
-	if _, err := s.create(ctx, p, value(in.EnableTerminationProtection), q); err != nil {
+	if _, err := s.create(ctx, p, q); err != nil {
 		return nil, err
 	}
 	return out, nil

@@ -70,7 +70,7 @@ func describeStack(st *Stack) cloudformation.Stack {
 		StackId: new(st.ARN()), StackName: new(st.Name), StackStatus: new(string(st.Status)), StackStatusReason: optional(st.Reason),
 		Description: optional(st.Description), CreationTime: timeOf(st.Created), LastUpdatedTime: timeOf(st.Updated), DeletionTime: timeOf(st.Deleted),
 		ChangeSetId: optional(st.ChangeSet), RoleARN: optional(c.RoleARN), TimeoutInMinutes: optional(c.TimeoutMinutes),
-		DisableRollback: new(c.DisableRollback), RetainExceptOnCreate: optional(c.RetainExceptOnCreate), EnableTerminationProtection: new(st.Protected),
+		DisableRollback: new(c.DisableRollback), RetainExceptOnCreate: optional(c.RetainExceptOnCreate), EnableTerminationProtection: new(false),
 		NotificationARNs: slices.Concat([]string{}, c.Topics), Capabilities: c.Capabilities, RollbackConfiguration: &cloudformation.RollbackConfiguration{},
 		DriftInformation: &cloudformation.StackDriftInformation{StackDriftStatus: new(cloudformation.StackDriftStatusNotChecked)},
 		Tags:             describeTags(c.Tags), Parameters: describeParameters(c.Parameters),

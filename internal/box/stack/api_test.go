@@ -125,12 +125,19 @@ func TestTokensMakeRepeatsHarmless(t *testing.T) {
 	})
 }
 
-func TestProtectedStacksStay(t *testing.T) {
+func TestProtectionThatNothingLiftsIsRefused(t *testing.T) {
 	p := newProcess(t, storetest.SQLite(t), newCloud())
-	id := p.begin("shop", things("A Value: a"), func(in *createInput) { in.EnableTerminationProtection = new(true) })
-	p.drive(id)
-	_, err := p.DeleteStack(p.ctx, &cloudformation.DeleteStackInput{StackName: &id})
-	refusedAs(t, err, "ValidationError", "Stack [shop] cannot be deleted while TerminationProtection is enabled")
+	in := &cloudformation.CreateStackInput{StackName: new("shop"), TemplateBody: new(things("A Value: a")), EnableTerminationProtection: new(true)}
+	_, err := p.CreateStack(p.ctx, in)
+	refusedAs(t, err, "ValidationError", "EnableTerminationProtection is not available here")
+	in.EnableTerminationProtection = new(false)
+	if _, err := p.CreateStack(p.ctx, in); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDeletingWhatIsNotThereIsNoError(t *testing.T) {
+	p := newProcess(t, storetest.SQLite(t), newCloud())
 	if _, err := p.DeleteStack(p.ctx, &cloudformation.DeleteStackInput{StackName: new("nobody")}); err != nil {
 		t.Error(err)
 	}

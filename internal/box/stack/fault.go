@@ -45,10 +45,6 @@ func errNotDeletable(st *Stack) error {
 	return invalid("Stack [%s] cannot be deleted while in status %s", st.ARN(), st.Status)
 }
 
-func errProtected(st *Stack) error {
-	return invalid("Stack [%s] cannot be deleted while TerminationProtection is enabled", st.Name)
-}
-
 func errOnlyAfterFailure(st *Stack) error {
 	return invalid("Invalid operation on stack [%s]. RetainResources and FORCE_DELETE_STACK are for stacks in the DELETE_FAILED state; it is in the %s state.", st.ARN(), st.Status)
 }

@@ -155,12 +155,10 @@ func (s *Stacks) asked(ctx context.Context, tx *store.Tx, st *Stack, k kind, q r
 	return false, errTokenUsed(q.token)
 }
 
-// Create makes a stack. prepared is what it is made from, with the number that it is to have; protected stacks cannot
-// be deleted. AWS: AlreadyExistsException, LimitExceededException.
-func (s *Stacks) create(ctx context.Context, p *prepared, protected bool, q request) (st *Stack, err error) {
+// create makes a stack from what was prepared. AWS: AlreadyExistsException, LimitExceededException.
+func (s *Stacks) create(ctx context.Context, p *prepared, q request) (st *Stack, err error) {
 	err = s.db.Update(ctx, func(tx *store.Tx) error {
 		st = p.stack(s.now())
-		st.Protected = protected
 		have, found, err := s.selectStack(ctx, tx, st.Ref, "")
 		if err != nil {
 			return err
@@ -270,9 +268,6 @@ func (s *Stacks) delete(ctx context.Context, c awsapi.Caller, id string, q reque
 
 // checkDelete says why a stack cannot be deleted now.
 func (s *Stacks) checkDelete(ctx context.Context, tx *store.Tx, st *Stack, o options) error {
-	if st.Protected {
-		return errProtected(st)
-	}
 	// AWS: a creation can be given up by deleting the stack; nothing else is stopped on the way.
 	if st.Status.Busy() && st.Status != CreateInProgress {
 		return errNotDeletable(st)

@@ -114,8 +114,6 @@ type Stack struct {
 	// Config is what it was last applied with, or is being applied with.
 	Config  Config
 	Outputs []Output
-	// Protected: it cannot be deleted.
-	Protected bool
 	// ChangeSet is the ARN of the change set executed last; empty without one.
 	ChangeSet string
 	// Created, Updated and Deleted are in unix milliseconds; 0 for never.

@@ -35,13 +35,13 @@ func (s *Stacks) unseal(sealed []byte, v any) error {
 	return d.Decode(v)
 }
 
-const stackColumns = `id, account, region, name, uuid, status, reason, description, config, outputs, protected, change_set, operation, created_at, updated_at, deleted_at`
+const stackColumns = `id, account, region, name, uuid, status, reason, description, config, outputs, change_set, operation, created_at, updated_at, deleted_at`
 
 func (s *Stacks) scanStack(row store.Row) (*Stack, error) {
 	var st Stack
 	var config, outputs []byte
 	err := row.Scan(&st.id, &st.Account, &st.Region, &st.Name, &st.UUID, &st.Status, &st.Reason, &st.Description, &config, &outputs,
-		&st.Protected, &st.ChangeSet, &st.operation, &st.Created, &st.Updated, &st.Deleted)
+		&st.ChangeSet, &st.operation, &st.Created, &st.Updated, &st.Deleted)
 	if err != nil {
 		return nil, err
 	}
@@ -104,9 +104,9 @@ func (s *Stacks) insertStack(ctx context.Context, tx *store.Tx, st *Stack) error
 	if err != nil {
 		return err
 	}
-	err = tx.QueryRow(ctx, `INSERT INTO stack (account, region, name, uuid, status, reason, description, config, outputs, protected, change_set, operation, created_at, updated_at, deleted_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id`,
-		st.Account, st.Region, st.Name, st.UUID, st.Status, storable(st.Reason), storable(st.Description), config, outputs, st.Protected, st.ChangeSet, st.operation,
+	err = tx.QueryRow(ctx, `INSERT INTO stack (account, region, name, uuid, status, reason, description, config, outputs, change_set, operation, created_at, updated_at, deleted_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id`,
+		st.Account, st.Region, st.Name, st.UUID, st.Status, storable(st.Reason), storable(st.Description), config, outputs, st.ChangeSet, st.operation,
 		st.Created, st.Updated, st.Deleted).Scan(&st.id)
 	if err != nil {
 		return fmt.Errorf("insert stack %s: %w", st.Name, err)

@@ -14,7 +14,6 @@ CREATE TABLE stack (
 	description TEXT NOT NULL,
 	config      BLOB NOT NULL,
 	outputs     BLOB NOT NULL,
-	protected   BOOLEAN NOT NULL,
 	change_set  TEXT NOT NULL,
 	operation   BIGINT NOT NULL,
 	created_at  BIGINT NOT NULL,
