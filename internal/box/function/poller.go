@@ -27,7 +27,7 @@ const (
 	problemBase, problemCap = time.Second, 15 * time.Second
 	// stopGrace is how long what came of functions that run is waited for once the server is to stop. It is
 	// longer than package runtime gives these.
-	stopGrace = 8 * time.Second
+	stopGrace = 10 * time.Second
 	// versionEvery is how often a node looks for changes that another one made.
 	versionEvery = time.Second
 )

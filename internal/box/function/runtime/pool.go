@@ -16,7 +16,7 @@ const (
 	defaultTimeout   = 3 * time.Second
 	defaultMemoryMB  = 128
 	// stopGrace is how long invocations may go on when the server stops.
-	stopGrace = 3 * time.Second
+	stopGrace = 5 * time.Second
 )
 
 // Pool holds the processes of all functions. Its methods are safe for concurrent use.
