@@ -393,6 +393,19 @@ func TestNoFilesAreInherited(t *testing.T) {
 	}
 }
 
+func TestAnInterpreterThatIsGoneIsLookedForAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	needs(t, r, "python3.12")
+	r.interpreters.mu.Lock()
+	was := r.interpreters.found[python.name+"3.12"]
+	r.interpreters.found[python.name+"3.12"] = interpreter{path: filepath.Join(t.TempDir(), "python3"), version: "python 2.7"}
+	r.interpreters.mu.Unlock()
+	if got, err := r.interpreters.find(python, "3.12"); err != nil || got != was {
+		t.Errorf("found %v, %v, want %v", got, err, was)
+	}
+}
+
 func TestReservedVariables(t *testing.T) {
 	if !ReservedVariable("AWS_REGION") || ReservedVariable("AWS_LAMBDA_EXEC_WRAPPER") || ReservedVariable("TABLE") {
 		t.Error("AWS_REGION is reserved, and others are not")

@@ -97,7 +97,7 @@ func (p *Pool) Available(name string) error {
 type interpreter struct{ path, version string }
 
 // interpreters remembers those that were found. One that is missing is looked for
-// again, since it may be installed while the server runs.
+// again, since it may be installed, or replaced by another, while the server runs.
 type interpreters struct {
 	mu    sync.Mutex
 	found map[string]interpreter
@@ -108,7 +108,9 @@ func (i *interpreters) find(f *family, version string) (interpreter, error) {
 	defer i.mu.Unlock()
 	key := f.name + version
 	if have, ok := i.found[key]; ok {
-		return have, nil
+		if _, err := os.Stat(have.path); err == nil {
+			return have, nil
+		}
 	}
 	var reasons []error
 	for _, name := range f.names(version) {
