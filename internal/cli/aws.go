@@ -49,6 +49,9 @@ func (a *awsAPI) fails(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if err := a.c.noURL(); err != nil {
+		return err
+	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		refused := &refusedError{code: api.ErrorCode(), message: api.ErrorMessage()}
 		if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
@@ -56,6 +59,10 @@ func (a *awsAPI) fails(ctx context.Context, err error) error {
 		}
 		if id, _ := accessKey(); id == "" && (refused.status == http.StatusForbidden || refused.status == http.StatusUnauthorized) {
 			return fmt.Errorf("%w\n%s; keys of AWS are not sent to it", refused, closedHint)
+		}
+		switch refused.code {
+		case "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "InvalidSignatureException":
+			return fmt.Errorf("%w\n%s", refused, closedHint)
 		}
 		return refused
 	}

@@ -146,15 +146,26 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 	return nil
 }
 
+// noURL says that the server's address is no URL, if so.
+func (c *client) noURL() error {
+	if u, err := url.Parse(c.server); err != nil || u.Host == "" {
+		return usagef("--server %q is not a URL such as http://127.0.0.1:7425 (RIALTO_SERVER sets it too)", c.server)
+	}
+	return nil
+}
+
 // send makes a request and turns refusals into errors.
 func (c *client) send(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
 	target := path
 	if !strings.Contains(path, "://") {
 		target = strings.TrimRight(c.server, "/") + path
 	}
+	if err := c.noURL(); err != nil {
+		return nil, err
+	}
 	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
-		return nil, usagef("--server %q is not a URL such as http://127.0.0.1:7425", c.server)
+		return nil, err
 	}
 	if method != http.MethodGet {
 		req.Header.Set("Content-Type", contentType) // without one the server takes it for a web page's
