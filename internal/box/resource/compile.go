@@ -84,7 +84,7 @@ func (noLoader) Load(url string) (any, error) {
 func compileError(err error) error {
 	if invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 		if e, ok := errors.AsType[*jsonschema.ValidationError](invalid.Err); ok {
-			if problems := newProblems(e, nil); len(problems) > 0 {
+			if problems := newProblems(e, finding{}); len(problems) > 0 {
 				return schemaErrorf(strings.TrimPrefix(problems[0].At, "#"), "%s", problems[0].Message)
 			}
 		}

@@ -47,14 +47,14 @@ func (s *Schema) Validate(m Model) Problems {
 		return nil
 	}
 	if e, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
-		return newProblems(e, v)
+		return newProblems(e, finding{v, Without(v, s.WriteOnly)})
 	}
 	return Problems{{At: "#", Message: err.Error()}}
 }
 
 // newProblems takes apart what the library found in a value.
-func newProblems(e *jsonschema.ValidationError, in any) Problems {
-	problems := finding{in}.collect(e, nil)
+func newProblems(e *jsonschema.ValidationError, f finding) Problems {
+	problems := f.collect(e, nil)
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return strings.Compare(a.At+a.Message, b.At+b.Message)
 	})
@@ -65,12 +65,12 @@ func newProblems(e *jsonschema.ValidationError, in any) Problems {
 	return problems
 }
 
-// finding is what problems are found in.
-type finding struct{ in any }
+// finding is what problems are found in, and what of it may be told.
+type finding struct{ in, told Model }
 
-// value is what is at a place.
-func (f finding) value(at []string) any {
-	v := f.in
+// valueAt is what a value has at a place.
+func valueAt(m Model, at []string) any {
+	var v any = m
 	for _, step := range at {
 		switch in := v.(type) {
 		case map[string]any:
@@ -123,12 +123,30 @@ func (f finding) collect(e *jsonschema.ValidationError, problems Problems) Probl
 	}
 	if k, ok := e.ErrorKind.(*kind.Type); ok {
 		found := typeWord(k.Got)
-		if n, ok := f.value(e.InstanceLocation).(json.Number); ok && isInteger(n) {
+		if n, ok := valueAt(f.in, e.InstanceLocation).(json.Number); ok && isInteger(n) {
 			found = "Integer"
 		}
 		return append(problems, Problem{at, fmt.Sprintf("expected type: %s, found: %s", typeWords(k.Want), found)})
 	}
+	if valueAt(f.in, e.InstanceLocation) != nil && valueAt(f.told, e.InstanceLocation) == nil {
+		e = hidden(e)
+	}
 	return append(problems, Problem{at, sentence(e)})
+}
+
+// hidden is a problem without the value that has it: messages are kept in events and records.
+func hidden(e *jsonschema.ValidationError) *jsonschema.ValidationError {
+	const value = "****"
+	h := *e
+	switch k := e.ErrorKind.(type) {
+	case *kind.Enum:
+		h.ErrorKind = &kind.Enum{Got: value, Want: k.Want}
+	case *kind.Pattern:
+		h.ErrorKind = &kind.Pattern{Got: value, Want: k.Want}
+	case *kind.Format:
+		h.ErrorKind = &kind.Format{Got: value, Want: k.Want}
+	}
+	return &h
 }
 
 // alternatives says that none of several schemas holds, and what each of them lacks where

@@ -425,3 +425,19 @@ func FuzzParseSchema(f *testing.F) {
 		Without(m, slices.Concat(s.ReadOnly, s.WriteOnly))
 	})
 }
+
+func TestMessagesTellNothingOfSecrets(t *testing.T) {
+	s := parse(t, `{"typeName": "Acme::Library::Safe", "description": "A safe.", "additionalProperties": false,
+		"properties": {"Name": {"type": "string", "pattern": "^[a-z]+$"}, "Codes": {"type": "array", "items": {"type": "string", "enum": ["1"]}},
+			"Key": {"type": "object", "properties": {"Secret": {"type": "string", "pattern": "^[0-9]+$"}}}},
+		"primaryIdentifier": ["/properties/Name"], "writeOnlyProperties": ["/properties/Key/Secret", "/properties/Codes"], "handlers": {"create": {"permissions": []}}}`)
+	for given, want := range map[string]string{
+		`{"Name": "a", "Key": {"Secret": "swordfish"}}`: "#/Key/Secret: string [****] does not match pattern ^[0-9]+$",
+		`{"Name": "a", "Codes": ["1", "swordfish"]}`:    "#/Codes/1: **** is not a valid enum value",
+		`{"Name": "A1"}`: "#/Name: string [A1] does not match pattern ^[a-z]+$",
+	} {
+		if got := s.Validate(model(t, given)).Error(); got != want {
+			t.Errorf("%s: %q, want %q", given, got, want)
+		}
+	}
+}
