@@ -25,8 +25,17 @@ import (
 	"github.com/rialto-bus/rialto/internal/app"
 )
 
-// TestMain makes the test binary serve as the program rialto in scripts.
+// TestMain makes the test binary serve as the program rialto in scripts. What its
+// user's environment says about servers and keys is not of the tests.
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) != "rialto" {
+		for _, name := range []string{
+			"RIALTO_SERVER", "RIALTO_ACCESS_KEY_ID", "RIALTO_SECRET_ACCESS_KEY",
+			"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL",
+		} {
+			_ = os.Unsetenv(name)
+		}
+	}
 	testscript.Main(m, map[string]func(){
 		"rialto": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

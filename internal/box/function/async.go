@@ -3,6 +3,7 @@ package function
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -133,8 +134,12 @@ func (i Invoker) Invoke(ctx context.Context, functionARN string, event []byte) e
 	if err := i.f.authorize(ctx, fn, actionInvoke); err != nil {
 		return err
 	}
-	if err := i.f.available(); err != nil {
-		return err
+	if !i.f.o.Enabled() {
+		// Not the caller's fault, and it may pass: rules and topics try again as their
+		// policies say, so that a restart without functions loses nothing.
+		e := errDisabled()
+		e.Code, e.Status, e.Fault = lambda.CodeServiceException, http.StatusServiceUnavailable, true
+		return e
 	}
 	c := awsapi.CallerFrom(ctx)
 	return i.f.enqueue(ctx, fn, asyncInvocation{RequestID: requestID(ctx), Qualifier: qualifier, Payload: event, Trace: c.TraceHeader})

@@ -97,7 +97,10 @@ func (f *Functions) check(r Ref, c *Configuration) error {
 
 // runtimeFault tells of a runtime that cannot run here.
 func runtimeFault(name string, err error) error {
-	if errors.Is(err, runtime.ErrUnknownRuntime) || errors.Is(err, runtime.ErrNoInterpreter) {
+	if errors.Is(err, runtime.ErrNoInterpreter) {
+		return lambda.ErrInvalidParameterValueException("The runtime %s cannot run on this machine: %v. Install it, or start the server with a PATH that has it.", name, err)
+	}
+	if errors.Is(err, runtime.ErrUnknownRuntime) {
 		return errUnsupported("The runtime "+name, err.Error()+".")
 	}
 	return err

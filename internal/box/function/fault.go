@@ -48,7 +48,7 @@ func errDenied(who, action, arn, why string) error {
 }
 
 // errDisabled is the error of what runs users' code where that is switched off.
-func errDisabled() error {
+func errDisabled() *awsapi.Error {
 	return &awsapi.Error{
 		Code: "AccessDeniedException",
 		Message: "Functions are switched off on this server, because they run code as the server's own user and are no sandbox. " +

@@ -124,7 +124,7 @@ func (i *interpreters) find(f *family, version string) (interpreter, error) {
 		}
 		reasons = append(reasons, err)
 	}
-	return interpreter{}, fmt.Errorf("%w: this machine has no %s that works on the server's PATH: %w", ErrNoInterpreter, f.name, errors.Join(reasons...))
+	return interpreter{}, fmt.Errorf("%w: there is no %s that works on the server's PATH: %w", ErrNoInterpreter, f.name, errors.Join(reasons...))
 }
 
 // try runs an interpreter to learn where it really is: what is on the PATH may be a
