@@ -20,6 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
 func (c *caller) stacks() *cloudformation.Client {
@@ -463,6 +465,45 @@ func TestStackOperationsGoOnAfterAKill(t *testing.T) {
 	t.Logf("%d kills in the middle of operations", kills)
 	if kills == 0 {
 		t.Error("no kill came in the middle of an operation")
+	}
+}
+
+// What a killed node was doing on a stack, another one does once the lease of its job is over.
+func TestAnotherNodeTakesOverAStackOperation(t *testing.T) {
+	t.Parallel()
+	const queues = 30
+	nats, database := startNATS(t), storetest.PostgresURL(t)
+	client := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(client.CloseIdleConnections)
+	node := func() (*serverProcess, *caller) {
+		c := NewConfig()
+		c.Listen, c.DataDir, c.Database, c.NATS, c.EventLogReplicas, c.EventLogBytes = "127.0.0.1:0", t.TempDir(), database, nats, 1, 64<<20
+		c.SecretKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+		p := startProcess(t, serverSettings{Config: &c})
+		return p, &caller{t: t, url: p.url, account: testAccount, region: testRegion, key: credentials.NewStaticCredentialsProvider("test", "any", ""), http: client}
+	}
+	one, c := node()
+	_, d := node()
+	made, err := c.stacks().CreateStack(t.Context(), &cloudformation.CreateStackInput{StackName: new("shop"), TemplateBody: new(queuesTemplate(queues, 30, ""))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the operation to be under way", func() bool {
+		n, _ := d.progress(*made.StackId)
+		return n > 10
+	})
+	one.kill()
+	var status cfntypes.StackStatus
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); strings.HasSuffix(string(status), "_IN_PROGRESS") || status == ""; <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("the stack is %s\n%s", status, strings.Join(d.stackEvents("shop"), "\n"))
+		}
+		_, status = d.progress(*made.StackId)
+	}
+	if have := d.inventory(); status != cfntypes.StackStatusCreateComplete || len(have) != queues+queues/3 {
+		t.Errorf("the stack is %s, and there are %d: %v", status, len(have), have)
 	}
 }
 
