@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -273,31 +274,40 @@ func (b *Buses) checkArchivePattern(text string) error {
 	if err := b.checkPattern(text); err != nil {
 		return err
 	}
-	_, own, ok := readPattern(text)
+	members, _, ok := readPattern(text)
 	if !ok {
 		return events.ErrInvalidEventPatternException("Event pattern is not valid. Reason: its members cannot be told apart")
 	}
-	if own != "" && own != notReplayed {
+	if !onlyNotReplayed(members) {
 		return events.ErrInvalidEventPatternException("Event pattern is not valid. Reason: an archive takes no replayed events, so %s can only be %s", replayName, notReplayed)
 	}
 	_, err := compilePattern(Archive{Pattern: text}.rulePattern())
 	return err
 }
 
-// readPattern returns a pattern without what stands around it, which AWS takes, and
-// what it asks of the replay's name; empty if nothing.
-func readPattern(text string) (bare, ownReplayName string, ok bool) {
-	var members map[string]json.RawMessage
+// readPattern returns a pattern's members, and its text without what stands around
+// it, which AWS takes.
+func readPattern(text string) (members map[string]json.RawMessage, bare string, ok bool) {
 	dec := json.NewDecoder(strings.NewReader(text))
 	if dec.Decode(&members) != nil {
-		return "", "", false
+		return nil, "", false
 	}
-	bare = strings.TrimSpace(text[:dec.InputOffset()])
+	return members, strings.TrimSpace(text[:dec.InputOffset()]), true
+}
+
+// onlyNotReplayed says whether all that a pattern asks of the replay's name, in
+// alternatives too, is that there is none: beside anything else an alternative would
+// take the place of the rule's own condition.
+func onlyNotReplayed(members map[string]json.RawMessage) bool {
 	var own bytes.Buffer
-	if members[replayName] != nil && json.Compact(&own, members[replayName]) != nil {
-		return "", "", false
+	if name := members[replayName]; name != nil && (json.Compact(&own, name) != nil || own.String() != notReplayed) {
+		return false
 	}
-	return bare, own.String(), true
+	var alternatives []map[string]json.RawMessage
+	if json.Unmarshal(members["$or"], &alternatives) != nil {
+		return true // there are none
+	}
+	return !slices.ContainsFunc(alternatives, func(a map[string]json.RawMessage) bool { return !onlyNotReplayed(a) })
 }
 
 // ruleName is the name of the rule that fills the archive. AWS names it so.
@@ -313,8 +323,8 @@ func (a Archive) rulePattern() string {
 	if a.Pattern == "" {
 		return "{" + condition + "}"
 	}
-	bare, own, _ := readPattern(a.Pattern) // it was checked
-	if own != "" {
+	members, bare, _ := readPattern(a.Pattern) // it was checked
+	if members[replayName] != nil {
 		return bare
 	}
 	return strings.TrimSuffix(bare, "}") + "," + condition + "}"
