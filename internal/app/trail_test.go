@@ -237,7 +237,7 @@ func (x *trailed) resolved(t *testing.T, input string) string {
 func (x *trailed) onlyCall(t *testing.T, op *awsapi.Operation, requestID string) map[string]any {
 	t.Helper()
 	var found []map[string]any
-	for _, rec := range x.takeOutbox(t) {
+	for _, rec := range storetest.TakeOutbox(t, x.db) {
 		e, err := event.Parse(rec.JSON)
 		if err != nil {
 			t.Fatal(err)
@@ -262,39 +262,6 @@ func (x *trailed) onlyCall(t *testing.T, op *awsapi.Operation, requestID string)
 		t.Fatalf("%d events of calls, want one of %s, request %s: %v", len(found), name, requestID, found)
 	}
 	return found[0]
-}
-
-func (x *trailed) takeOutbox(t *testing.T) (recs []event.Record) {
-	t.Helper()
-	err := x.db.Update(t.Context(), func(tx *store.Tx) error {
-		recs = nil
-		rows, err := tx.Query(t.Context(), `SELECT record FROM outbox ORDER BY id`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var b []byte
-			if err := rows.Scan(&b); err != nil {
-				return err
-			}
-			rec, err := event.DecodeRecord(bytes.Clone(b))
-			if err != nil {
-				return err
-			}
-			recs = append(recs, rec)
-		}
-		if err := rows.Err(); err != nil {
-			return err
-		}
-		rows.Close()
-		_, err = tx.Exec(t.Context(), `DELETE FROM outbox`)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return recs
 }
 
 // breakTrail makes the database refuse the events of calls.
@@ -448,9 +415,9 @@ func TestReadsReachOnlyRulesThatAskForThem(t *testing.T) {
 	must("PutTargets", `{"Rule":"plain",`+targets)
 	read := func() []event.Record {
 		t.Helper()
-		x.takeOutbox(t)
+		storetest.TakeOutbox(t, x.db)
 		must("ListRules", `{}`)
-		return x.takeOutbox(t)
+		return storetest.TakeOutbox(t, x.db)
 	}
 	if recs := read(); len(recs) != 0 {
 		t.Errorf("no rule wants %s", recs[0].JSON)
@@ -469,7 +436,7 @@ func TestReadsReachOnlyRulesThatAskForThem(t *testing.T) {
 		t.Errorf("it goes to %v: %v", got, err)
 	}
 	must("DisableRule", `{"Name":"reads"}`)
-	if recs := x.takeOutbox(t); len(recs) != 1 {
+	if recs := storetest.TakeOutbox(t, x.db); len(recs) != 1 {
 		t.Fatalf("%d events of a change", len(recs))
 	} else if got, err := x.buses.Match(&recs[0], nil); err != nil || len(got) != 1 || got[0].RuleName != "plain" {
 		t.Errorf("a change goes to %v: %v", got, err)

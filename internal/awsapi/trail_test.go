@@ -128,30 +128,7 @@ type detail struct {
 // taken takes the events out of the outbox.
 func (x *trailed) taken(t *testing.T) (recs []event.Record, details []detail) {
 	t.Helper()
-	err := x.db.Update(t.Context(), func(tx *store.Tx) error {
-		rows, err := tx.Query(t.Context(), `SELECT record FROM outbox ORDER BY id`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var b []byte
-			if err := rows.Scan(&b); err != nil {
-				return err
-			}
-			rec, err := event.DecodeRecord(bytes.Clone(b))
-			if err != nil {
-				return err
-			}
-			recs = append(recs, rec)
-		}
-		rows.Close()
-		_, err = tx.Exec(t.Context(), `DELETE FROM outbox`)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	recs = storetest.TakeOutbox(t, x.db)
 	for _, rec := range recs {
 		e, err := event.Parse(rec.JSON)
 		if err != nil {

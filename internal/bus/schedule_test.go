@@ -31,31 +31,6 @@ func (c *clock) set(at time.Time) {
 	c.at = at
 }
 
-// published empties the outbox and returns what was in it.
-func published(t *testing.T, db *store.DB) []event.Record {
-	t.Helper()
-	var all []event.Record
-	err := db.Update(t.Context(), func(tx *store.Tx) error {
-		rows, err := tx.Query(t.Context(), `SELECT record FROM outbox ORDER BY id`)
-		all, err = store.All(rows, err, func(row store.Row) (event.Record, error) {
-			var encoded []byte
-			if err := row.Scan(&encoded); err != nil {
-				return event.Record{}, err
-			}
-			return event.DecodeRecord(encoded)
-		})
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(t.Context(), `DELETE FROM outbox`)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
 // schedules is a node whose clock a test sets.
 type schedules struct {
 	*fixture
@@ -87,7 +62,7 @@ func (x schedules) fired(t *testing.T, at time.Time) map[string][]string {
 		t.Fatal(err)
 	}
 	times := map[string][]string{}
-	for _, rec := range published(t, x.db) {
+	for _, rec := range storetest.TakeOutbox(t, x.db) {
 		e, err := event.Parse(rec.JSON)
 		if err != nil {
 			t.Fatal(err)
@@ -123,7 +98,7 @@ func TestAScheduledEventIsTheOneOfAWS(t *testing.T) {
 		if err := x.fireDue(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		recs := published(t, x.db)
+		recs := storetest.TakeOutbox(t, x.db)
 		if len(recs) != 1 {
 			t.Fatalf("%d events, want 1", len(recs))
 		}
@@ -226,7 +201,7 @@ func TestNodesThatFireAtOnceFireOnce(t *testing.T) {
 				})
 			}
 			nodes.Wait()
-			if recs := published(t, db); len(recs) != 1 {
+			if recs := storetest.TakeOutbox(t, db); len(recs) != 1 {
 				t.Fatalf("%d events, want 1", len(recs))
 			}
 		}
