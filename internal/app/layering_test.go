@@ -19,8 +19,8 @@ var free = []string{"event", "store", "work", "auth", "awsapi", "awsapi/gen/*", 
 // allowed says what else each package may import of ours. docs/architecture.md
 // has it in words. What is not listed is not allowed.
 var allowed = map[string][]string{
-	"cmd/rialto":     {"cli"},
-	"cli":            {"app", "inventory", "eventpattern", "inputtransform", "intake/template"},
+	"cmd/rialto":     {"cli", "jq"},
+	"cli":            {"app", "inventory", "eventpattern", "inputtransform", "intake/template", "exporter/config", "exporter/kind", "jq"},
 	"app":            {"*", "*/*", "*/*/*"},
 	"eventpattern":   nil,
 	"inputtransform": nil,
@@ -35,7 +35,13 @@ var allowed = map[string][]string{
 	"intake":   {"cloud", "eventpattern"},
 
 	"inventory":         {"cloud"},
-	"exporter":          {"catalog", "cloud"},
+	"jq":                nil,
+	"catalog":           {"jq"},
+	"exporter":          {"catalog", "cloud", "jq", "exporter/*"},
+	"exporter/config":   {"jq"},
+	"exporter/kind":     {"exporter/config", "jq"},
+	"exporter/reader":   {"cloud"},
+	"exporter/port":     {"catalog"},
 	"box/stack":         {"box/resource", "box/stack/template"},
 	"box/resource/kind": {"box/resource"},
 	"box/topic":         {"eventpattern"},                         // for filter policies
@@ -81,7 +87,7 @@ func mayImport(from, to string) bool {
 	case from == "event":
 		return false
 	case from == "cmd/rialto":
-		return to == "cli"
+		return to == "cli" || to == "jq" // jq for its worker processes
 	case base[from]:
 		return base[to] || strings.HasPrefix(to, "awsapi/gen/")
 	}
