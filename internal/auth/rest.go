@@ -32,25 +32,36 @@ var errBadLogin = httpapi.Unauthenticated("The key id or the key secret is wrong
 // do: one of 12 digits stands for that account. The error is an *httpapi.Error
 // if the credentials are wrong.
 func (a *Auth) Login(ctx context.Context, keyID, secret string) (token string, expires time.Time, err error) {
+	k, err := a.checkKey(ctx, keyID, secret)
+	if err != nil {
+		return "", time.Time{}, err
+	}
 	now := a.now()
 	expires = now.Add(TokenLife)
-	k, err := a.lookup(ctx, keyID)
-	unknown := errors.Is(err, ErrNoKey) || errors.Is(err, ErrKeyEnded)
-	switch {
-	case unknown && a.DevMode(ctx):
-		k.ID = keyID
-	case unknown:
-		return "", time.Time{}, errBadLogin
-	case err != nil:
-		return "", time.Time{}, fmt.Errorf("log in with key %s: %w", keyID, err)
-	case subtle.ConstantTimeCompare([]byte(k.secret), []byte(secret)) != 1:
-		return "", time.Time{}, errBadLogin
-	}
 	if !k.ExpiresAt.IsZero() && k.ExpiresAt.Before(expires) {
 		expires = k.ExpiresAt
 	}
 	token, err = signToken(a.restToken, registered(k.ID, restAudience, now, expires))
 	return token, expires.UTC().Truncate(time.Second), err
+}
+
+// checkKey finds the key whose id and secret were presented; compared in constant
+// time. In dev mode an unknown id has a key of no account. Wrong credentials are
+// errBadLogin.
+func (a *Auth) checkKey(ctx context.Context, keyID, secret string) (storedKey, error) {
+	k, err := a.lookup(ctx, keyID)
+	unknown := errors.Is(err, ErrNoKey) || errors.Is(err, ErrKeyEnded)
+	switch {
+	case unknown && a.DevMode(ctx):
+		return storedKey{Key: Key{ID: keyID}}, nil
+	case unknown:
+		return storedKey{}, errBadLogin
+	case err != nil:
+		return storedKey{}, fmt.Errorf("log in with key %s: %w", keyID, err)
+	case subtle.ConstantTimeCompare([]byte(k.secret), []byte(secret)) != 1:
+		return storedKey{}, errBadLogin
+	}
+	return k, nil
 }
 
 // LoginHandler answers POST /v1/teams/{team}/service_token: {key_id, key_secret}
