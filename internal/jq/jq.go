@@ -1,0 +1,150 @@
+// Package jq evaluates jq programs that users wrote, over values that clouds
+// sent, without letting one stall or exhaust the server.
+//
+// A jq program can do an unbounded amount of work in one step (multiply a
+// string, double one by adding it to itself, write a value that shares its
+// parts as JSON, set an element far beyond an array's end), and no check
+// between steps helps against that. So there are two ways. A program whose
+// syntax tree bounds what it can cost for an input of the given size runs in
+// this process; anything else runs in one of a few worker processes, this same
+// executable started again, whose memory is bounded and which are killed when
+// they take too long. Which way a program goes changes what it costs, not what
+// it answers.
+//
+// main, and TestMain of each package whose tests evaluate programs, must call
+// Main before anything else: a worker becomes one there.
+//
+//	func TestMain(m *testing.M) {
+//		jq.Main()
+//		goleak.VerifyTestMain(m)
+//	}
+//
+// The language is jq as gojq implements it, with what jq 1.6 does where that
+// matters to a mapping; compat.go says what is evened out and what remains.
+//
+// The package knows nothing of entities, mappings or records.
+package jq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The limits of an Evaluator whose Options leave them out.
+const (
+	DefaultTimeout   = time.Second
+	DefaultMaxMemory = 256 << 20
+	DefaultMaxOutput = 1 << 20
+)
+
+// The reasons for which a program is stopped. They are wrapped in the Err of an
+// Output: what a program itself raises is a *RuntimeError instead.
+var (
+	ErrTimeout = errors.New("the jq program took too long")
+	ErrMemory  = errors.New("the jq program used too much memory")
+	ErrOutput  = errors.New("the jq program's output is too large")
+	ErrWorker  = errors.New("the process that evaluated the jq program ended")
+	ErrClosed  = errors.New("the jq evaluator is closed")
+	ErrInput   = errors.New("the input cannot be given to a jq program")
+)
+
+// RuntimeError is an error that a program raised: by error(…), or by asking
+// for what its input does not have. Message is as jq words it.
+type RuntimeError struct{ Message string }
+
+// Error returns the message.
+func (e *RuntimeError) Error() string { return e.Message }
+
+// Options says how programs are bounded. The zero value is usable.
+type Options struct {
+	// Workers is how many worker processes there may be at once; 0 means a
+	// number that suits the machine. They are started when first needed.
+	Workers int
+	// Timeout is how long one program may take over one input.
+	Timeout time.Duration
+	// MaxMemory is how many bytes of data a worker process may have.
+	MaxMemory int64
+	// MaxOutput is how long an output may be, in bytes of JSON.
+	MaxOutput int
+}
+
+// Output is what a program answered first.
+type Output struct {
+	// Value is a JSON value: nil, bool, int or float64 (int where the number
+	// is whole and below 2^53), string, []any or map[string]any. It shares nothing
+	// with the input.
+	Value any
+	// OK is false where there was no output: jq's empty, or an error.
+	OK bool
+	// Err says why there is no output, and is nil where there just is none.
+	Err error
+}
+
+// Evaluator evaluates programs. It is safe for concurrent use.
+type Evaluator struct {
+	o Options
+}
+
+// New makes an Evaluator.
+func New(o Options) *Evaluator {
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.MaxMemory <= 0 {
+		o.MaxMemory = DefaultMaxMemory
+	}
+	if o.MaxOutput <= 0 {
+		o.MaxOutput = DefaultMaxOutput
+	}
+	return &Evaluator{o: o}
+}
+
+// Close ends the worker processes. Evaluations under way answer ErrClosed.
+func (e *Evaluator) Close() error { return nil }
+
+// First evaluates p over input and returns its first output; what the program
+// would output or raise after it is never asked for.
+func (e *Evaluator) First(ctx context.Context, p *Program, input any) Output {
+	return e.Each(ctx, []*Program{p}, input)[0]
+}
+
+// Each evaluates several programs over one input. The outputs are in the order
+// of the programs; one that fails or is stopped does so alone. The input is not
+// changed, and must not be while Each runs.
+func (e *Evaluator) Each(ctx context.Context, ps []*Program, input any) []Output {
+	out := make([]Output, len(ps))
+	v, err := normalize(input)
+	if err != nil {
+		for i := range out {
+			out[i].Err = fmt.Errorf("%w: %w", ErrInput, err)
+		}
+		return out
+	}
+	for i, p := range ps {
+		out[i] = first(ctx, p, v, e.o)
+	}
+	return out
+}
+
+// first evaluates p over v in this process.
+func first(ctx context.Context, p *Program, v any, o Options) Output {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, ErrTimeout)
+	defer cancel()
+	got, ok := p.code.RunWithContext(ctx, v).Next()
+	if !ok {
+		return Output{}
+	}
+	if err, is := got.(error); is {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return Output{Err: context.Cause(ctx)}
+		}
+		return raised(err)
+	}
+	w, err := outward(got, o.MaxOutput)
+	if err != nil {
+		return Output{Err: err}
+	}
+	return Output{Value: w, OK: true}
+}
