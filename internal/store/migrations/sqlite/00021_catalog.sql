@@ -1,0 +1,99 @@
+-- +goose Up
+-- One row: grows by one with every change of a blueprint, and is locked by it first.
+CREATE TABLE catalog_model (
+	id       BIGINT PRIMARY KEY,
+	revision BIGINT NOT NULL
+);
+INSERT INTO catalog_model (id, revision) VALUES (1, 1);
+
+-- definition is the JSON object as it was given. refit_after is the id of the last entity that
+-- was brought into line with it, -1 when all are.
+CREATE TABLE catalog_blueprints (
+	id          INTEGER PRIMARY KEY AUTOINCREMENT,
+	identifier  TEXT NOT NULL UNIQUE,
+	definition  TEXT NOT NULL,
+	revision    BIGINT NOT NULL,
+	refit_after BIGINT NOT NULL,
+	created_at  BIGINT NOT NULL,
+	created_by  TEXT NOT NULL,
+	updated_at  BIGINT NOT NULL,
+	updated_by  TEXT NOT NULL
+);
+
+-- The relations that blueprints have. One that is removed and made again has another id, so
+-- that rows of catalog_relations whose relation_id is not here count for nothing; they
+-- are swept later.
+CREATE TABLE catalog_blueprint_relations (
+	id           INTEGER PRIMARY KEY AUTOINCREMENT,
+	blueprint_id BIGINT NOT NULL REFERENCES catalog_blueprints (id),
+	relation     TEXT NOT NULL,
+	target       BIGINT NOT NULL REFERENCES catalog_blueprints (id),
+	UNIQUE (blueprint_id, relation)
+);
+CREATE INDEX catalog_blueprint_relations_target ON catalog_blueprint_relations (target);
+
+-- The User-Agents of writers: few.
+CREATE TABLE catalog_datasources (
+	id         INTEGER PRIMARY KEY AUTOINCREMENT,
+	datasource TEXT NOT NULL UNIQUE
+);
+
+-- team is a JSON array of strings, properties a JSON object, cause that of the last change.
+-- An identifier has at most 2000 bytes. Relations are in catalog_relations alone.
+CREATE TABLE catalog_entities (
+	id            INTEGER PRIMARY KEY AUTOINCREMENT,
+	blueprint_id  BIGINT NOT NULL REFERENCES catalog_blueprints (id),
+	identifier    TEXT NOT NULL,
+	title         TEXT,
+	icon          TEXT,
+	team          TEXT NOT NULL,
+	properties    TEXT NOT NULL,
+	datasource_id BIGINT NOT NULL,
+	revision      BIGINT NOT NULL,
+	created_at    BIGINT NOT NULL,
+	created_by    TEXT NOT NULL,
+	updated_at    BIGINT NOT NULL,
+	updated_by    TEXT NOT NULL,
+	cause         TEXT NOT NULL,
+	UNIQUE (blueprint_id, identifier)
+);
+
+-- Which entity points to which, by which relation of its blueprint; position is that in a
+-- relation to many.
+CREATE TABLE catalog_relations (
+	source_id   BIGINT NOT NULL REFERENCES catalog_entities (id),
+	relation_id BIGINT NOT NULL,
+	target_id   BIGINT NOT NULL REFERENCES catalog_entities (id),
+	position    BIGINT NOT NULL,
+	PRIMARY KEY (source_id, relation_id, target_id)
+) WITHOUT ROWID;
+CREATE INDEX catalog_relations_target ON catalog_relations (target_id, relation_id, source_id);
+
+-- Every change of an entity (resource 'entity') or a blueprint ('blueprint', with identifier
+-- ''), and what caused it. fields is a JSON object of what changed, before and after.
+CREATE TABLE catalog_changes (
+	id            INTEGER PRIMARY KEY AUTOINCREMENT,
+	resource      TEXT NOT NULL,
+	blueprint_id  BIGINT NOT NULL,
+	blueprint     TEXT NOT NULL,
+	identifier    TEXT NOT NULL,
+	action        TEXT NOT NULL,
+	at            BIGINT NOT NULL,
+	changed_by    TEXT NOT NULL,
+	datasource_id BIGINT NOT NULL,
+	cause         TEXT NOT NULL,
+	fields        TEXT NOT NULL
+);
+CREATE INDEX catalog_changes_of ON catalog_changes (blueprint_id, identifier, id);
+CREATE INDEX catalog_changes_at ON catalog_changes (at);
+
+-- The search's indexes follow.
+
+-- +goose Down
+DROP TABLE catalog_changes;
+DROP TABLE catalog_relations;
+DROP TABLE catalog_entities;
+DROP TABLE catalog_datasources;
+DROP TABLE catalog_blueprint_relations;
+DROP TABLE catalog_blueprints;
+DROP TABLE catalog_model;
