@@ -11,19 +11,22 @@ import (
 
 // accountJSON is an account's settings as the API shows them: without the secret.
 type accountJSON struct {
-	AccountID         string    `json:"account_id"`
-	Description       string    `json:"description"`
-	RoleARN           string    `json:"role_arn"`
-	ExternalID        string    `json:"external_id"`
-	Profile           string    `json:"profile"`
-	AccessKeyID       string    `json:"access_key_id"`
-	HasSecret         bool      `json:"has_secret"`
-	EndpointURL       string    `json:"endpoint_url"`
-	Regions           []string  `json:"regions"`
-	RequestsPerSecond float64   `json:"requests_per_second"`
-	Burst             int       `json:"burst"`
-	CreatedAt         time.Time `json:"created_at"`
-	UpdatedAt         time.Time `json:"updated_at"`
+	AccountID         string   `json:"account_id"`
+	Description       string   `json:"description"`
+	RoleARN           string   `json:"role_arn"`
+	ExternalID        string   `json:"external_id"`
+	Profile           string   `json:"profile"`
+	AccessKeyID       string   `json:"access_key_id"`
+	HasSecret         bool     `json:"has_secret"`
+	EndpointURL       string   `json:"endpoint_url"`
+	Regions           []string `json:"regions"`
+	RequestsPerSecond float64  `json:"requests_per_second"`
+	Burst             int      `json:"burst"`
+
+	Budgets map[string]Budget `json:"budgets"`
+
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
 }
 
 // accountInput is what a caller may set. What is missing is cleared, except the
@@ -39,13 +42,18 @@ type accountInput struct {
 	Regions           []string `json:"regions"`
 	RequestsPerSecond float64  `json:"requests_per_second"`
 	Burst             int      `json:"burst"`
+
+	Budgets map[string]Budget `json:"budgets"`
 }
 
 func toJSON(s Settings) accountJSON {
 	j := accountJSON{
 		AccountID: s.AccountID, Description: s.Description, RoleARN: s.RoleARN, ExternalID: s.ExternalID, Profile: s.Profile,
 		AccessKeyID: s.AccessKeyID, HasSecret: len(s.sealed) > 0, EndpointURL: s.EndpointURL, Regions: append([]string{}, s.Regions...),
-		RequestsPerSecond: s.RequestsPerSecond, Burst: s.Burst, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+		RequestsPerSecond: s.RequestsPerSecond, Burst: s.Burst, Budgets: s.Budgets, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+	}
+	if j.Budgets == nil {
+		j.Budgets = map[string]Budget{}
 	}
 	if j.RequestsPerSecond == 0 {
 		j.RequestsPerSecond = DefaultRequestsPerSecond
@@ -126,7 +134,7 @@ func (a *Accounts) servePut(w http.ResponseWriter, r *http.Request) error {
 	s, err := a.Put(r.Context(), Settings{
 		AccountID: r.PathValue("account"), Description: in.Description, RoleARN: in.RoleARN, ExternalID: in.ExternalID,
 		Profile: in.Profile, AccessKeyID: in.AccessKeyID, EndpointURL: in.EndpointURL, Regions: in.Regions,
-		RequestsPerSecond: in.RequestsPerSecond, Burst: in.Burst,
+		RequestsPerSecond: in.RequestsPerSecond, Burst: in.Burst, Budgets: in.Budgets,
 	}, in.SecretAccessKey)
 	if err != nil {
 		return err

@@ -26,7 +26,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
-	"golang.org/x/time/rate"
 
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -65,21 +64,23 @@ type Accounts struct {
 
 	mu      sync.Mutex
 	configs map[string]*accountConfig // by account
+	boxes   map[boxKey]*Clients
 }
 
 // accountConfig is what was made of one state of an account's settings. Its
-// role credentials and its rate budget, which is for reads, are shared by all
+// role credentials and its rate budgets, which are for reads, are shared by all
 // regions.
 type accountConfig struct {
 	updatedAt time.Time
 	settings  Settings
-	limiter   *rate.Limiter
+	budgets   map[string]*budget // by service
 	base      aws.Config
 	transport *http.Transport // nil: the SDK's client is not one of its own
 
 	mu       sync.Mutex
 	services map[string]*Services   // by region
 	sqs      map[string]*sqs.Client // by region
+	clients  map[string]*Clients    // by region
 }
 
 // credentialsTime bounds how long an account's credentials are waited for. All
@@ -133,7 +134,8 @@ func (a *Accounts) EC2(ctx context.Context, account, region string) (*ec2.Client
 		return nil, err
 	}
 	if c != nil {
-		cfg.HTTPClient = &limitedClient{inner: cfg.HTTPClient, limiter: c.limiter}
+		b, credentials := c.budgets[serviceEC2], cfg.Credentials
+		cfg.Retryer = func() aws.Retryer { return newRetryer(b, credentials, faultAttempts) }
 	}
 	return ec2.NewFromConfig(cfg), nil
 }
@@ -211,7 +213,7 @@ func (a *Accounts) realConfig(ctx context.Context, s Settings) (*accountConfig, 
 	if c := a.configs[s.AccountID]; c != nil && c.updatedAt.Equal(s.UpdatedAt) {
 		return c, nil
 	}
-	c := &accountConfig{updatedAt: s.UpdatedAt, settings: s, limiter: s.limiter(), services: map[string]*Services{}, sqs: map[string]*sqs.Client{}}
+	c := &accountConfig{updatedAt: s.UpdatedAt, settings: s, budgets: s.budgets(), services: map[string]*Services{}, sqs: map[string]*sqs.Client{}, clients: map[string]*Clients{}}
 	if err := a.load(ctx, c); err != nil {
 		return nil, err
 	}
@@ -324,21 +326,3 @@ func (c oneCall) Do(r *http.Request) (*http.Response, error) {
 // once the answer begins, and WriteTo then fails, for which the transport would
 // close the connection under the rest of the answer.
 type plainBody struct{ io.ReadCloser }
-
-// limitedClient holds each call, retries included, until the account's rate
-// budget allows it.
-type limitedClient struct {
-	inner   aws.HTTPClient
-	limiter *rate.Limiter
-}
-
-// Do makes the call once the budget allows it.
-func (c *limitedClient) Do(r *http.Request) (*http.Response, error) {
-	if err := c.limiter.Wait(r.Context()); err != nil {
-		if r.Context().Err() == nil { // it would end before
-			err = ErrBudget
-		}
-		return nil, fmt.Errorf("wait for the account's rate budget: %w", err)
-	}
-	return c.inner.Do(r)
-}

@@ -1,8 +1,10 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -11,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
-	"golang.org/x/time/rate"
 
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -23,6 +24,24 @@ import (
 const (
 	DefaultRequestsPerSecond = 10
 	DefaultBurst             = 40
+)
+
+// Budget is a service's rate budget; 0 stands for the account's.
+type Budget struct {
+	RequestsPerSecond float64 `json:"requests_per_second,omitempty"`
+	Burst             int     `json:"burst,omitempty"`
+}
+
+// budgetServices are the services that have budgets.
+var budgetServices = []string{
+	serviceEC2, serviceCloudControl, serviceCloudFormation, serviceLoadBalancers, serviceCertificates, serviceCaches,
+}
+
+// The limits of a rate budget.
+const (
+	minRequestsPerSecond = 0.001
+	maxRequestsPerSecond = 10_000
+	maxBurst             = 10_000
 )
 
 // Settings say how a real account is reached. With neither role, profile nor
@@ -44,25 +63,31 @@ type Settings struct {
 	EndpointURL string
 	// Regions are those that may be reached; empty for all.
 	Regions []string
-	// RequestsPerSecond and Burst are the account's rate budget for reads; 0 for
-	// the defaults.
+	// RequestsPerSecond and Burst are the account's rate budget for the reads of each
+	// service, in all regions together; 0 for the defaults. AWS's throttling halves
+	// the rate, which then grows back to this one within a minute.
 	RequestsPerSecond float64
 	Burst             int
-	CreatedAt         time.Time
-	UpdatedAt         time.Time
+	// Budgets are the rate budgets of services that have one of their own: of ec2,
+	// cloudcontrol, cloudformation, elasticloadbalancing, acm and elasticache.
+	Budgets   map[string]Budget
+	CreatedAt time.Time
+	UpdatedAt time.Time
 
 	sealed []byte
 }
 
-func (s *Settings) limiter() *rate.Limiter {
-	r, b := s.RequestsPerSecond, s.Burst
-	if r == 0 {
-		r = DefaultRequestsPerSecond
+// budgets returns a budget for each service.
+func (s *Settings) budgets() map[string]*budget {
+	m := map[string]*budget{}
+	for _, service := range budgetServices {
+		r, b := s.RequestsPerSecond, s.Burst
+		if own, ok := s.Budgets[service]; ok {
+			r, b = cmp.Or(own.RequestsPerSecond, r), cmp.Or(own.Burst, b)
+		}
+		m[service] = newBudget(cmp.Or(r, DefaultRequestsPerSecond), cmp.Or(b, DefaultBurst))
 	}
-	if b == 0 {
-		b = DefaultBurst
-	}
-	return rate.NewLimiter(rate.Limit(r), b)
+	return m
 }
 
 // homeRegion is where calls go that belong to no region, such as those to STS.
@@ -130,11 +155,31 @@ func (s *Settings) validate(secret string) error {
 			return invalid("region %s is there twice", r)
 		}
 	}
-	if s.RequestsPerSecond < 0 || s.RequestsPerSecond > 1000 {
-		return invalid("requests_per_second must be from 0 (the default, %d) to 1000", DefaultRequestsPerSecond)
+	return s.validateBudgets()
+}
+
+func (s *Settings) validateBudgets() error {
+	if err := validateBudget("", s.RequestsPerSecond, s.Burst); err != nil {
+		return err
 	}
-	if s.Burst < 0 || s.Burst > 1000 {
-		return invalid("burst must be from 0 (the default, %d) to 1000", DefaultBurst)
+	for _, service := range slices.Sorted(maps.Keys(s.Budgets)) {
+		if !slices.Contains(budgetServices, service) {
+			return invalid("budgets.%s: %s has no budget of its own; %s have", service, service, strings.Join(budgetServices, ", "))
+		}
+		b := s.Budgets[service]
+		if err := validateBudget("budgets."+service+".", b.RequestsPerSecond, b.Burst); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validateBudget(path string, rate float64, burst int) error {
+	if !(rate >= 0 && rate <= maxRequestsPerSecond) || rate > 0 && rate < minRequestsPerSecond {
+		return invalid("%srequests_per_second must be from %v to %d, or 0 for the default of %d", path, minRequestsPerSecond, maxRequestsPerSecond, DefaultRequestsPerSecond)
+	}
+	if burst < 0 || burst > maxBurst {
+		return invalid("%sburst must be from 0 (the default, %d) to %d", path, DefaultBurst, maxBurst)
 	}
 	return nil
 }
@@ -190,7 +235,7 @@ func (a *Accounts) Put(ctx context.Context, s Settings, secret string) (Settings
 	err := a.db.Update(ctx, func(tx *store.Tx) error {
 		tx.OnCommit(func() { a.known.forget(s.AccountID) })
 		saved = s
-		saved.Regions = slices.Clone(s.Regions)
+		saved.Regions, saved.Budgets = slices.Clone(s.Regions), maps.Clone(s.Budgets)
 		old, found, err := loadSettings(ctx, tx, s.AccountID)
 		if err != nil {
 			return err

@@ -20,6 +20,8 @@ type stored struct {
 	Regions           []string `json:"regions,omitempty"`
 	RequestsPerSecond float64  `json:"requests_per_second,omitempty"`
 	Burst             int      `json:"burst,omitempty"`
+
+	Budgets map[string]Budget `json:"budgets,omitempty"`
 }
 
 const selectSettings = `SELECT account_id, settings, secret, created_at, updated_at FROM cloud_accounts`
@@ -48,14 +50,14 @@ func scanSettings(row store.Row) (Settings, error) {
 	}
 	s.Description, s.RoleARN, s.ExternalID, s.Profile = w.Description, w.RoleARN, w.ExternalID, w.Profile
 	s.AccessKeyID, s.EndpointURL, s.Regions = w.AccessKeyID, w.EndpointURL, w.Regions
-	s.RequestsPerSecond, s.Burst = w.RequestsPerSecond, w.Burst
+	s.RequestsPerSecond, s.Burst, s.Budgets = w.RequestsPerSecond, w.Burst, w.Budgets
 	s.CreatedAt, s.UpdatedAt = time.UnixMilli(created).UTC(), time.UnixMilli(updated).UTC()
 	return s, nil
 }
 
 func saveSettings(ctx context.Context, tx *store.Tx, s Settings) error {
 	text, err := json.Marshal(stored{s.Description, s.RoleARN, s.ExternalID, s.Profile, s.AccessKeyID,
-		s.EndpointURL, s.Regions, s.RequestsPerSecond, s.Burst})
+		s.EndpointURL, s.Regions, s.RequestsPerSecond, s.Burst, s.Budgets})
 	if err != nil {
 		return err
 	}

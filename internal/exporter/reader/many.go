@@ -1,0 +1,89 @@
+package reader
+
+import (
+	"context"
+
+	"github.com/rialto-bus/rialto/internal/cloud"
+)
+
+// Answer is what GetMany found out about one identifier.
+type Answer struct {
+	Resource Resource
+	// Err has a Class; nil where the resource was read.
+	Err error
+}
+
+// Batch returns how many resources of a kind GetMany reads with the calls of about
+// one; 1 for a kind that AWS describes one by one.
+func Batch(kind string) int {
+	if s := specials[kind]; s != nil && s.getMany != nil {
+		return s.many
+	}
+	return 1
+}
+
+// GetMany reads resources as Get does, in as few calls as their kind allows. Answers
+// are in the order of the identifiers; what is wrong with one does not touch the
+// others.
+func (r *Reader) GetMany(ctx context.Context, s Scope, identifiers []string) []Answer {
+	answers := make([]Answer, len(identifiers))
+	k := specials[s.Kind]
+	if k == nil || k.getMany == nil {
+		for i, id := range identifiers {
+			answers[i].Resource, answers[i].Err = r.Get(ctx, s, id)
+		}
+		return answers
+	}
+	for at := 0; at < len(identifiers); at += k.many {
+		end := min(at+k.many, len(identifiers))
+		r.getBatch(ctx, s, k, identifiers[at:end], answers[at:end])
+	}
+	return answers
+}
+
+// getBatch fills in the answers about no more identifiers than one call takes.
+func (r *Reader) getBatch(ctx context.Context, s Scope, k *special, identifiers []string, answers []Answer) {
+	var (
+		c     *cloud.Clients
+		asked []string
+		where = map[string][]int{} // canonical identifier: places in answers
+	)
+	for i, id := range identifiers {
+		clients, err := r.clients(ctx, s, id)
+		if err != nil {
+			answers[i].Err = err
+			continue
+		}
+		c = clients
+		name := k.canonical(id)
+		if k.valid != nil && !k.valid(name) {
+			answers[i].Err = failed(s, "read "+id, invalid("%q does not look like an identifier of the kind", name))
+			continue
+		}
+		if where[name] == nil {
+			asked = append(asked, name)
+		}
+		where[name] = append(where[name], i)
+	}
+	if len(asked) == 0 {
+		return
+	}
+	found, err := k.getMany(ctx, c, asked)
+	for _, name := range asked {
+		for _, i := range where[name] {
+			answers[i].Err = failed(s, "read "+identifiers[i], orNotFound(err, name))
+		}
+	}
+	for _, resource := range found {
+		for _, i := range where[resource.Identifier] {
+			answers[i] = Answer{Resource: resource}
+		}
+	}
+}
+
+func orNotFound(err error, name string) error {
+	if err != nil {
+		return err
+	}
+	return notFound("%s is not there", name)
+}
