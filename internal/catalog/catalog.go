@@ -45,6 +45,8 @@ type Catalog struct {
 
 	mu    sync.Mutex // guards known
 	known *model     // the newest blueprints read so far
+
+	keys keyCache // of the index of values
 }
 
 // New returns the catalog kept in o.DB, and registers its jobs with o.Jobs.

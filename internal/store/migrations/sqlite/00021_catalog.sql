@@ -88,8 +88,50 @@ CREATE INDEX catalog_changes_of ON catalog_changes (blueprint_id, identifier, id
 CREATE INDEX catalog_changes_at ON catalog_changes (at);
 
 -- The search's indexes follow.
+CREATE INDEX catalog_entities_datasource ON catalog_entities (datasource_id, id);
+CREATE INDEX catalog_entities_created ON catalog_entities (blueprint_id, created_at, id);
+CREATE INDEX catalog_entities_updated ON catalog_entities (blueprint_id, updated_at, id);
+
+-- What entities of a blueprint can be found by: its properties, $title and $team.
+CREATE TABLE catalog_value_keys (
+	id           INTEGER PRIMARY KEY AUTOINCREMENT,
+	blueprint_id BIGINT NOT NULL,
+	property     TEXT NOT NULL,
+	UNIQUE (blueprint_id, property)
+);
+
+-- The values of entities, one row for each element of an array, written so that their order is
+-- that of their bytes (index.go). An entity that has values which are not here has a row '~'.
+CREATE TABLE catalog_values (
+	key_id    INTEGER NOT NULL,
+	value     TEXT NOT NULL,
+	entity_id BIGINT NOT NULL,
+	PRIMARY KEY (key_id, value, entity_id)
+) WITHOUT ROWID;
+
+-- Aggregation properties as they were last computed.
+CREATE TABLE catalog_aggregates (
+	entity_id BIGINT NOT NULL,
+	key_id    INTEGER NOT NULL,
+	value     DOUBLE PRECISION NOT NULL,
+	PRIMARY KEY (entity_id, key_id)
+) WITHOUT ROWID;
+
+-- How the computing of an aggregation property goes: of which definition it was, up to which
+-- change of the catalog it counts, and what kept it from being done, if something did.
+CREATE TABLE catalog_aggregations (
+	key_id       INTEGER PRIMARY KEY,
+	definition   TEXT NOT NULL,
+	change_id    BIGINT NOT NULL,
+	computed_at  BIGINT NOT NULL,
+	error        TEXT NOT NULL
+);
 
 -- +goose Down
+DROP TABLE catalog_aggregations;
+DROP TABLE catalog_aggregates;
+DROP TABLE catalog_values;
+DROP TABLE catalog_value_keys;
 DROP TABLE catalog_changes;
 DROP TABLE catalog_relations;
 DROP TABLE catalog_entities;

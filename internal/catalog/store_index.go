@@ -1,0 +1,140 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+// valueRow is a row of catalog_values.
+type valueRow struct {
+	key    int64
+	value  string
+	entity int64
+}
+
+// valuesAtOnce bounds the rows of one statement: there are three parameters a row.
+const valuesAtOnce = 300
+
+func insertValues(ctx context.Context, tx *store.Tx, rows []valueRow) error {
+	return inChunks(rows, valuesAtOnce, func(rows []valueRow) error {
+		var q strings.Builder
+		q.WriteString(`INSERT INTO catalog_values (key_id, value, entity_id) VALUES `)
+		args := make([]any, 0, 3*len(rows))
+		for i, r := range rows {
+			if i > 0 {
+				q.WriteString(", ")
+			}
+			fmt.Fprintf(&q, "($%d, $%d, $%d)", len(args)+1, len(args)+2, len(args)+3)
+			args = append(args, r.key, r.value, r.entity)
+		}
+		q.WriteString(` ON CONFLICT DO NOTHING`)
+		_, err := tx.Exec(ctx, q.String(), args...)
+		return err
+	})
+}
+
+func deleteValues(ctx context.Context, tx *store.Tx, rows []valueRow) error {
+	return inChunks(rows, valuesAtOnce, func(rows []valueRow) error {
+		var q strings.Builder
+		q.WriteString(`DELETE FROM catalog_values WHERE (key_id, value, entity_id) IN (VALUES `)
+		args := make([]any, 0, 3*len(rows))
+		for i, r := range rows {
+			if i > 0 {
+				q.WriteString(", ")
+			}
+			fmt.Fprintf(&q, "(CAST($%d AS INTEGER), CAST($%d AS TEXT), CAST($%d AS BIGINT))", len(args)+1, len(args)+2, len(args)+3)
+			args = append(args, r.key, r.value, r.entity)
+		}
+		q.WriteString(`)`)
+		_, err := tx.Exec(ctx, q.String(), args...)
+		return err
+	})
+}
+
+func inChunks[T any](list []T, size int, f func([]T) error) error {
+	for len(list) > 0 {
+		n := min(size, len(list))
+		if err := f(list[:n]); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// valueKeys returns the keys of a blueprint by property, those of the rows among them, and
+// makes what is not there.
+func (c *Catalog) valueKeys(ctx context.Context, tx *store.Tx, blueprint int64, rows []indexRow) (map[string]int64, error) {
+	keys := c.keys.of(blueprint)
+	if hasAll(keys, rows) {
+		return keys, nil
+	}
+	// Another node may have made them.
+	keys, err := loadValueKeys(ctx, tx, blueprint)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if keys[r.property] != 0 {
+			continue
+		}
+		if keys[r.property], err = makeValueKey(ctx, tx, blueprint, r.property); err != nil {
+			return nil, err
+		}
+	}
+	tx.OnCommit(func() { c.keys.add(blueprint, keys) })
+	return keys, nil
+}
+
+func hasAll(keys map[string]int64, rows []indexRow) bool {
+	for _, r := range rows {
+		if keys[r.property] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func makeValueKey(ctx context.Context, tx *store.Tx, blueprint int64, property string) (id int64, err error) {
+	if _, err := tx.Exec(ctx, `INSERT INTO catalog_value_keys (blueprint_id, property) VALUES ($1, $2) ON CONFLICT DO NOTHING`, blueprint, property); err != nil {
+		return 0, err
+	}
+	err = tx.QueryRow(ctx, `SELECT id FROM catalog_value_keys WHERE blueprint_id = $1 AND property = $2`, blueprint, property).Scan(&id)
+	return id, err
+}
+
+type propertyKey struct {
+	property string
+	id       int64
+}
+
+func loadValueKeys(ctx context.Context, q store.Querier, blueprint int64) (map[string]int64, error) {
+	rows, err := q.Query(ctx, `SELECT property, id FROM catalog_value_keys WHERE blueprint_id = $1`, blueprint)
+	list, err := store.All(rows, err, func(row store.Row) (k propertyKey, err error) {
+		return k, row.Scan(&k.property, &k.id)
+	})
+	keys := make(map[string]int64, len(list))
+	for _, k := range list {
+		keys[k.property] = k.id
+	}
+	return keys, err
+}
+
+// dropAggregates removes what was computed of an entity.
+func dropAggregates(ctx context.Context, tx *store.Tx, entity int64) error {
+	rows, err := tx.Query(ctx, `DELETE FROM catalog_aggregates WHERE entity_id = $1 RETURNING key_id, value`, entity)
+	gone, err := store.All(rows, err, func(row store.Row) (valueRow, error) {
+		r := valueRow{entity: entity}
+		var value float64
+		err := row.Scan(&r.key, &value)
+		r.value = numberKey(value)
+		return r, err
+	})
+	if err != nil {
+		return err
+	}
+	return deleteValues(ctx, tx, gone)
+}
