@@ -5,12 +5,13 @@ type Entity struct {
 	Blueprint, Identifier string
 	// Title and Icon are nil where the mapping has none, or gave null.
 	Title, Icon *string
-	// Team is nil, a string or a list of them.
+	// Team is nil, a string, a []string, or a search rule (map[string]any).
 	Team any
-	// Properties is never nil. A nil value clears the property.
+	// Properties is never nil. A nil value clears the property; a key that is not
+	// there is left as it is.
 	Properties map[string]any
-	// Relations is nil where the mapping has none. A value is nil, a string or
-	// a list of strings.
+	// Relations is nil where the mapping has none. A value is nil, a string, a
+	// []string, or a search rule (map[string]any).
 	Relations map[string]any
 }
 
