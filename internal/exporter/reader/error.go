@@ -88,11 +88,17 @@ func notFound(format string, args ...any) error {
 // failed makes an Error of one that AWS, the SDK or we made.
 func failed(s Scope, op string, err error) error {
 	e := &Error{Scope: s, Op: op, Err: err}
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		e.Code = api.ErrorCode()
-	}
+	e.Code = codeOf(err)
 	e.Class = classOf(s, err)
 	return e
+}
+
+// codeOf is the code of what AWS answered; empty where it did not.
+func codeOf(err error) string {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorCode()
+	}
+	return ""
 }
 
 func classOf(s Scope, err error) Class {
@@ -159,6 +165,12 @@ var handlerCodes = map[string]Class{
 
 func classOfAnswer(s Scope, api smithy.APIError) Class {
 	code, message := api.ErrorCode(), api.ErrorMessage()
+	switch {
+	case s.Kind == stackKind && code == "ValidationError" && strings.Contains(message, "does not exist"):
+		return NotFound
+	case s.Kind == bucketKind && elsewhere(message):
+		return NotFound
+	}
 	if unknownKeys[code] && optIn[Region(s.Kind, s.Region)] {
 		return RegionOff
 	}
@@ -175,6 +187,15 @@ func classOfAnswer(s Scope, api smithy.APIError) Class {
 		return Denied
 	}
 	return Failed
+}
+
+const bucketKind = "AWS::S3::Bucket"
+
+// elsewhere reports whether a message says that a bucket is in another region. AWS:
+// the list of buckets has those of all regions, and each is read in its own.
+func elsewhere(message string) bool {
+	return strings.Contains(message, "Status Code: 301") || strings.Contains(message, "PermanentRedirect") ||
+		strings.Contains(message, "AuthorizationHeaderMalformed") || strings.Contains(message, "is in this region: ")
 }
 
 // denial reports whether a message says that we may not. AWS: handlers of many

@@ -16,8 +16,8 @@ type Answer struct {
 // Batch returns how many resources of a kind GetMany reads with the calls of about
 // one; 1 for a kind that AWS describes one by one.
 func Batch(kind string) int {
-	if s := specials[kind]; s != nil && s.getMany != nil {
-		return s.many
+	if k := specialOf(kind); k != nil && k.getMany != nil {
+		return k.many
 	}
 	return 1
 }
@@ -27,7 +27,7 @@ func Batch(kind string) int {
 // others.
 func (r *Reader) GetMany(ctx context.Context, s Scope, identifiers []string) []Answer {
 	answers := make([]Answer, len(identifiers))
-	k := specials[s.Kind]
+	k := specialOf(s.Kind)
 	if k == nil || k.getMany == nil {
 		for i, id := range identifiers {
 			answers[i].Resource, answers[i].Err = r.Get(ctx, s, id)
@@ -55,7 +55,7 @@ func (r *Reader) getBatch(ctx context.Context, s Scope, k *special, identifiers 
 			continue
 		}
 		c = clients
-		name := k.canonical(id)
+		name := k.name(id)
 		if k.valid != nil && !k.valid(name) {
 			answers[i].Err = failed(s, "read "+id, invalid("%q does not look like an identifier of the kind", name))
 			continue
@@ -71,19 +71,21 @@ func (r *Reader) getBatch(ctx context.Context, s Scope, k *special, identifiers 
 	found, err := k.getMany(ctx, c, asked)
 	for _, name := range asked {
 		for _, i := range where[name] {
-			answers[i].Err = failed(s, "read "+identifiers[i], orNotFound(err, name))
-		}
-	}
-	for _, resource := range found {
-		for _, i := range where[resource.Identifier] {
-			answers[i] = Answer{Resource: resource}
+			answers[i] = answerOf(s, identifiers[i], found, name, err)
 		}
 	}
 }
 
-func orNotFound(err error, name string) error {
-	if err != nil {
-		return err
+// answerOf picks the answer about one identifier. err is about those that have none.
+func answerOf(s Scope, identifier string, found map[string]Answer, name string, err error) Answer {
+	answer, ok := found[name]
+	switch {
+	case ok && answer.Err == nil:
+		return answer
+	case ok:
+		err = answer.Err
+	case err == nil:
+		err = notFound("%s is not there", name)
 	}
-	return notFound("%s is not there", name)
+	return Answer{Err: failed(s, "read "+identifier, err)}
 }

@@ -8,6 +8,7 @@ package reader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 
@@ -28,8 +29,8 @@ func (s Scope) String() string { return s.Kind + " in " + s.Account + " " + s.Re
 
 // Resource is one resource as AWS describes it.
 type Resource struct {
-	// Identifier is the canonical one: the primary identifier that Cloud Control
-	// gives, or what Canonical makes of any other.
+	// Identifier is the canonical one, the type's primary identifier: what has several
+	// parts has them joined with |.
 	Identifier string
 	// Properties are JSON values: nil, bool, int, float64, string, []any and
 	// map[string]any. nil in a list whose items need a Get.
@@ -61,6 +62,8 @@ type Page struct {
 type Cloud interface {
 	// Clients returns the clients for a region of the account.
 	Clients(ctx context.Context, account, region string) (*cloud.Clients, error)
+	// Regions returns the regions of the account that may be reached.
+	Regions(ctx context.Context, account string) ([]string, error)
 }
 
 // Options are what New needs.
@@ -76,22 +79,45 @@ func New(o Options) *Reader { return &Reader{o} }
 
 // special is a kind that is read with its service's own calls.
 type special struct {
-	// canonical is what identifies the resource that an alias names.
+	// canonical is what identifies the resource that an alias names; nil: the alias.
 	canonical func(identifier string) string
 	// valid refuses what can be no canonical identifier; nil lets AWS judge.
 	valid func(identifier string) bool
 	get   func(ctx context.Context, c *cloud.Clients, identifier string) (Resource, error)
-	// getMany reads up to many resources at once, in no order; what is not there is
-	// left out.
-	getMany func(ctx context.Context, c *cloud.Clients, identifiers []string) ([]Resource, error)
+	// getMany reads up to many resources at once, by identifier; what is not there is
+	// left out. The error is about all that it has no answer for.
+	getMany func(ctx context.Context, c *cloud.Clients, identifiers []string) (map[string]Answer, error)
 	many    int
 	list    func(ctx context.Context, c *cloud.Clients, q ListQuery) (Page, error)
-	// check refuses list parameters that the call does not have.
-	check func(parameters map[string]any) error
+	// input is the list call's.
+	input func() any
 }
 
-// specials are the kinds of which a describe call tells more than Cloud Control.
-var specials = map[string]*special{}
+// name returns the identifier that stands for an alias.
+func (k *special) name(identifier string) string {
+	if k.canonical == nil {
+		return identifier
+	}
+	return k.canonical(identifier)
+}
+
+// specialOf returns how a kind is read of which a describe call tells more than
+// Cloud Control, or nil.
+func specialOf(kind string) *special {
+	switch kind {
+	case stackKind:
+		return &stack
+	case "AWS::EC2::Instance":
+		return &instance
+	case "AWS::ElasticLoadBalancingV2::LoadBalancer":
+		return &loadBalancer
+	case "AWS::ACM::Certificate":
+		return &certificate
+	case "AWS::ElastiCache::CacheCluster":
+		return &cacheCluster
+	}
+	return nil
+}
 
 // kindForm is that of a resource type's name. AWS: CloudFormation.
 var kindForm = regexp.MustCompile(`^[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}$`)
@@ -99,51 +125,62 @@ var kindForm = regexp.MustCompile(`^[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}::[A-Za-
 // maxIdentifier is how long an identifier may be. AWS: of Cloud Control.
 const maxIdentifier = 1024
 
-// Canonical returns the identifier by which a kind's resource is known here, for
-// one by which it may be named elsewhere, without asking AWS: a stack's or a load
-// balancer's name for its ARN, an instance's id for its ARN. Other kinds keep what
-// they are given.
-func Canonical(kind, identifier string) string {
-	if s := specials[kind]; s != nil {
-		return s.canonical(identifier)
-	}
-	return identifier
-}
-
 // Special reports whether the kind is read with its service's own calls, which
 // take list parameters, rather than with Cloud Control's, which take models.
-func Special(kind string) bool { return specials[kind] != nil }
+func Special(kind string) bool { return specialOf(kind) != nil }
 
 // CheckParameters refuses list parameters that the kind's list call does not have.
-// The error names the path, such as "StackStatusFilter[1]".
+// The error names the path, such as list_parameters.StackStatusFilter[1].
 func CheckParameters(kind string, parameters map[string]any) error {
 	if len(parameters) == 0 {
 		return nil
 	}
-	s := specials[kind]
-	if s == nil {
-		return fmt.Errorf("%s takes no list_parameters: it is listed by Cloud Control, which takes resources_models", kind)
+	k := specialOf(kind)
+	if k == nil {
+		return invalid("list_parameters: %s has none: it is listed by Cloud Control, which takes resources_models", kind)
 	}
-	return s.check(parameters)
+	return setParameters(k.input(), parameters)
 }
 
-// Get reads one resource whole. The identifier may be any by which AWS or Canonical
-// knows it; that of the result is canonical. Errors have a Class.
+// CheckModel refuses what is no ResourceModel of Cloud Control's list call.
+func CheckModel(kind, model string) error {
+	if model == "" || model == "{}" {
+		return nil
+	}
+	if Special(kind) {
+		return invalid("%s takes no resources_models: it is not listed by Cloud Control", kind)
+	}
+	if _, err := parseProperties(model); err != nil {
+		return invalid("the resource model %q is no JSON object", model)
+	}
+	return nil
+}
+
+// Get reads one resource whole. The identifier may be any by which AWS knows it: a
+// stack's or a load balancer's name, the ARN of what has an id. That of the result
+// is canonical. Errors have a Class.
 func (r *Reader) Get(ctx context.Context, s Scope, identifier string) (Resource, error) {
 	c, err := r.clients(ctx, s, identifier)
 	if err != nil {
 		return Resource{}, err
 	}
-	var got Resource
-	if k := specials[s.Kind]; k != nil {
-		got, err = k.get(ctx, c, k.canonical(identifier))
-	} else {
-		got, err = getResource(ctx, c, s, identifier)
-	}
+	got, err := get(ctx, c, s, identifier)
 	if err != nil {
 		return Resource{}, failed(s, "read "+identifier, err)
 	}
 	return got, nil
+}
+
+func get(ctx context.Context, c *cloud.Clients, s Scope, identifier string) (Resource, error) {
+	k := specialOf(s.Kind)
+	if k == nil {
+		return getResource(ctx, c, s, identifier)
+	}
+	name := k.name(identifier)
+	if k.valid != nil && !k.valid(name) {
+		return Resource{}, invalid("%q does not look like an identifier of the kind", name)
+	}
+	return k.get(ctx, c, name)
 }
 
 // clients checks what is asked for and returns the clients to read it with.
@@ -157,10 +194,26 @@ func (r *Reader) clients(ctx context.Context, s Scope, identifiers ...string) (*
 		}
 	}
 	c, err := r.o.Cloud.Clients(ctx, s.Account, Region(s.Kind, s.Region))
+	if errors.Is(err, cloud.ErrRegion) && Global(s.Kind) {
+		// AWS: Cloud Control tells of global resources in any region.
+		c, err = r.elsewhere(ctx, s.Account, err)
+	}
 	if err != nil {
 		return nil, failed(s, "reach the account", err)
 	}
 	return c, nil
+}
+
+// elsewhere returns the clients for the first of the account's regions.
+func (r *Reader) elsewhere(ctx context.Context, account string, refused error) (*cloud.Clients, error) {
+	regions, err := r.o.Cloud.Regions(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	if len(regions) == 0 {
+		return nil, refused
+	}
+	return r.o.Cloud.Clients(ctx, account, regions[0])
 }
 
 // List reads a page of the scope's resources. Errors have a Class.
@@ -169,20 +222,26 @@ func (r *Reader) List(ctx context.Context, s Scope, q ListQuery) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	var page Page
-	k := specials[s.Kind]
-	switch {
-	case k == nil && len(q.Parameters) > 0:
-		err = invalid("%w", CheckParameters(s.Kind, q.Parameters))
-	case k == nil:
-		page, err = listResources(ctx, c, s, q)
-	case q.Model != "" && q.Model != "{}":
-		err = invalid("%s takes no resources_models: it is not listed by Cloud Control", s.Kind)
-	default:
-		page, err = k.list(ctx, c, q)
-	}
+	page, err := list(ctx, c, s, q)
 	if err != nil {
 		return Page{}, failed(s, "list", err)
 	}
 	return page, nil
+}
+
+func list(ctx context.Context, c *cloud.Clients, s Scope, q ListQuery) (Page, error) {
+	if err := errors.Join(CheckParameters(s.Kind, q.Parameters), CheckModel(s.Kind, q.Model)); err != nil {
+		return Page{}, err
+	}
+	if k := specialOf(s.Kind); k != nil {
+		return k.list(ctx, c, q)
+	}
+	return listResources(ctx, c, s, q)
+}
+
+func optional(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }

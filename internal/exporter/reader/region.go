@@ -10,42 +10,37 @@ var optIn = map[string]bool{
 	"eu-south-2": true, "il-central-1": true, "me-central-1": true, "me-south-1": true, "mx-central-1": true,
 }
 
-// global are the services, or single kinds, whose resources belong to no region,
-// with the region in which they answer in the aws partition.
+// global are the services whose resources belong to an account and to no region of
+// it, with the region in which they answer in the aws partition. AWS: endpoints of
+// global services. Buckets are not among them: each is in a region.
 var global = map[string]string{
 	"AWS::IAM": "us-east-1", "AWS::CloudFront": "us-east-1", "AWS::Route53": "us-east-1", "AWS::Organizations": "us-east-1",
-	"AWS::Shield": "us-east-1", "AWS::Budgets": "us-east-1", "AWS::CE": "us-east-1", "AWS::CUR": "us-east-1",
-	"AWS::BillingConductor": "us-east-1", "AWS::BCMDataExports": "us-east-1", "AWS::Chatbot": "us-east-1",
-	"AWS::ECR::PublicRepository": "us-east-1", "AWS::GlobalAccelerator": "us-west-2", "AWS::NetworkManager": "us-west-2",
-	"AWS::Route53RecoveryControl": "us-west-2", "AWS::Route53RecoveryReadiness": "us-west-2",
+	"AWS::WAF": "us-east-1", "AWS::Shield": "us-east-1", "AWS::FMS": "us-east-1", "AWS::CE": "us-east-1", "AWS::Budgets": "us-east-1",
+	"AWS::GlobalAccelerator": "us-west-2", "AWS::NetworkManager": "us-west-2",
 }
 
-// Global reports whether a kind's resources belong to an account and to no region
-// of it, so that one region tells of all.
-func Global(kind string) bool { return globalHome(kind) != "" }
+// Global reports whether a kind's resources belong to no region, so that one region
+// tells of all.
+func Global(kind string) bool { return global[serviceOf(kind)] != "" }
 
-func globalHome(kind string) string {
-	if home := global[kind]; home != "" {
-		return home
-	}
-	service := kind
+// serviceOf is a kind's AWS::Service.
+func serviceOf(kind string) string {
 	if i := strings.LastIndex(kind, "::"); i >= 0 {
-		service = kind[:i]
+		return kind[:i]
 	}
-	return global[service]
+	return kind
 }
 
-// Region returns the region in which a kind is read: for a global one that of its
-// service's endpoint in the partition that region is of, else region itself.
+// Region returns the region in which a kind is read: for a global one its service's
+// in the partition that region is of, else region itself.
 func Region(kind, region string) string {
-	home := globalHome(kind)
 	switch {
-	case home == "":
+	case !Global(kind):
 		return region
 	case strings.HasPrefix(region, "cn-"):
-		return "cn-northwest-1"
+		return "cn-north-1"
 	case strings.HasPrefix(region, "us-gov-"):
 		return "us-gov-west-1"
 	}
-	return home
+	return global[serviceOf(kind)]
 }
