@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,6 +52,8 @@ type cloudSettings struct {
 	Regions           []string `json:"regions,omitempty"`
 	RequestsPerSecond float64  `json:"requests_per_second,omitempty"`
 	Burst             int      `json:"burst,omitempty"`
+	// Budgets are kept as they are: no flag names them.
+	Budgets json.RawMessage `json:"budgets,omitempty"`
 }
 
 // addAccount connects a cloud account to a project.
