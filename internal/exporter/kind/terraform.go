@@ -13,27 +13,6 @@ import (
 //go:embed rules.tf.tmpl
 var terraformFile embed.FS
 
-// place is a region that a Terraform configuration has rules in.
-type place struct {
-	// Region is empty where the provider's own is meant.
-	Region string
-	// Label is what its resources are called in the configuration.
-	Label string
-	// Forwards: it sends its events on to the central region.
-	Forwards bool
-}
-
-func (s RuleSet) places() []place {
-	if s.Central == "" {
-		return []place{{}}
-	}
-	list := []place{{Region: s.Central, Label: label(s.Central)}}
-	for _, r := range s.Regions {
-		list = append(list, place{Region: r, Label: label(r), Forwards: true})
-	}
-	return list
-}
-
 func label(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
 // hclRule is a rule as the configuration's template wants it.
@@ -51,17 +30,16 @@ func (s RuleSet) terraform() ([]byte, error) {
 			rules = append(rules, hclRule{label(r.Name), r.FullName(), r.About, string(r.Pattern()), text, aligned(paths)})
 		}
 	}
-	t, err := template.New("rules.tf.tmpl").Funcs(template.FuncMap{"json": quoted, "hcl": hcl, "indent": indent, "label": label}).ParseFS(terraformFile, "rules.tf.tmpl")
+	t, err := template.New("rules.tf.tmpl").Funcs(template.FuncMap{"json": quoted, "hcl": hcl, "indent": indent}).ParseFS(terraformFile, "rules.tf.tmpl")
 	if err != nil {
 		return nil, fmt.Errorf("read the template of Terraform configurations: %w", err)
 	}
 	var b bytes.Buffer
 	data := struct {
 		RuleSet
-		About  string
-		Rules  []hclRule
-		Places []place
-	}{s, "Tells the exporter of changes of " + s.words() + ".", rules, s.places()}
+		About string
+		Rules []hclRule
+	}{s, "Tells the exporter of changes of " + s.words() + ".", rules}
 	if err := t.Execute(&b, data); err != nil {
 		return nil, fmt.Errorf("write the rules: %w", err)
 	}
