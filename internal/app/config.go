@@ -78,6 +78,13 @@ type Config struct {
 	SMTPTLS      string `yaml:"smtp-tls" env:"RIALTO_SMTP_TLS"`
 	SMTPUsername string `yaml:"smtp-username" env:"RIALTO_SMTP_USERNAME"`
 	SMTPPassword string `yaml:"-" env:"RIALTO_SMTP_PASSWORD"`
+	// PortBaseURL is where Port's API is, such as https://api.getport.io, for an exporter
+	// that keeps Port's catalog true instead of the one in here; empty: the one in here.
+	// PortClientID and PortClientSecret are Port's for it. The names of the variables are
+	// those that Port's other clients read.
+	PortBaseURL      string `yaml:"port-base-url" env:"PORT_BASE_URL"`
+	PortClientID     string `yaml:"port-client-id" env:"PORT_CLIENT_ID"`
+	PortClientSecret string `yaml:"-" env:"PORT_CLIENT_SECRET"`
 	// InstanceTransition is how long an instance of the box stays pending,
 	// stopping or shutting down.
 	InstanceTransition time.Duration `yaml:"instance-transition" env:"RIALTO_INSTANCE_TRANSITION"`
@@ -196,6 +203,9 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if err := c.validateMail(); err != nil {
+		return err
+	}
+	if err := c.validatePort(); err != nil {
 		return err
 	}
 	if _, err := target.ParseAllow(c.AllowOutbound); err != nil {

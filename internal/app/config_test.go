@@ -42,6 +42,8 @@ func TestSettingsThatCannotBeServedWithAreNamed(t *testing.T) {
 		"--smtp HOST:PORT":           func(c *Config) { c.SMTPFrom = "rialto@example.com" },
 		"starttls":                   func(c *Config) { c.SMTP, c.SMTPFrom, c.SMTPTLS = "mail.example.com:25", "r@example.com", "none" },
 		"user name and password":     func(c *Config) { c.SMTP, c.SMTPFrom, c.SMTPUsername = "mail.example.com:25", "r@example.com", "u" },
+		"--port-base-url \"port\"":   func(c *Config) { c.PortBaseURL, c.PortClientID, c.PortClientSecret = "port", "id", "secret" },
+		"PORT_CLIENT_ID":             func(c *Config) { c.PortBaseURL = "https://port.example.com" },
 		"--log-level":                func(c *Config) { c.LogLevel = "loud" },
 		"--log-format":               func(c *Config) { c.LogFormat = "xml" },
 	} {

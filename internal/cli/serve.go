@@ -54,6 +54,7 @@ environment over the file.`,
 	f.StringSliceVar(&flags.AllowOutbound, "allow-outbound", nil, "private CIDR or host:port that rules may call; may be repeated")
 	f.StringVar(&flags.SMTP, "smtp", "", "HOST:PORT of the SMTP server that topics send e-mail by")
 	f.StringVar(&flags.SMTPFrom, "smtp-from", "", "address that topics send e-mail from (with --smtp)")
+	f.StringVar(&flags.PortBaseURL, "port-base-url", "", "URL of Port's API, for an exporter that writes to Port instead of the catalog in here")
 	f.StringVar(&flags.Organization, "organization", "", "AWS organization of all accounts here, for bus policies with aws:PrincipalOrgID")
 	f.DurationVar(&flags.InstanceTransition, "instance-transition", defaults.InstanceTransition, "how long instances of the box stay pending, stopping or shutting down")
 	f.DurationSliceVar(&flags.FunctionRetryWaits, "function-retry-waits", defaults.FunctionRetryWaits, "pauses before the retries of asynchronous invocations that functions failed")
@@ -94,6 +95,7 @@ func serveConfig(cmd *cobra.Command, flags app.Config, file string) (app.Config,
 		"allow-outbound":       func() { c.AllowOutbound = flags.AllowOutbound },
 		"smtp":                 func() { c.SMTP = flags.SMTP },
 		"smtp-from":            func() { c.SMTPFrom = flags.SMTPFrom },
+		"port-base-url":        func() { c.PortBaseURL = flags.PortBaseURL },
 		"organization":         func() { c.Organization = flags.Organization },
 		"instance-transition":  func() { c.InstanceTransition = flags.InstanceTransition },
 		"functions":            func() { c.Functions = flags.Functions },
