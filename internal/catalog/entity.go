@@ -102,6 +102,9 @@ type EntityChange struct {
 	// DeleteDependents also deletes the entities with a required relation to a deleted
 	// one; without it, they are the error has_dependents.
 	DeleteDependents bool
+	// Cause is what made this change; nil stands for the Writer's. A batch of event
+	// records has one for each.
+	Cause *Cause
 }
 
 // ChangeResult is what came of an EntityChange.
