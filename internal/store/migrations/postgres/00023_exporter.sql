@@ -17,12 +17,13 @@ CREATE TABLE exporter_configs (
 	created_by TEXT NOT NULL
 );
 
--- The cloud accounts whose resources are followed. regions is a JSON array, empty for the home region alone.
+-- The cloud accounts whose resources are followed. One that is not enabled is left as it is: its queues are not
+-- read and it is not synced.
 CREATE TABLE exporter_accounts (
 	account     TEXT COLLATE "C" PRIMARY KEY,
 	description TEXT NOT NULL,
 	home_region TEXT NOT NULL,
-	regions     TEXT NOT NULL,
+	enabled     BOOLEAN NOT NULL,
 	created_at  BIGINT NOT NULL,
 	updated_at  BIGINT NOT NULL
 );
@@ -36,7 +37,6 @@ CREATE TABLE exporter_queues (
 	url             TEXT NOT NULL,
 	dead_letter_arn TEXT NOT NULL,
 	stack           TEXT NOT NULL,
-	enabled         BOOLEAN NOT NULL,
 	created_at      BIGINT NOT NULL,
 	updated_at      BIGINT NOT NULL,
 	polled_at       BIGINT NOT NULL,
@@ -52,7 +52,6 @@ CREATE INDEX exporter_queues_account ON exporter_queues (account);
 -- may name it. hash is of the properties. read_at is when that read began, 0 if it rests on an event; upsert_at
 -- and delete_at are the times of the latest events that said it lives or was deleted. recheck_at is when it is to
 -- be read again although no event asks for it, 0 for not at all; rechecks counts those, and recheck_why says why.
--- intent: entities are being written to a sink that has no transactions.
 CREATE TABLE exporter_resources (
 	id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	account     TEXT COLLATE "C" NOT NULL,
@@ -71,7 +70,6 @@ CREATE TABLE exporter_resources (
 	recheck_at  BIGINT NOT NULL,
 	rechecks    BIGINT NOT NULL,
 	recheck_why TEXT NOT NULL,
-	intent      BOOLEAN NOT NULL,
 	error       TEXT NOT NULL,
 	cause       TEXT NOT NULL,
 	updated_at  BIGINT NOT NULL,

@@ -1,0 +1,135 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/exporter/config"
+	"github.com/rialto-bus/rialto/internal/httpapi"
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+// keptConfigs is how many configurations are kept, the one in force among them.
+const keptConfigs = 100
+
+// StoredConfig is a configuration that is or was in force.
+type StoredConfig struct {
+	// Revision counts from 1; 0 stands for the empty configuration before the first.
+	Revision  int64
+	Text      string // as it was given
+	CreatedAt time.Time
+	CreatedBy string // the id of the caller's key
+
+	parsed *config.Config
+}
+
+// Parsed returns the configuration, never nil. It is not to be changed.
+func (c *StoredConfig) Parsed() *config.Config {
+	if c.parsed == nil {
+		return &config.Config{}
+	}
+	return c.parsed
+}
+
+// configs keeps the configuration in force, parsed.
+type configs struct {
+	mu      sync.Mutex
+	current *StoredConfig
+}
+
+// Config returns the configuration in force; before the first it is empty, with
+// revision 0.
+func (x *Exporter) Config(ctx context.Context) (*StoredConfig, error) {
+	s, err := loadState(ctx, x.db)
+	if err != nil {
+		return nil, err
+	}
+	x.configs.mu.Lock()
+	defer x.configs.mu.Unlock()
+	if c := x.configs.current; c != nil && c.Revision == s.configRevision {
+		return c, nil
+	}
+	c := &StoredConfig{}
+	if s.configRevision > 0 {
+		if c, err = x.ConfigRevision(ctx, s.configRevision); err != nil {
+			return nil, err
+		}
+	}
+	x.configs.current = c
+	return c, nil
+}
+
+// ConfigRevision returns a configuration that is or was in force.
+func (x *Exporter) ConfigRevision(ctx context.Context, revision int64) (*StoredConfig, error) {
+	c, found, err := loadConfig(ctx, x.db, revision)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration %d: %w", revision, err)
+	}
+	if !found {
+		return nil, httpapi.NotFound("The exporter keeps no configuration of revision %d.", revision)
+	}
+	if c.parsed, err = config.Parse([]byte(c.Text)); err != nil {
+		return nil, fmt.Errorf("read configuration %d: %w", revision, err)
+	}
+	return &c, nil
+}
+
+// Configs lists the configurations that are kept, the newest first, from before a
+// revision, or from the newest for 0; at most limit.
+func (x *Exporter) Configs(ctx context.Context, before int64, limit int) ([]StoredConfig, error) {
+	if before == 0 {
+		before = 1 << 62
+	}
+	list, err := listConfigs(ctx, x.db, before, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list configurations: %w", err)
+	}
+	return list, nil
+}
+
+// PutConfig puts a configuration in force: its next revision, or the one that is
+// already if the text is the same. base, if not negative, is the revision that it
+// is to follow: it is refused if another is in force. An *httpapi.Error says what is wrong with
+// the text, with paths.
+func (x *Exporter) PutConfig(ctx context.Context, text []byte, by string, base int64) (*StoredConfig, error) {
+	parsed, err := config.Parse(text)
+	if bad, ok := errors.AsType[*config.Errors](err); ok {
+		return nil, httpapi.Invalid("The configuration is not usable:\n%s", bad.Error())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	c := &StoredConfig{Text: string(text), CreatedAt: x.now(), CreatedBy: by, parsed: parsed}
+	err = x.db.Update(ctx, func(tx *store.Tx) error {
+		s, err := loadState(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if base >= 0 && base != s.configRevision {
+			return httpapi.Invalid("The configuration is not put in force: it was made from revision %d, and revision %d is in force now. Look at the changes between the two and try again.", base, s.configRevision)
+		}
+		last, found, err := loadConfig(ctx, tx, s.configRevision)
+		if err != nil {
+			return err
+		}
+		if found && last.Text == c.Text {
+			c.Revision, c.CreatedAt, c.CreatedBy = last.Revision, last.CreatedAt, last.CreatedBy
+			return nil
+		}
+		c.Revision = s.configRevision + 1
+		if err := insertConfig(ctx, tx, *c); err != nil {
+			return err
+		}
+		if err := dropConfigs(ctx, tx, c.Revision-keptConfigs); err != nil {
+			return err
+		}
+		return setConfigRevision(ctx, tx, c.Revision)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store the configuration: %w", err)
+	}
+	return c, nil
+}

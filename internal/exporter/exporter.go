@@ -1,0 +1,134 @@
+// Package exporter keeps the entities of a catalog true to the resources of cloud
+// accounts. Event rules put records of what happened on a queue; each record
+// schedules a read of the resource that it names, the read is mapped to entities, and
+// these are written together with the state of the resource. Full syncs find what the
+// events missed.
+//
+// An event is a hint and the cloud is the truth. Every read takes a ticket before
+// the cloud is asked, and of two reads of a resource the one with the higher ticket
+// wins, however they are delayed; decide.go holds the rules. The exporter runs on the
+// node that has its lease, and what an earlier holder still writes is refused.
+//
+// Where things are: config.go, account.go and queue.go hold what is set; ticket.go and
+// read.go read; apply.go, claim.go and sink.go write; poll.go, record.go and settle.go
+// take records in; dead.go keeps those that were given up; resource.go tells what is
+// known of a resource. The package config reads configurations and maps, the package
+// reader asks the cloud; this one does neither.
+package exporter
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rialto-bus/rialto/internal/exporter/reader"
+	"github.com/rialto-bus/rialto/internal/jq"
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/work"
+)
+
+// leaseName is the lease that the exporter's node holds.
+const leaseName = "exporter"
+
+// Cloud reaches the queues of cloud accounts; *cloud.Accounts is one.
+type Cloud interface {
+	// SQS returns a client for the queues of a 12-digit account in a region.
+	SQS(ctx context.Context, account, region string) (*sqs.Client, error)
+	// Real reports whether the account is a real one, not served by the box.
+	Real(ctx context.Context, account string) (bool, error)
+}
+
+// Reader reads resources of cloud accounts; *reader.Reader is one.
+type Reader interface {
+	// Get reads one resource whole. The identifier may be an alias where the cloud
+	// takes one; that of the answer is the resource's own.
+	Get(ctx context.Context, s reader.Scope, identifier string) (reader.Resource, error)
+	// List reads a page of the resources of a scope.
+	List(ctx context.Context, s reader.Scope, q reader.ListQuery) (reader.Page, error)
+}
+
+// Options are what New needs.
+type Options struct {
+	DB *store.DB
+	// Sink is where entities go: CatalogSink, or real Port.
+	Sink   Sink
+	Cloud  Cloud
+	Reader Reader
+	JQ     *jq.Evaluator
+	// Jobs runs the jobs. New registers the exporter's handlers with it, so it must not
+	// run yet.
+	Jobs *work.Runner
+	// Node names this node in the lease.
+	Node string
+	// Now is the clock; nil stands for time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Exporter is the service. Its methods are safe for concurrent use, on any node.
+// Errors that are a caller's doing are *httpapi.Error.
+type Exporter struct {
+	o   Options
+	db  *store.DB
+	log *slog.Logger
+
+	tickets tickets
+	reads   reads
+	configs configs
+	locks   locks
+
+	// loops run while this node has the lease, until their context ends.
+	loops []func(ctx context.Context) error
+	// followers are told of every record that was settled. They must be quick.
+	followers []func(settled)
+
+	mu      sync.Mutex    // guards what follows
+	changed chan struct{} // closed, and replaced, when accounts or queues change
+
+	recheck chan struct{} // has an element when a resource is to be read again
+}
+
+// New returns the exporter whose state is in o.DB, and registers its jobs with o.Jobs.
+func New(o Options) *Exporter {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	x := &Exporter{o: o, db: o.DB, log: o.Logger, changed: make(chan struct{}), recheck: make(chan struct{}, 1)}
+	x.loops = []func(ctx context.Context) error{x.runRechecks, x.sweep}
+	return x
+}
+
+// Run exports while this node has the lease, until ctx ends, and returns ctx's
+// error.
+func (x *Exporter) Run(ctx context.Context) error {
+	return x.db.RunLeased(ctx, leaseName, x.o.Node, x.lead)
+}
+
+// lead does what the holder of the lease does.
+func (x *Exporter) lead(ctx context.Context) error {
+	if err := x.takeOver(ctx); err != nil {
+		return err
+	}
+	x.reads.begin()
+	defer x.reads.end()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, loop := range x.loops {
+		g.Go(func() error { return loop(ctx) })
+	}
+	return g.Wait()
+}
+
+// Register adds the exporter's REST API to mux, which expects the caller's principal
+// in the context.
+func (x *Exporter) Register(mux *http.ServeMux) {}
+
+// now is the time in the resolution that the database keeps.
+func (x *Exporter) now() time.Time { return x.o.Now().UTC().Truncate(time.Millisecond) }
