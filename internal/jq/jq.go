@@ -29,7 +29,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
+
+	"github.com/itchyny/gojq"
 )
 
 // The limits of an Evaluator whose Options leave them out.
@@ -84,11 +87,15 @@ type Output struct {
 
 // Evaluator evaluates programs. It is safe for concurrent use.
 type Evaluator struct {
-	o Options
+	o    Options
+	pool *pool
 }
 
-// New makes an Evaluator.
+// New makes an Evaluator. Close ends it.
 func New(o Options) *Evaluator {
+	if o.Workers <= 0 {
+		o.Workers = max(2, min(4, runtime.GOMAXPROCS(0)))
+	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
@@ -98,11 +105,15 @@ func New(o Options) *Evaluator {
 	if o.MaxOutput <= 0 {
 		o.MaxOutput = DefaultMaxOutput
 	}
-	return &Evaluator{o: o}
+	return &Evaluator{o: o, pool: newPool(o)}
 }
 
-// Close ends the worker processes. Evaluations under way answer ErrClosed.
-func (e *Evaluator) Close() error { return nil }
+// Close ends the worker processes and waits for them. Programs that run in one
+// answer ErrClosed.
+func (e *Evaluator) Close() error {
+	e.pool.close()
+	return nil
+}
 
 // First evaluates p over input and returns its first output; what the program
 // would output or raise after it is never asked for.
@@ -112,39 +123,68 @@ func (e *Evaluator) First(ctx context.Context, p *Program, input any) Output {
 
 // Each evaluates several programs over one input. The outputs are in the order
 // of the programs; one that fails or is stopped does so alone. The input is not
-// changed, and must not be while Each runs.
+// changed, and must not be while Each runs. A canceled ctx is the Err of what was
+// not evaluated yet.
 func (e *Evaluator) Each(ctx context.Context, ps []*Program, input any) []Output {
 	out := make([]Output, len(ps))
-	v, err := normalize(input)
+	v, size, err := normalize(input)
 	if err != nil {
 		for i := range out {
 			out[i].Err = fmt.Errorf("%w: %w", ErrInput, err)
 		}
 		return out
 	}
+	here, cancel := context.WithTimeout(ctx, e.o.Timeout)
+	defer cancel()
+	var elsewhere []int
 	for i, p := range ps {
-		out[i] = first(ctx, p, v, e.o)
+		if !p.cheap(size) {
+			elsewhere = append(elsewhere, i)
+			continue
+		}
+		out[i] = first(here, p, v, e.o.MaxOutput)
+		if errors.Is(out[i].Err, ErrTimeout) { // the machine is busy, or what was thought of its cost is wrong
+			p.costly.Store(true)
+			elsewhere = append(elsewhere, i)
+		}
+	}
+	if len(elsewhere) > 0 {
+		e.pool.evaluate(ctx, ps, elsewhere, v, out)
 	}
 	return out
 }
 
-// first evaluates p over v in this process.
-func first(ctx context.Context, p *Program, v any, o Options) Output {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, ErrTimeout)
-	defer cancel()
+// first evaluates p over v in this process, until ctx ends.
+func first(ctx context.Context, p *Program, v any, maxOutput int) (o Output) {
+	defer func() {
+		if r := recover(); r != nil {
+			o = Output{Err: &RuntimeError{Message: fmt.Sprintf("the jq interpreter failed: %v", r)}}
+		}
+	}()
 	got, ok := p.code.RunWithContext(ctx, v).Next()
 	if !ok {
 		return Output{}
 	}
 	if err, is := got.(error); is {
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return Output{Err: context.Cause(ctx)}
-		}
-		return raised(err)
+		return stopped(ctx, err)
 	}
-	w, err := outward(got, o.MaxOutput)
+	w, err := outward(got, maxOutput)
 	if err != nil {
 		return Output{Err: err}
 	}
 	return Output{Value: w, OK: true}
+}
+
+// stopped is the Output of a program that ended with an error.
+func stopped(ctx context.Context, err error) Output {
+	var halt *gojq.HaltError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
+		return Output{Err: ErrTimeout}
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return Output{Err: context.Cause(ctx)}
+	case errors.As(err, &halt) && halt.Value() == nil:
+		return Output{} // halt ends a program as empty does
+	}
+	return Output{Err: &RuntimeError{Message: valid(err.Error())}}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/itchyny/gojq"
 )
@@ -11,15 +12,20 @@ import (
 // MaxProgram is how long the text of a program may be, in bytes.
 const MaxProgram = 32 << 10
 
-// maxNesting is how deep a program's parts may be nested, so that walking and
-// compiling one stays within a stack that nobody notices.
-const maxNesting = 2000
-
 // Program is a compiled jq program. It is safe for concurrent use.
 type Program struct {
 	text string
 	code *gojq.Code
+	// cheapUpTo is the largest input, as measured by normalize, for which what the
+	// program can cost is known to be little; 0 where there is none.
+	cheapUpTo int
+	// costly is set when that turned out to be wrong.
+	costly atomic.Bool
 }
+
+// cheap reports whether the program may run in this process over an input of the
+// size.
+func (p *Program) cheap(size int) bool { return size <= p.cheapUpTo && !p.costly.Load() }
 
 // String returns the text that the program was compiled from.
 func (p *Program) String() string { return p.text }
@@ -51,11 +57,14 @@ func Compile(text string) (*Program, error) {
 	if err != nil {
 		return nil, syntaxError(text, err)
 	}
-	code, err := gojq.Compile(q, gojq.WithEnvironLoader(func() []string { return nil }))
+	if err := check(q); err != nil {
+		return nil, &SyntaxError{Message: err.Error()}
+	}
+	code, err := gojq.Compile(q, functions()...)
 	if err != nil {
 		return nil, &SyntaxError{Message: err.Error()}
 	}
-	return &Program{text: text, code: code}, nil
+	return &Program{text: text, code: code, cheapUpTo: cheapUpTo(q)}, nil
 }
 
 // syntaxError gives the parser's error its place in text.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"reflect"
@@ -21,39 +22,50 @@ const maxDepth = 1000
 // knows, cannot tell the neighbours apart.
 const maxExact = 1 << 53
 
+// maxInput is how large an input may be, as measured by normalize.
+const maxInput = 64 << 20
+
 // normalize returns v as programs see it: numbers int or float64, strings
 // valid UTF-8, and of Go's many types those of JSON. What is as it should be is
-// shared with v, not copied.
-func normalize(v any) (any, error) { return normal(v, 0) }
+// shared with v, not copied. It also measures v, about as it is in memory.
+func normalize(v any) (any, int, error) {
+	n := &normalizer{}
+	v, err := n.value(v, 0)
+	return v, n.size, err
+}
 
-func normal(v any, depth int) (any, error) {
+type normalizer struct{ size int }
+
+func (n *normalizer) value(v any, depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("it is nested more than %d deep", maxDepth)
+	}
+	if n.size += nodeSize; n.size > maxInput {
+		return nil, fmt.Errorf("it is larger than %d MiB", maxInput>>20)
 	}
 	switch v := v.(type) {
 	case nil, bool:
 		return v, nil
 	case string:
-		if utf8.ValidString(v) {
-			return v, nil
-		}
-		return strings.ToValidUTF8(v, "\uFFFD"), nil
+		n.size += len(v)
+		return valid(v), nil
 	case float64:
-		return number(v), nil
+		return finite(v), nil
 	case int:
 		return wholeNumber(int64(v)), nil
 	case []any:
-		return normalArray(v, depth)
+		return n.array(v, depth)
 	case map[string]any:
-		return normalObject(v, depth)
+		return n.object(v, depth)
 	}
-	return normalOther(v, depth)
+	return n.other(v, depth)
 }
 
-func normalArray(v []any, depth int) (any, error) {
+func (n *normalizer) array(v []any, depth int) (any, error) {
+	n.size += arraySize - nodeSize
 	var copied []any
 	for i, x := range v {
-		y, err := normal(x, depth+1)
+		y, err := n.value(x, depth+1)
 		if err != nil {
 			return nil, err
 		}
@@ -64,44 +76,48 @@ func normalArray(v []any, depth int) (any, error) {
 			copied = append(copied, y)
 		}
 	}
-	if copied != nil {
+	switch {
+	case copied != nil:
 		return copied, nil
+	case v == nil:
+		return nil, nil // as encoding/json writes it
 	}
 	return v, nil
 }
 
-func normalObject(v map[string]any, depth int) (any, error) {
+func (n *normalizer) object(v map[string]any, depth int) (any, error) {
+	n.size += mapSize - nodeSize
 	var copied map[string]any
 	for k, x := range v {
-		y, err := normal(x, depth+1)
+		n.size += keySize + len(k)
+		y, err := n.value(x, depth+1)
 		if err != nil {
 			return nil, err
 		}
-		valid := utf8.ValidString(k)
-		if valid && same(x, y) {
+		isValid := utf8.ValidString(k)
+		if isValid && same(x, y) {
 			continue
 		}
 		if copied == nil {
-			copied = make(map[string]any, len(v))
-			for k, x := range v {
-				copied[k] = x
-			}
+			copied = maps.Clone(v)
 		}
-		if !valid {
+		if !isValid {
 			delete(copied, k)
-			k = strings.ToValidUTF8(k, "\uFFFD")
 		}
-		copied[k] = y
+		copied[valid(k)] = y
 	}
-	if copied != nil {
+	switch {
+	case copied != nil:
 		return copied, nil
+	case v == nil:
+		return nil, nil
 	}
 	return v, nil
 }
 
-// normalOther is for what encoding/json does not make of JSON by itself, but
-// Go programs put into such values.
-func normalOther(v any, depth int) (any, error) {
+// other is for what encoding/json does not make of JSON by itself, but Go
+// programs put into such values.
+func (n *normalizer) other(v any, depth int) (any, error) {
 	switch v := v.(type) {
 	case json.Number:
 		return decimal(v)
@@ -112,24 +128,27 @@ func normalOther(v any, depth int) (any, error) {
 	case []string:
 		w := make([]any, len(v))
 		for i, s := range v {
-			w[i] = strings.ToValidUTF8(s, "\uFFFD")
+			w[i] = s
 		}
-		return w, nil
+		return n.array(w, depth)
 	case map[string]string:
 		w := make(map[string]any, len(v))
 		for k, s := range v {
-			w[strings.ToValidUTF8(k, "\uFFFD")] = strings.ToValidUTF8(s, "\uFFFD")
+			w[k] = s
 		}
-		return w, nil
+		return n.object(w, depth)
 	case []map[string]any:
 		w := make([]any, len(v))
 		for i, m := range v {
 			w[i] = m
 		}
-		return normalArray(w, depth)
+		return n.array(w, depth)
 	}
 	return nil, fmt.Errorf("it holds a Go %T, which is not JSON", v)
 }
+
+// valid is s without what is not UTF-8.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // same reports whether normal returned what it was given.
 func same(x, y any) bool {
@@ -142,7 +161,7 @@ func same(x, y any) bool {
 		return ok && reflect.ValueOf(x).Pointer() == reflect.ValueOf(y).Pointer()
 	case string:
 		y, ok := y.(string)
-		return ok && len(x) == len(y)
+		return ok && x == y
 	case nil, bool:
 		return true
 	case int:
@@ -179,16 +198,7 @@ func decimal(n json.Number) (any, error) {
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return nil, fmt.Errorf("it holds the number %q", n.String())
 	}
-	return number(f), nil
-}
-
-// raised is the Output of a program that ended with an error.
-func raised(err error) Output {
-	var halt *gojq.HaltError
-	if errors.As(err, &halt) && halt.Value() == nil {
-		return Output{} // halt ends a program as empty does
-	}
-	return Output{Err: &RuntimeError{Message: strings.ToValidUTF8(err.Error(), "\uFFFD")}}
+	return finite(f), nil
 }
 
 // outward returns a copy of an output as callers see it, and ErrOutput where it
@@ -222,7 +232,7 @@ func out(v any, left *int, depth int) (any, error) {
 		if *left -= len(v); *left < 0 {
 			return nil, ErrOutput
 		}
-		return strings.ToValidUTF8(v, "\uFFFD"), nil
+		return valid(v), nil
 	case []any:
 		return outArray(v, left, depth)
 	case map[string]any:
@@ -257,7 +267,7 @@ func outObject(v map[string]any, left *int, depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		w[strings.ToValidUTF8(k, "\uFFFD")] = y
+		w[valid(k)] = y
 	}
 	return w, nil
 }
