@@ -113,7 +113,7 @@ type Relation struct {
 }
 
 //go:embed table/*.yaml
-var files embed.FS
+var tableFiles embed.FS
 
 var table = sync.OnceValue(func() []*Kind {
 	list, err := readTable()
@@ -124,13 +124,13 @@ var table = sync.OnceValue(func() []*Kind {
 })
 
 func readTable() ([]*Kind, error) {
-	entries, err := files.ReadDir("table")
+	entries, err := tableFiles.ReadDir("table")
 	if err != nil {
 		return nil, fmt.Errorf("read the table of kinds: %w", err)
 	}
 	list := make([]*Kind, 0, len(entries))
 	for _, entry := range entries {
-		text, err := files.ReadFile("table/" + entry.Name())
+		text, err := tableFiles.ReadFile("table/" + entry.Name())
 		if err != nil {
 			return nil, fmt.Errorf("read the table of kinds: %w", err)
 		}
