@@ -81,6 +81,7 @@ type Exporter struct {
 	reads   reads
 	configs configs
 	locks   locks
+	sync    syncs
 
 	// loops run while this node has the lease, until their context ends.
 	loops []func(ctx context.Context) error
@@ -101,8 +102,8 @@ func New(o Options) *Exporter {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	x := &Exporter{o: o, db: o.DB, log: o.Logger, changed: make(chan struct{}), recheck: make(chan struct{}, 1)}
-	x.loops = []func(ctx context.Context) error{x.runRechecks, x.sweep}
+	x := &Exporter{o: o, db: o.DB, log: o.Logger, changed: make(chan struct{}), recheck: make(chan struct{}, 1), sync: newSyncs()}
+	x.loops = []func(ctx context.Context) error{x.runRechecks, x.sweep, x.runSyncs, x.runFreshness}
 	return x
 }
 

@@ -52,6 +52,9 @@ CREATE TABLE exporter_sync_scopes (
 	expected    BIGINT NOT NULL,
 	listed      BIGINT NOT NULL,
 	unchanged   BIGINT NOT NULL,
+	created     BIGINT NOT NULL, -- and what exporter_sync_batches adds
+	updated     BIGINT NOT NULL,
+	removed     BIGINT NOT NULL,
 	failed      BIGINT NOT NULL,
 	spared      BIGINT NOT NULL,
 	missing     BIGINT NOT NULL,

@@ -1,0 +1,168 @@
+package exporter
+
+import (
+	"context"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+// apply brings reads of the scope into the sink, one for each in its order. With
+// hold, a resource of which an entity would go is left as it was.
+func (r *scopeRun) apply(ctx context.Context, reads []Read, hold bool) ([]Applied, error) {
+	if err := r.applies.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer r.applies.Release(1)
+	noted := 0
+	done, err := r.x.apply(ctx, reads, r.cause(), applyOptions{
+		DryRun: r.run.DryRun, HoldRemovals: hold,
+		Commit: func(ctx context.Context, tx *store.Tx, done []Applied) (err error) {
+			noted, err = r.commit(ctx, tx, done, hold)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r.run.DryRun {
+		err := r.x.db.Update(ctx, func(tx *store.Tx) (err error) {
+			noted, err = r.commitDry(ctx, tx, done)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	r.noticed(noted)
+	for i := range done {
+		if done[i].Err != nil {
+			r.blame(done[i].Err)
+		}
+	}
+	return done, nil
+}
+
+// commit writes down what a transaction has changed, as part of it.
+func (r *scopeRun) commit(ctx context.Context, tx *store.Tx, done []Applied, hold bool) (noted int, err error) {
+	if err := r.x.guard(ctx, tx); err != nil {
+		return 0, err
+	}
+	changes, sum := r.changesOf(done, hold)
+	if err := r.noteIn(ctx, tx, changes); err != nil {
+		return 0, err
+	}
+	if sum != (changeSum{}) {
+		if err := addBatch(ctx, tx, r.sc, r.x.tickets.next(), sum.created, sum.updated, sum.removed); err != nil {
+			return 0, err
+		}
+	}
+	now := r.x.now()
+	for i := range done {
+		if d, ok := r.driftOf(&done[i], hold, now); ok {
+			if err := insertDrift(ctx, tx, d); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return len(changes), nil
+}
+
+// commitDry writes down what a dry run would have changed.
+func (r *scopeRun) commitDry(ctx context.Context, tx *store.Tx, done []Applied) (noted int, err error) {
+	if err := r.x.guard(ctx, tx); err != nil {
+		return 0, err
+	}
+	changes, sum := r.changesOf(done, false)
+	if err := r.noteIn(ctx, tx, changes); err != nil {
+		return 0, err
+	}
+	if sum != (changeSum{}) {
+		if err := addBatch(ctx, tx, r.sc, r.x.tickets.next(), sum.created, sum.updated, sum.removed); err != nil {
+			return 0, err
+		}
+	}
+	listed := make([]string, len(done))
+	for i := range done {
+		listed[i] = done[i].Identifier
+	}
+	return len(changes), noteListed(ctx, tx, r.sc, listed)
+}
+
+type changeSum struct{ created, updated, removed int }
+
+// changesOf sums up what was changed, or would be in a dry run. With hold, what would
+// remove an entity was not done.
+func (r *scopeRun) changesOf(done []Applied, hold bool) (list []SyncChange, sum changeSum) {
+	for i := range done {
+		a := &done[i]
+		switch {
+		case a.Outcome == Failed:
+			why := "it could not be stored"
+			if a.Err != nil {
+				why = a.Err.Error()
+			}
+			list = append(list, r.change(a.Identifier, "failed", why))
+		case hold && len(a.Removed) > 0:
+		case a.Outcome == Created:
+			sum.created++
+			list = append(list, r.change(a.Identifier, "created", "found in the cloud"))
+		case a.Outcome == Updated:
+			sum.updated++
+			list = append(list, r.change(a.Identifier, "updated", whyUpdated(a)))
+		case a.Outcome == Deleted:
+			sum.removed++
+			list = append(list, r.change(a.Identifier, "removed", r.whyRemoved()))
+		case a.Outcome == Deselected && len(a.Removed) > 0:
+			sum.removed++
+			list = append(list, r.change(a.Identifier, "removed", "no longer selected"))
+		}
+	}
+	return list, sum
+}
+
+func whyUpdated(a *Applied) string {
+	if a.Changed {
+		return "the resource differs from what was known"
+	}
+	return "the configuration makes other entities of it"
+}
+
+func (r *scopeRun) whyRemoved() string {
+	if r.sc.Source == sourceUnconfigured {
+		return "no longer configured"
+	}
+	return "not there any more"
+}
+
+// driftOf says what events should have told of what a read has changed.
+func (r *scopeRun) driftOf(a *Applied, hold bool, now time.Time) (Drift, bool) {
+	if !a.Changed || hold && len(a.Removed) > 0 || !r.hasEvents || r.sc.Source != sourceConfigured {
+		return Drift{}, false
+	}
+	known := a.Before != nil && a.Before.Present
+	if a.Before != nil && !a.Before.RecheckAt.IsZero() {
+		return Drift{}, false // an event has told, and is being followed up
+	}
+	d := Drift{RunID: r.run.ID, Key: a.Key, FoundAt: now, due: now.Add(r.run.Grace)}
+	switch {
+	case a.Outcome == Deleted && known:
+		d.Missed, d.Since = MissedDelete, lastKnown(a.Before)
+	case a.Outcome == Created && !known:
+		d.Missed, d.Since = MissedCreate, r.syncedAt
+		if a.Before != nil && !r.syncedAt.IsZero() {
+			d.Since = latest(d.Since, a.Before.ReadAt) // it was gone then
+		}
+	case known && (a.Outcome == Updated || a.Outcome == Created || a.Outcome == Deselected && len(a.Removed) > 0):
+		d.Missed, d.Since = MissedUpdate, lastKnown(a.Before)
+	}
+	return d, d.Missed != "" && !d.Since.IsZero() && !d.Since.Before(r.eventsSince)
+}
+
+// lastKnown is when a resource was last known to be as it was stored.
+func lastKnown(r *Resource) time.Time {
+	if !r.ReadAt.IsZero() {
+		return r.ReadAt
+	}
+	return r.UpsertAt
+}

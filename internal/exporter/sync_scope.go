@@ -1,0 +1,440 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/rialto-bus/rialto/internal/catalog"
+	"github.com/rialto-bus/rialto/internal/exporter/config"
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+const (
+	// scopesAtOnce is how many scopes are worked on at once: many, as most wait for
+	// their account's budget.
+	scopesAtOnce = 16
+	// getsPerScope bounds the reads under way in a scope, getsAtOnce those of a run.
+	getsPerScope = 16
+	getsAtOnce   = 64
+	// appliesAtOnce bounds how many batches are mapped and stored at once: while one is
+	// stored another is mapped.
+	appliesAtOnce = 3
+	scopePage     = 100
+	// saveEvery is how often a scope writes down how far it has come.
+	saveEvery = time.Second
+	// cancelPoll is how often a run looks whether it was cancelled.
+	cancelPoll = time.Second
+	// maxNoted bounds the changes that a run keeps of each scope.
+	maxNoted = 100
+)
+
+// syncing is a run in progress.
+type syncing struct {
+	x        *Exporter
+	run      *SyncRun
+	cfg      *config.Config
+	accounts map[string]Account
+	settings SyncSettings
+	// queued is since when an account has a queue of event records.
+	queued map[string]time.Time
+
+	gets, applies *semaphore.Weighted
+}
+
+// errCancelled: somebody stopped the run.
+var errCancelled = errors.New("it was cancelled")
+
+// runSync takes a run as far as it goes. An error leaves it open, to go on later or
+// on another node; what the run itself could not do stands in it.
+func (x *Exporter) runSync(ctx context.Context, run *SyncRun) error {
+	s := &syncing{x: x, run: run, gets: semaphore.NewWeighted(getsAtOnce), applies: semaphore.NewWeighted(appliesAtOnce)}
+	if run.StartedAt.IsZero() {
+		run.StartedAt = x.now()
+		x.sync.counters.runs.Add(1)
+	}
+	run.Status, run.epoch = SyncRunning, x.tickets.epoch()
+	if err := s.save(ctx); err != nil {
+		return err
+	}
+	work, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		x.watchCancel(work, run.ID, cancel)
+	}()
+	err := s.work(work)
+	cancelled := errors.Is(context.Cause(work), errCancelled)
+	cancel(nil)
+	<-watched
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case cancelled:
+		err = errCancelled
+	case err != nil && !errors.Is(err, errNothing):
+		return err
+	}
+	return s.finish(ctx, err)
+}
+
+// watchCancel ends a run's work once somebody has cancelled it.
+func (x *Exporter) watchCancel(ctx context.Context, id string, cancel context.CancelCauseFunc) {
+	look := time.NewTicker(cancelPoll)
+	defer look.Stop()
+	for {
+		run, found, err := loadRun(ctx, x.db, id)
+		if err == nil && found && run.cancelled {
+			cancel(errCancelled)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-x.sync.wakeup:
+		case <-look.C:
+		}
+	}
+}
+
+func (s *syncing) work(ctx context.Context) error {
+	if err := s.load(ctx); err != nil {
+		return err
+	}
+	if !s.run.planned {
+		if err := s.plan(ctx); err != nil {
+			return err
+		}
+	}
+	return s.scopes(ctx)
+}
+
+// load reads what the run goes by.
+func (s *syncing) load(ctx context.Context) error {
+	cfg, err := s.x.Config(ctx)
+	if err != nil {
+		return err
+	}
+	s.cfg = cfg.Parsed()
+	if !s.run.planned {
+		s.run.ConfigRevision = cfg.Revision
+	}
+	accounts, err := s.x.Accounts(ctx)
+	if err != nil {
+		return err
+	}
+	s.accounts = map[string]Account{}
+	for _, a := range accounts {
+		s.accounts[a.Account] = a
+	}
+	queues, err := s.x.Queues(ctx)
+	if err != nil {
+		return err
+	}
+	s.queued = map[string]time.Time{}
+	for _, q := range queues {
+		if at, ok := s.queued[q.Account]; !ok || q.CreatedAt.Before(at) {
+			s.queued[q.Account] = q.CreatedAt
+		}
+	}
+	s.settings, err = s.x.SyncSettings(ctx)
+	return err
+}
+
+// enabled are the accounts that are synced.
+func (s *syncing) enabled() (list []Account) {
+	for _, a := range s.accounts {
+		if a.Enabled {
+			list = append(list, a)
+		}
+	}
+	slices.SortFunc(list, func(a, b Account) int { return strings.Compare(a.Account, b.Account) })
+	return list
+}
+
+// save writes how far the run has come, unless another node has it.
+func (s *syncing) save(ctx context.Context) error {
+	return s.x.db.Update(ctx, func(tx *store.Tx) error { return s.saveIn(ctx, tx) })
+}
+
+func (s *syncing) saveIn(ctx context.Context, tx *store.Tx) error {
+	if err := s.x.guard(ctx, tx); err != nil {
+		return err
+	}
+	ours, err := saveRun(ctx, tx, *s.run)
+	if err == nil && !ours {
+		err = errSuperseded
+	}
+	if err != nil {
+		return fmt.Errorf("save full sync %s: %w", s.run.ID, err)
+	}
+	return nil
+}
+
+// scopes works on the run's open scopes, several at once, and then on the sink's own.
+func (s *syncing) scopes(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(scopesAtOnce)
+	after := 0
+	var last *SyncScope
+	for gctx.Err() == nil {
+		list, err := pendingScopes(gctx, s.x.db, s.run.ID, after, scopePage)
+		if err != nil {
+			_ = g.Wait()
+			return fmt.Errorf("load the scopes of full sync %s: %w", s.run.ID, err)
+		}
+		for i := range list {
+			sc := &list[i]
+			after = sc.position
+			if sc.Source == sourceUnremembered {
+				last = sc
+				continue
+			}
+			g.Go(func() error { return s.scope(gctx, sc) })
+		}
+		if len(list) < scopePage {
+			break
+		}
+	}
+	if err := g.Wait(); err != nil || last == nil {
+		return err
+	}
+	return s.unremembered(ctx, last)
+}
+
+// scopeRun is a scope that is being worked on.
+type scopeRun struct {
+	*syncing
+	sc *SyncScope
+
+	saving sync.Mutex // held while the scope is written down
+
+	mu      sync.Mutex // guards sc and what follows
+	savedAt time.Time
+	noted   int
+
+	// syncedAt is when the scope was last synced completely with the configuration in
+	// force, and eventsSince since when events should tell of its changes, if ever. Both are
+	// for drift.
+	syncedAt, eventsSince time.Time
+	hasEvents             bool
+}
+
+// scope takes one scope from the stage it is in to its end. What goes wrong in the
+// scope stands in it and touches no other; an error is of the run.
+func (s *syncing) scope(ctx context.Context, sc *SyncScope) error {
+	r := &scopeRun{syncing: s, sc: sc}
+	if err := r.recall(ctx); err != nil {
+		return err
+	}
+	for sc.Stage != stageDone {
+		var err error
+		switch sc.Stage {
+		case stageWaiting:
+			err = r.begin(ctx)
+		case stageListing:
+			err = r.list(ctx)
+		case stageChecking:
+			err = r.check(ctx)
+		case stageRemoving:
+			err = r.remove(ctx)
+		default:
+			err = fmt.Errorf("scope %s of full sync %s is in an unknown stage %q", sc.ScopeKey, s.run.ID, sc.Stage)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recall looks up what drift is judged by.
+func (r *scopeRun) recall(ctx context.Context) error {
+	f, _, err := loadFreshness(ctx, r.x.db, r.sc.ScopeKey)
+	if err != nil {
+		return fmt.Errorf("load the freshness of %s: %w", r.sc.ScopeKey, err)
+	}
+	if f.revision == r.run.ConfigRevision {
+		r.syncedAt = f.LastSyncAt
+	}
+	r.eventsSince, r.hasEvents = r.queued[r.sc.Account]
+	r.hasEvents = r.hasEvents || f.Events > 0
+	return nil
+}
+
+func (r *scopeRun) begin(ctx context.Context) error {
+	sc := r.sc
+	sc.StartedAt, sc.ticket = r.x.now(), r.x.tickets.next()
+	sc.Stage = stageListing
+	if sc.Source == sourceUnconfigured {
+		sc.Stage = stageChecking
+	}
+	return r.checkpoint(ctx)
+}
+
+// checkpoint writes the scope down as it is.
+func (r *scopeRun) checkpoint(ctx context.Context) error {
+	r.saving.Lock()
+	defer r.saving.Unlock()
+	r.mu.Lock()
+	sc := *r.sc
+	r.savedAt = r.x.now()
+	r.mu.Unlock()
+	err := r.x.db.Update(ctx, func(tx *store.Tx) error {
+		if err := r.x.guard(ctx, tx); err != nil {
+			return err
+		}
+		if sc.Stage == stageDone {
+			if err := r.end(ctx, tx, &sc); err != nil {
+				return err
+			}
+		}
+		return saveScope(ctx, tx, &sc)
+	})
+	if err != nil {
+		return fmt.Errorf("save %s of full sync %s: %w", sc.ScopeKey, r.run.ID, err)
+	}
+	return nil
+}
+
+// end closes a scope that is done: its counts are summed up, and the scope's
+// freshness tells how it fared.
+func (r *scopeRun) end(ctx context.Context, tx *store.Tx, sc *SyncScope) error {
+	if err := foldBatches(ctx, tx, sc); err != nil {
+		return err
+	}
+	if r.run.DryRun || sc.Source != sourceConfigured {
+		return nil
+	}
+	return noteSync(ctx, tx, sc, r.run.ConfigRevision)
+}
+
+// done ends the scope.
+func (r *scopeRun) done(ctx context.Context, status string) error {
+	r.mu.Lock()
+	r.sc.Stage, r.sc.Status, r.sc.FinishedAt = stageDone, status, r.x.now()
+	r.mu.Unlock()
+	return r.checkpoint(ctx)
+}
+
+// failed ends a scope that was not listed to its end, so that nothing is removed.
+func (r *scopeRun) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.mu.Lock()
+	r.sc.Error = firstLine(err.Error())
+	r.mu.Unlock()
+	return r.done(ctx, scopeFailed)
+}
+
+func (r *scopeRun) key(identifier string) Key {
+	return Key{Account: r.sc.Account, Region: r.sc.Region, Kind: r.sc.Kind, Identifier: identifier}
+}
+
+func (r *scopeRun) cause() catalog.Cause {
+	return catalog.Cause{Origin: "exporter-sync", RunID: r.run.ID}
+}
+
+// finish ends the run: its status says how its scopes fared.
+func (s *syncing) finish(ctx context.Context, err error) error {
+	run := s.run
+	totals, terr := runTotals(ctx, s.x.db, run.ID)
+	if terr != nil {
+		return fmt.Errorf("count full sync %s: %w", run.ID, terr)
+	}
+	run.Totals = totals
+	complete := totals.ScopesDone - totals.ScopesFailed
+	switch {
+	case errors.Is(err, errCancelled):
+		run.Status, run.Error = SyncCancelled, ""
+	case err != nil:
+		run.Status, run.Error = SyncFailed, firstLine(err.Error())
+	case complete == 0:
+		run.Status = SyncFailed
+	case totals.ScopesHeld > 0:
+		run.Status = SyncHeld
+	case totals.ScopesFailed > 0 || totals.Failed > 0 || totals.Unread > 0:
+		run.Status = SyncPartial
+	default:
+		run.Status = SyncSucceeded
+	}
+	if err == nil {
+		run.Error = summary(&totals)
+	}
+	run.FinishedAt = s.x.now()
+	if run.Status == SyncFailed {
+		s.x.sync.counters.failures.Add(1)
+	}
+	if err := s.x.deleteRunRows(ctx, run.ID, "exporter_sync_listed"); err != nil {
+		return err
+	}
+	err = s.x.db.Update(ctx, func(tx *store.Tx) error { return s.saveIn(ctx, tx) })
+	if err != nil {
+		return err
+	}
+	// Where the grace is over already, what was found is drift now.
+	if err := s.x.settleDrift(ctx); err != nil {
+		return err
+	}
+	return s.x.deleteOldRuns(ctx)
+}
+
+// summary says in words what a run could not do.
+func summary(t *SyncTotals) string {
+	var parts []string
+	add := func(n int64, format string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf(format, n))
+		}
+	}
+	add(t.ScopesFailed, "%d scopes were not listed, and are as they were")
+	add(t.Failed, "%d resources could not be read or stored")
+	add(t.Unread, "%d missing resources could not be looked for, and are as they were")
+	if t.ScopesHeld > 0 {
+		parts = append(parts, fmt.Sprintf("%d scopes are held: up to %d resources would go, more than may unasked; look at them, then confirm the run", t.ScopesHeld, t.Held))
+	}
+	return strings.Join(parts, "; ")
+}
+
+const deleteChunk = 500
+
+// deleteRunRows deletes what a table has of a run, a little at a time.
+func (x *Exporter) deleteRunRows(ctx context.Context, id, table string) error {
+	for more := true; more; {
+		err := x.db.UpdateReadCommitted(ctx, func(tx *store.Tx) (err error) {
+			more, err = deleteRunRows(ctx, tx, table, id, deleteChunk)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("delete rows of full sync %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// deleteOldRuns deletes all but the last runs.
+func (x *Exporter) deleteOldRuns(ctx context.Context) error {
+	for {
+		id, found, err := oldRun(ctx, x.db, keepRuns)
+		if err != nil || !found {
+			return err
+		}
+		for _, table := range runTables {
+			if err := x.deleteRunRows(ctx, id, table); err != nil {
+				return err
+			}
+		}
+		if err := x.db.Update(ctx, func(tx *store.Tx) error { return deleteRun(ctx, tx, id) }); err != nil {
+			return fmt.Errorf("delete full sync %s: %w", id, err)
+		}
+	}
+}
