@@ -79,12 +79,16 @@ var tagExpressions = map[string]string{
 	"map":  ".Tags // {}",
 }
 
-// ConfigFile is the name of the configuration among the files of Initial.
-const ConfigFile = "config.json"
+// The names of the files of Initial.
+const (
+	BlueprintsFile = "blueprints.json"
+	ConfigFile     = "config.json"
+)
 
-// Initial writes the files to begin with: a blueprint for each kind, and a configuration
-// that maps its resources, in regions, or in the account's home region if none are given.
-// Blueprints have relations to those of the other kinds only, and come after those.
+// Initial writes the files to begin with: the list of a blueprint for each kind, and a
+// configuration that maps the resources, in regions, or in the account's home region if
+// none are given. Blueprints have relations to those of the other kinds only, and come
+// after those.
 func Initial(kinds []*Kind, regions []string) ([]File, error) {
 	if len(kinds) == 0 {
 		return nil, errors.New("name at least one kind")
@@ -93,22 +97,22 @@ func Initial(kinds []*Kind, regions []string) ([]File, error) {
 		return slices.ContainsFunc(kinds, func(k *Kind) bool { return k.Name == name })
 	}
 	var (
-		files []File
-		conf  configuration
+		blueprints []blueprint
+		conf       configuration
 	)
 	for _, k := range inOrder(kinds) {
-		text, err := indented(k.blueprint(included))
-		if err != nil {
-			return nil, fmt.Errorf("write the blueprint of %s: %w", k.Name, err)
-		}
-		files = append(files, File{"blueprints/" + k.Entity.Blueprint + ".json", text})
+		blueprints = append(blueprints, k.blueprint(included))
 		conf.Resources = append(conf.Resources, k.config(included, regions))
+	}
+	list, err := indented(blueprints)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", BlueprintsFile, err)
 	}
 	text, err := indented(conf)
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", ConfigFile, err)
 	}
-	return append(files, File{ConfigFile, text}), nil
+	return []File{{BlueprintsFile, list}, {ConfigFile, text}}, nil
 }
 
 // inOrder are the kinds, each once, those first that others have relations to.

@@ -3,6 +3,7 @@ package kind
 import (
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,24 +18,26 @@ import (
 
 var update = flag.Bool("update", false, "write the entities of testdata/resources")
 
-func initial(t *testing.T, kinds []*Kind, regions ...string) (blueprints []File, conf *config.Config) {
+func initial(t *testing.T, kinds []*Kind, regions ...string) (blueprints []json.RawMessage, conf *config.Config) {
 	t.Helper()
 	files, err := Initial(kinds, regions)
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := files[len(files)-1]
-	if last.Name != ConfigFile {
-		t.Fatalf("the last file is %s", last.Name)
+	if len(files) != 2 || files[0].Name != BlueprintsFile || files[1].Name != ConfigFile {
+		t.Fatalf("there are %d files", len(files))
 	}
-	conf, err = config.Parse(last.Text)
+	if err := json.Unmarshal(files[0].Text, &blueprints); err != nil {
+		t.Fatal(err)
+	}
+	conf, err = config.Parse(files[1].Text)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, last.Text)
+		t.Fatalf("%v\n%s", err, files[1].Text)
 	}
 	for _, w := range conf.Warnings {
 		t.Errorf("warning: %s", w)
 	}
-	return files[:len(files)-1], conf
+	return blueprints, conf
 }
 
 func find(t testing.TB, names ...string) []*Kind {
@@ -72,34 +75,27 @@ func TestInitialConfigurationIsOfTheKinds(t *testing.T) {
 
 // A relation is there only where its target is, and its target comes before it.
 func TestInitialRelationsAreToKindsThatAreThere(t *testing.T) {
-	relations := func(f File) []string {
-		var b blueprint
-		if err := json.Unmarshal(f.Text, &b); err != nil {
+	read := func(text json.RawMessage) (b blueprint, relations []string) {
+		if err := json.Unmarshal(text, &b); err != nil {
 			t.Fatal(err)
 		}
-		var names []string
-		for name := range b.Relations {
-			names = append(names, name)
-		}
-		return names
+		return b, slices.Collect(maps.Keys(b.Relations))
 	}
 	blueprints, conf := initial(t, find(t, "AWS::ECS::Service", "AWS::ECS::Service"))
-	if len(blueprints) != 1 || len(relations(blueprints[0])) > 0 || len(conf.Resources[0].Mappings[0].Relations) > 0 {
-		t.Errorf("a service alone has relations: %s", blueprints[0].Text)
+	if _, relations := read(blueprints[0]); len(blueprints) != 1 || len(relations) > 0 || len(conf.Resources[0].Mappings[0].Relations) > 0 {
+		t.Errorf("a service alone has relations: %s", blueprints[0])
 	}
 	blueprints, conf = initial(t, find(t, "AWS::ECS::Service", "AWS::ECS::Cluster", "AWS::Lambda::Function"))
 	var names []string
-	for _, f := range blueprints {
-		names = append(names, f.Name)
+	for _, text := range blueprints {
+		b, relations := read(text)
+		names = append(names, b.Identifier)
+		if b.Identifier == "ecs_service" && !slices.Equal(relations, []string{"cluster"}) || b.Identifier != "ecs_service" && len(relations) > 0 {
+			t.Errorf("%s has the relations %v", b.Identifier, relations)
+		}
 	}
-	if slices.Index(names, "blueprints/ecs_cluster.json") > slices.Index(names, "blueprints/ecs_service.json") || len(names) != 3 {
+	if len(names) != 3 || slices.Index(names, "ecs_cluster") > slices.Index(names, "ecs_service") {
 		t.Errorf("the blueprints are in the order %v", names)
-	}
-	if got := relations(blueprints[slices.Index(names, "blueprints/ecs_service.json")]); !slices.Equal(got, []string{"cluster"}) {
-		t.Errorf("a service has the relations %v", got)
-	}
-	if got := relations(blueprints[slices.Index(names, "blueprints/lambda_function.json")]); len(got) > 0 {
-		t.Errorf("a function has the relations %v", got)
 	}
 	if conf.Resources[len(conf.Resources)-1].Mappings == nil {
 		t.Error("a pass has no mappings")
