@@ -278,6 +278,31 @@ func TestFaultsAreTriedThreeTimes(t *testing.T) {
 	})
 }
 
+// A caller whose time is over learns what AWS said, not only that it is over.
+func TestTheCauseOfTheLastAttemptIsTold(t *testing.T) {
+	for name, leave := range map[string]func(ctx context.Context) (context.Context, context.CancelFunc){
+		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, time.Second)
+		},
+		"cancelled": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(time.Second, cancel)
+			return ctx, cancel
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := clientsOver(func(*http.Request) (*http.Response, error) { return answerWith(400, throttledJSON), nil }, nil)
+			ctx, cancel := leave(t.Context())
+			defer cancel()
+			began := time.Now()
+			_, err := c.CloudControl.ListResources(ctx, &cloudcontrol.ListResourcesInput{TypeName: aws.String("AWS::SQS::Queue")})
+			if !Throttled(err) || time.Since(began) > time.Second {
+				t.Errorf("%s: %v after %s", name, err, time.Since(began))
+			}
+		})
+	}
+}
+
 func TestAnEndpointThatHangsIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0

@@ -102,12 +102,7 @@ const (
 
 func newClients(cfg aws.Config, of func(service string) *budget) *Clients {
 	cfg.HTTPClient = timedClient{cfg.HTTPClient}
-	with := func(service string) aws.Config {
-		cfg := cfg.Copy()
-		b := of(service)
-		cfg.Retryer = func() aws.Retryer { return newRetryer(b, cfg.Credentials, maxAttempts) }
-		return cfg
-	}
+	with := func(service string) aws.Config { return withBudget(cfg, of(service), maxAttempts) }
 	return &Clients{
 		CloudControl: cloudcontrol.NewFromConfig(with(serviceCloudControl)), CloudFormation: cloudformation.NewFromConfig(with(serviceCloudFormation)),
 		EC2: ec2.NewFromConfig(with(serviceEC2)), LoadBalancers: elasticloadbalancingv2.NewFromConfig(with(serviceLoadBalancers)),

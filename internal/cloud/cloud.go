@@ -134,8 +134,7 @@ func (a *Accounts) EC2(ctx context.Context, account, region string) (*ec2.Client
 		return nil, err
 	}
 	if c != nil {
-		b, credentials := c.budgets[serviceEC2], cfg.Credentials
-		cfg.Retryer = func() aws.Retryer { return newRetryer(b, credentials, faultAttempts) }
+		cfg = withBudget(cfg, c.budgets[serviceEC2], faultAttempts)
 	}
 	return ec2.NewFromConfig(cfg), nil
 }

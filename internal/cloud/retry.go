@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
 )
 
 const (
@@ -95,11 +97,62 @@ func (r *budgeted) IsErrorRetryable(err error) bool {
 	return r.RetryerV2.IsErrorRetryable(err) || expired(err) || Throttled(err)
 }
 
-// RetryDelay returns how long to wait before the next attempt, or the attempt's
-// error where there is no next one.
+// GetRetryToken waits before the next attempt of a call. Where the caller has no
+// time for it, the error of the last attempt stays with that of the wait.
+func (r *budgeted) GetRetryToken(ctx context.Context, err error) (func(error) error, error) {
+	attempt := 1
+	if made, ok := ctx.Value(attemptKey{}).(*atomic.Int32); ok {
+		attempt = int(made.Add(1))
+	}
+	keep := func(error) error { return nil }
+	if attempt >= faultAttempts && !Throttled(err) {
+		return keep, nil // RetryDelay ends it
+	}
+	delay, delayErr := r.RetryerV2.RetryDelay(attempt, err)
+	if delayErr != nil {
+		return nil, delayErr
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < delay {
+		return nil, errNoTime
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return keep, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+var errNoTime = errors.New("there is no time for another attempt")
+
+// RetryDelay returns no further delay, or the attempt's error where there is no next
+// one.
 func (r *budgeted) RetryDelay(attempt int, err error) (time.Duration, error) {
 	if attempt >= faultAttempts && !Throttled(err) {
 		return 0, err
 	}
-	return r.RetryerV2.RetryDelay(attempt, err)
+	return 0, nil
+}
+
+// attemptKey is under which a call's context has the number of its attempts.
+type attemptKey struct{}
+
+// countAttempts has the context of each call count its attempts.
+func countAttempts(stack *middleware.Stack) error {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("CountAttempts",
+		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			return next.HandleInitialize(context.WithValue(ctx, attemptKey{}, new(atomic.Int32)), in)
+		}), middleware.Before)
+}
+
+// withBudget has a configuration's clients wait for a budget, and try again by its
+// rules.
+func withBudget(cfg aws.Config, b *budget, attempts int) aws.Config {
+	cfg = cfg.Copy()
+	credentials := cfg.Credentials
+	cfg.Retryer = func() aws.Retryer { return newRetryer(b, credentials, attempts) }
+	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], countAttempts)
+	return cfg
 }

@@ -54,7 +54,10 @@ type Error struct {
 }
 
 // Error names the scope, what was being done and the cause.
-func (e *Error) Error() string { return fmt.Sprintf("%s: %s: %v", e.Scope, e.Op, e.Err) }
+func (e *Error) Error() string {
+	// The SDK joins why it gave up to what AWS said, on a line of its own.
+	return e.Scope.String() + ": " + e.Op + ": " + strings.ReplaceAll(e.Err.Error(), "\n", "; ")
+}
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

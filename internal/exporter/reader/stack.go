@@ -145,7 +145,10 @@ func yamlText(body string) string {
 
 // block has a node written over lines, with quotes where they are needed alone.
 func block(n *yaml.Node) {
-	if n.Kind != yaml.ScalarNode || n.Tag == "!!str" {
+	switch {
+	case n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "\n"):
+		n.Style = yaml.LiteralStyle
+	case n.Kind != yaml.ScalarNode || n.Tag == "!!str":
 		n.Style = 0
 	}
 	for _, child := range n.Content {
