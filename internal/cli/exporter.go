@@ -6,7 +6,11 @@ import (
 
 // newExporter holds the exporter's commands; each file of them adds a line.
 func newExporter(s *streams, c *client) *cobra.Command {
-	subs := []*cobra.Command{}
+	subs := []*cobra.Command{
+		newExporterKinds(s),
+		newExporterInit(s),
+		newExporterRules(s, c),
+	}
 	cmd := group("exporter", "The exporter: resources of cloud accounts as entities of the catalog", subs...)
 	cmd.Long = `The exporter keeps the catalog true to cloud accounts: event rules put records of
 changes on a queue, the exporter reads each resource that they name and maps it to

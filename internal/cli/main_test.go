@@ -23,11 +23,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/rialto-bus/rialto/internal/app"
+	"github.com/rialto-bus/rialto/internal/jq"
 )
 
 // TestMain makes the test binary serve as the program rialto in scripts. What its
 // user's environment says about servers and keys is not of the tests.
 func TestMain(m *testing.M) {
+	jq.Main()
 	if filepath.Base(os.Args[0]) != "rialto" {
 		for _, name := range []string{
 			"RIALTO_SERVER", "RIALTO_ACCESS_KEY_ID", "RIALTO_SECRET_ACCESS_KEY",
