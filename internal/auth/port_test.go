@@ -157,7 +157,7 @@ func TestPortLoginRefusesBadInput(t *testing.T) {
 		{"no JSON", `clientId=x`, 400, "invalid_request"},
 		{"nothing", ` `, 400, "invalid_request"},
 		{"an id twice", `{"clientId":"a","clientId":"b","clientSecret":"c"}`, 400, "invalid_request"},
-		{"too much", credentialsBody(k.ID, strings.Repeat("x", maxLogin)), 413, "payload_too_large"},
+		{"too much", credentialsBody(k.ID, strings.Repeat("x", maxLogin)), 413, "too_large"},
 	} {
 		checkPortError(t, tt.name, portLogin(t, h, tt.body), tt.status, tt.code)
 	}

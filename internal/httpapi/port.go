@@ -36,7 +36,7 @@ func WritePortError(w http.ResponseWriter, r *http.Request, err error) {
 	code, ok := portCodes[e.Code]
 	switch {
 	case e.Status == http.StatusRequestEntityTooLarge:
-		code = "payload_too_large"
+		code = "too_large"
 	case !ok:
 		code = e.Code
 	}
