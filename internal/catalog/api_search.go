@@ -1,0 +1,314 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/auth"
+	"github.com/rialto-bus/rialto/internal/httpapi"
+)
+
+const (
+	// streamTime is how long writing a page of an answer without pages may take.
+	streamTime = time.Minute
+	maxCursor  = 4096
+)
+
+func (c *Catalog) registerSearch(add register) {
+	add("POST /v1/entities/search", auth.Read, c.serveSearch)
+	add("POST /v1/blueprints/{bp}/entities/search", auth.Read, c.servePagedSearch)
+	add("GET /v1/blueprints/{bp}/entities", auth.Read, c.serveEntities)
+	add("GET /v1/blueprints/{bp}/entities-count", auth.Read, c.serveCount)
+	add("POST /v1/blueprints/entities/datasource-entities", auth.Read, c.serveDatasourceEntities)
+}
+
+// show is how an answer shows entities: with computed properties, unless the view
+// does without.
+func (c *Catalog) show(ctx context.Context, v view, entities []Entity) ([]map[string]any, error) {
+	if v.needsComputed() {
+		if err := c.compute(ctx, entities); err != nil {
+			return nil, err
+		}
+	}
+	if v.titles {
+		if err := c.attachTitles(ctx, entities); err != nil {
+			return nil, err
+		}
+	}
+	shown := make([]map[string]any, len(entities))
+	for i := range entities {
+		shown[i] = v.of(&entities[i])
+	}
+	return shown, nil
+}
+
+// serveSearch answers with all that is found: the API has no pages here.
+func (c *Catalog) serveSearch(w http.ResponseWriter, r *http.Request) error {
+	body, _, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	q, err := ParseQuery(body)
+	if err != nil {
+		return err
+	}
+	return c.stream(w, r, q, SearchOptions{Partial: hint(r.URL.Query(), "allow_partial_results"), Caller: searcher(r)})
+}
+
+// searcher is whom values such as {"context":"user"} are of: the access key.
+func searcher(r *http.Request) Caller {
+	who, _ := auth.PrincipalFrom(r.Context())
+	return Caller{User: map[string]string{"identifier": who.KeyID, "email": who.KeyID}}
+}
+
+// serveEntities answers with all entities of a blueprint.
+func (c *Catalog) serveEntities(w http.ResponseWriter, r *http.Request) error {
+	return c.stream(w, r, nil, SearchOptions{Blueprint: r.PathValue("bp")})
+}
+
+// stream writes what is found page by page as it is read, so that the size of the
+// answer is nobody's memory. What fails once the answer has begun cuts the
+// connection off: an answer that is whole has an end.
+func (c *Catalog) stream(w http.ResponseWriter, r *http.Request, q *Query, o SearchOptions) error {
+	ctx := r.Context()
+	v := viewOf(r.URL.Query())
+	o.Limit = MaxPage
+	out := entityStream{w: w, control: http.NewResponseController(w)}
+	var failed []string
+	for {
+		page, err := c.Search(ctx, q, o)
+		var shown []map[string]any
+		if err == nil {
+			shown, err = c.show(ctx, v, page.Entities)
+		}
+		if err != nil && !out.begun {
+			return err
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				c.log.ErrorContext(ctx, "a search failed after its answer had begun", "path", r.URL.Path,
+					"request_id", httpapi.RequestIDFrom(ctx), "error", err)
+			}
+			panic(http.ErrAbortHandler)
+		}
+		if !out.page(shown) {
+			return nil // the caller hung up
+		}
+		for _, b := range page.FailedBlueprints {
+			if !slices.Contains(failed, b) {
+				failed = append(failed, b)
+			}
+		}
+		if page.Next == "" {
+			out.end(page.MatchingBlueprints, failed)
+			return nil
+		}
+		o.From = page.Next
+	}
+}
+
+// entityStream writes {"ok":true,"entities":[…],"matchingBlueprints":[…],"failedBlueprints":[…]}.
+type entityStream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	begun   bool
+	some    bool // an entity has been written
+}
+
+func (s *entityStream) begin() {
+	s.begun = true
+	h := s.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	s.w.WriteHeader(http.StatusOK)
+	_, _ = s.w.Write([]byte(`{"ok":true,"entities":[`))
+}
+
+// page writes entities; false if nobody reads them.
+func (s *entityStream) page(shown []map[string]any) bool {
+	if !s.begun {
+		s.begin()
+	}
+	_ = s.control.SetWriteDeadline(time.Now().Add(streamTime)) // where it cannot be set, the server's holds
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for _, e := range shown {
+		if s.some {
+			b.WriteByte(',')
+		}
+		s.some = true
+		if err := enc.Encode(e); err != nil {
+			panic(http.ErrAbortHandler) // what was JSON in the database is JSON
+		}
+	}
+	_, err := s.w.Write(b.Bytes())
+	return err == nil
+}
+
+func (s *entityStream) end(matching, failed []string) {
+	m, _ := json.Marshal(append([]string{}, matching...)) // strings always can
+	f, _ := json.Marshal(append([]string{}, failed...))
+	_, _ = fmt.Fprintf(s.w, "],\"matchingBlueprints\":%s,\"failedBlueprints\":%s}\n", m, f)
+}
+
+// searchBody is what a search by pages asks for.
+type searchBody struct {
+	query            *Query
+	include, exclude []string
+	limit            int
+	from             string
+}
+
+func readSearch(body map[string]any) (in searchBody, err error) {
+	in.limit = DefaultPage
+	if raw, ok := body["query"]; ok && raw != nil {
+		text, err := json.Marshal(raw)
+		if err != nil {
+			return in, invalid("query cannot be read: %v", err)
+		}
+		if in.query, err = ParseQuery(text); err != nil {
+			return in, err
+		}
+	}
+	for name, into := range map[string]*[]string{"include": &in.include, "exclude": &in.exclude} {
+		if *into, err = stringList(body, name); err != nil {
+			return in, err
+		}
+	}
+	if in.limit, err = pageSize(body["limit"], DefaultPage, MaxPage); err != nil {
+		return in, err
+	}
+	in.from, err = cursorOf(body["from"])
+	return in, err
+}
+
+func stringList(body map[string]any, name string) ([]string, error) {
+	v, ok := body[name]
+	if !ok || v == nil {
+		return nil, nil
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return nil, invalid("%s must be a list of strings, not %s", name, jsonKind(v))
+	}
+	out := make([]string, 0, len(list))
+	for i, x := range list {
+		s, ok := x.(string)
+		if !ok {
+			return nil, invalid("%s[%d] must be a string, not %s", name, i, jsonKind(x))
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func pageSize(v any, otherwise, most int) (int, error) {
+	switch n := v.(type) {
+	case nil:
+		return otherwise, nil
+	case float64:
+		if n == float64(int(n)) && n >= 1 && n <= float64(most) {
+			return int(n), nil
+		}
+	}
+	return 0, invalid("limit must be a whole number from 1 to %d, not %s", most, inBrief(v))
+}
+
+// cursorOf reads where a page begins: what the page before gave as next.
+func cursorOf(v any) (string, error) {
+	if v == nil {
+		return "", nil
+	}
+	s, ok := v.(string)
+	if !ok || len(s) > maxCursor {
+		return "", invalid("from must be the next of an earlier page")
+	}
+	return s, nil
+}
+
+func (c *Catalog) servePagedSearch(w http.ResponseWriter, r *http.Request) error {
+	_, body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	in, err := readSearch(body)
+	if err != nil {
+		return err
+	}
+	v := viewOf(r.URL.Query())
+	v.include, v.exclude = append(v.include, in.include...), append(v.exclude, in.exclude...)
+	page, err := c.Search(r.Context(), in.query, SearchOptions{
+		Blueprint: r.PathValue("bp"), Limit: in.limit, From: in.from, Caller: searcher(r),
+	})
+	if err != nil {
+		return err
+	}
+	shown, err := c.show(r.Context(), v, page.Entities)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, map[string]any{"entities": shown, "next": orNil(page.Next)})
+}
+
+func orNil(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func (c *Catalog) serveCount(w http.ResponseWriter, r *http.Request) error {
+	n, err := c.Count(r.Context(), r.PathValue("bp"))
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, map[string]any{"count": n})
+}
+
+func (c *Catalog) serveDatasourceEntities(w http.ResponseWriter, r *http.Request) error {
+	_, body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	var in struct{ prefix, suffix string }
+	for name, into := range map[string]*string{"datasource_prefix": &in.prefix, "datasource_suffix": &in.suffix} {
+		v, ok := body[name].(string)
+		if !ok && body[name] != nil {
+			return invalid("%s must be a string, not %s", name, jsonKind(body[name]))
+		}
+		*into = v
+	}
+	if in.prefix == "" && in.suffix == "" {
+		return invalid("datasource_prefix is missing")
+	}
+	var before time.Time
+	if v := body["before"]; v != nil {
+		s, _ := v.(string)
+		if before, err = time.Parse(time.RFC3339, s); err != nil {
+			return invalid("before must be a time such as 2026-11-21T09:30:00.000Z, not %s", inBrief(v))
+		}
+	}
+	limit, err := pageSize(body["limit"], MaxDatasourcePage, MaxDatasourcePage)
+	if err != nil {
+		return err
+	}
+	from, err := cursorOf(body["from"])
+	if err != nil {
+		return err
+	}
+	entities, next, err := c.DatasourceEntities(r.Context(), in.prefix, in.suffix, before, from, limit)
+	if err != nil {
+		return err
+	}
+	shown, err := c.show(r.Context(), view{excludeComputed: true}, entities)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, map[string]any{"entities": shown, "next": orNil(next)})
+}
