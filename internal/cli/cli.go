@@ -106,7 +106,7 @@ AWS_ENDPOINT_URL=http://127.0.0.1:7425.`,
 	})
 	root.AddCommand(
 		newServe(s), newDemo(s), newKeys(s, c), newPut(s, c), newTail(s, c), newTrace(s, c),
-		newInventory(s, c), newAgent(s), newRule(s), newDeadLetters(s, c), newReplay(s, c), newSource(s, c), newStack(s, c), newFunction(s, c), newExporter(s, c),
+		newInventory(s, c), newAgent(s), newRule(s), newDeadLetters(s, c), newReplay(s, c), newSource(s, c), newStack(s, c), newFunction(s, c), newCatalog(s, c), newExporter(s, c),
 	)
 	forEachLeaf(root, func(cmd *cobra.Command) {
 		args := cmd.Args

@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/rialto-bus/rialto/internal/app"
 )
 
 // client speaks to a server's HTTP API.
@@ -170,6 +172,7 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 	if method != http.MethodGet {
 		req.Header.Set("Content-Type", contentType) // without one the server takes it for a web page's
 	}
+	req.Header.Set("User-Agent", "rialto-cli/"+app.Version())
 	if c.bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+c.bearer)
 	}
@@ -199,17 +202,21 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 
 func readRefusal(resp *http.Response) error {
 	var answer struct {
-		Error struct {
-			Code    string `json:"code"`
-			Message string `json:"message"`
-		} `json:"error"`
-		RequestID string `json:"request_id"`
+		Error     json.RawMessage `json:"error"`
+		Message   string          `json:"message"` // of the catalog, which answers as Port does
+		RequestID string          `json:"request_id"`
+	}
+	var detail struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err == nil {
-		_ = json.Unmarshal(b, &answer) // an answer that is not ours has no message
+	if err == nil && json.Unmarshal(b, &answer) == nil && json.Unmarshal(answer.Error, &detail.Code) == nil {
+		detail.Message = answer.Message
+	} else {
+		_ = json.Unmarshal(answer.Error, &detail) // an answer that is not ours has no message
 	}
-	return &refusedError{resp.StatusCode, answer.Error.Code, answer.Error.Message, answer.RequestID}
+	return &refusedError{resp.StatusCode, detail.Code, detail.Message, answer.RequestID}
 }
 
 // pages follows a list's Link headers and hands each page to fn.
