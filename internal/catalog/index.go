@@ -24,8 +24,10 @@ const (
 	indexNumber = "n" // 16 hexadecimal digits
 	indexTime   = "d" // in UTC, to the millisecond
 	indexBool   = "b" // 0 or 1
-	// indexMore is of an entity that has values which are not in the index.
+	// indexMore is of an entity that has values which are not in the index, indexLong of one
+	// that has text of which the index has the beginning alone.
 	indexMore = "~"
+	indexLong = "~s"
 )
 
 const (
@@ -91,23 +93,12 @@ func indexRows(e *Entity) []indexRow {
 	if e == nil {
 		return nil
 	}
-	rows := []indexRow{{metaTitle, textKey(e.title())}}
-	for _, t := range e.Team {
-		rows = append(rows, indexRow{metaTeam, textKey(t)})
-	}
-	rows = bounded(rows, metaTeam)
+	rows := slices.Concat(propertyRows(metaTitle, e.title()), propertyRows(metaTeam, anyList(e.Team)))
 	for name, v := range e.Properties {
 		rows = append(rows, propertyRows(name, v)...)
 	}
 	slices.SortFunc(rows, compareRows)
 	return slices.Compact(rows)
-}
-
-func bounded(rows []indexRow, property string) []indexRow {
-	if len(rows) > maxIndexRows {
-		return []indexRow{rows[0], {property, indexMore}}
-	}
-	return rows
 }
 
 func propertyRows(name string, v any) []indexRow {
@@ -132,6 +123,9 @@ func valueKeysOf(v any) []string {
 	switch v := v.(type) {
 	case string:
 		keys := []string{textKey(v)}
+		if len(v) > maxIndexText {
+			keys = append(keys, indexLong)
+		}
 		if t, ok := parseTime(v); ok {
 			keys = append(keys, timeKey(t))
 		}
@@ -145,7 +139,7 @@ func valueKeysOf(v any) []string {
 	return nil
 }
 
-// textKey has the beginning of the text. PostgreSQL keeps no NUL.
+// textKey has the beginning of the text.
 func textKey(s string) string {
 	if len(s) > maxIndexText {
 		n := maxIndexText
@@ -154,7 +148,7 @@ func textKey(s string) string {
 		}
 		s = s[:n]
 	}
-	return indexText + strings.ReplaceAll(s, "\x00", "�")
+	return indexText + s
 }
 
 // numberKey sorts as the numbers do: the bits of a positive one do as they stand, those

@@ -21,7 +21,7 @@ var metaProperties = []string{
 
 // title is the one shown: the identifier where none was given.
 func (e *Entity) title() string {
-	if e.Title == nil {
+	if e.Title == nil || *e.Title == "" {
 		return e.Identifier
 	}
 	return *e.Title

@@ -1,0 +1,389 @@
+package catalog
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+// Limits of one search.
+const (
+	// MaxPage and DefaultPage are the most entities of a page. Port: its numbers.
+	MaxPage     = 1_000
+	DefaultPage = 200
+
+	searchTime = 10 * time.Second
+	// maxScans is how many searches may read through whole blueprints at once.
+	maxScans = 2
+	// maxComputed is how many entities a search computes properties of by jq.
+	maxComputed = 10_000
+)
+
+// searchPlan says how a search goes about it.
+type searchPlan struct {
+	// few is how many entities an index may name for them to be read right away, many how many
+	// before a blueprint is read through instead.
+	few, many int
+	// first is how many entities are read in order before an index that names many is asked.
+	first int
+	// inUpdate is how many are read within a transaction that changes entities.
+	inUpdate int
+}
+
+var defaultPlan = searchPlan{few: 2_000, many: 200_000, first: 4_000, inUpdate: 2_000}
+
+// SearchOptions are about one search.
+type SearchOptions struct {
+	// Blueprint is the only one whose entities are searched: a rule on what it does not have
+	// is an error. Empty: all blueprints, and such a rule holds for no entity.
+	Blueprint string
+	// Limit is the most entities of a page; 0 stands for DefaultPage.
+	Limit int
+	// From is Next of the page before.
+	From string
+	// Partial answers with what was found when some blueprints could not be searched, and
+	// names those.
+	Partial bool
+	// Caller is whom values such as {"context": "user"} are of.
+	Caller Caller
+}
+
+// Caller is who searches.
+type Caller struct {
+	User  map[string]string // properties of the user: email, …
+	Teams []string          // names
+}
+
+// SearchPage is one page of an answer, in the order of blueprints and of identifiers in them.
+type SearchPage struct {
+	// Entities are as stored, without computed properties.
+	Entities []Entity
+	// MatchingBlueprints are those with entities that the query may hold for, on every page
+	// the same; FailedBlueprints those of this page that could not be searched, see
+	// SearchOptions.Partial.
+	MatchingBlueprints, FailedBlueprints []string
+	// Next is where the next page begins; empty if there is none.
+	Next string
+}
+
+// search is one search that is run.
+type search struct {
+	c       *Catalog
+	q       store.Querier
+	m       *model
+	o       SearchOptions
+	now     time.Time
+	reached map[*rule]map[int64]map[int64]struct{} // what relatedTo rules reach, by blueprint
+	writers []datasource                           // once they are read
+	// scans bounds the entities that are read through; 0 for no bound.
+	scans    int
+	scanning bool // it has one of the catalog's places for long scans
+	patient  bool // slow sources may be asked
+	computed int
+}
+
+func (c *Catalog) newSearch(q store.Querier, m *model, o SearchOptions) *search {
+	return &search{c: c, q: q, m: m, o: o, now: c.o.Now().UTC(), reached: map[*rule]map[int64]map[int64]struct{}{}}
+}
+
+// Search returns a page of the entities that satisfy the query; nil stands for one that all
+// satisfy. An *Error says what is wrong with the query, or that it would have to look at too
+// much.
+func (c *Catalog) Search(ctx context.Context, q *Query, o SearchOptions) (SearchPage, error) {
+	if o.Limit == 0 {
+		o.Limit = DefaultPage
+	}
+	if o.Limit < 1 || o.Limit > MaxPage {
+		return SearchPage{}, invalid("limit is %d; it must be from 1 to %d.", o.Limit, MaxPage)
+	}
+	from, err := parseFrom(o.From)
+	if err != nil {
+		return SearchPage{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, searchTime)
+	defer cancel()
+	m, err := c.model(ctx, c.db)
+	if err != nil {
+		return SearchPage{}, outOfTime(ctx, err)
+	}
+	s := c.newSearch(c.db, m, o)
+	defer s.release()
+	var page SearchPage
+	parts, err := s.parts(ctx, q, &page)
+	if err == nil {
+		err = s.fill(ctx, parts, from, &page)
+	}
+	if err != nil {
+		return SearchPage{}, outOfTime(ctx, err)
+	}
+	return page, nil
+}
+
+// cursor is where a page begins: after an entity.
+type cursor struct{ blueprint, identifier string }
+
+func parseFrom(s string) (cursor, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	blueprint, identifier, ok := strings.Cut(string(raw), "\n")
+	if s == "" || err == nil && ok && checkBlueprintIdentifier(blueprint) == "" && checkIdentifier(identifier) == "" {
+		return cursor{blueprint, identifier}, nil
+	}
+	return cursor{}, invalid("from %q is not the next of another page.", shorten(s))
+}
+
+func (c cursor) String() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(c.blueprint + "\n" + c.identifier))
+}
+
+// part is a blueprint that is searched.
+type part struct {
+	b    *Blueprint
+	cond *condition
+}
+
+// parts makes the query's conditions for the blueprints that it may hold for.
+func (s *search) parts(ctx context.Context, q *Query, page *SearchPage) ([]part, error) {
+	root := &rule{combinator: combineAnd}
+	if q != nil {
+		root = q.root
+	}
+	blueprints := s.m.sorted()
+	if s.o.Blueprint != "" {
+		b, err := s.m.blueprint(s.o.Blueprint)
+		if err != nil {
+			return nil, err
+		}
+		blueprints = []*Blueprint{b}
+	}
+	var parts []part
+	for _, b := range blueprints {
+		cond, err := s.conditionFor(ctx, root, b)
+		if err != nil {
+			return nil, err
+		}
+		if cond.fixed == nil || *cond.fixed != no {
+			parts = append(parts, part{b, cond})
+			page.MatchingBlueprints = append(page.MatchingBlueprints, b.Identifier)
+		}
+	}
+	return parts, nil
+}
+
+// fill puts what is found after a place into the page.
+func (s *search) fill(ctx context.Context, parts []part, from cursor, page *SearchPage) error {
+	var found []*candidate
+	for _, p := range parts {
+		after := ""
+		if c := strings.Compare(p.b.Identifier, from.blueprint); c < 0 {
+			continue
+		} else if c == 0 {
+			after = from.identifier
+		}
+		more, err := s.find(ctx, p.b, p.cond, after, s.o.Limit+1-len(found))
+		if err = outOfTime(ctx, err); err != nil {
+			if e, ok := errors.AsType[*Error](err); !s.o.Partial || !ok || e.Code != CodeTooBroad {
+				return err
+			}
+			page.FailedBlueprints = append(page.FailedBlueprints, p.b.Identifier)
+		}
+		if found = append(found, more...); len(found) > s.o.Limit {
+			found = found[:s.o.Limit]
+			last := found[s.o.Limit-1]
+			page.Next = cursor{last.Blueprint, last.Identifier}.String()
+			break
+		}
+	}
+	ids := make([]int64, 0, len(found))
+	for _, e := range found {
+		ids = append(ids, e.id)
+	}
+	var err error
+	page.Entities, err = s.c.entities(ctx, s.q, s.m, ids)
+	return err
+}
+
+// outOfTime makes an error of the search's deadline one that its caller is told.
+func outOfTime(ctx context.Context, err error) error {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return tooMany("query", "took longer than %s; make it more selective: by = or in on a property, an identifier, a relation, a range of numbers or times, or the beginning of a text", searchTime)
+	}
+	return err
+}
+
+// find returns those of a blueprint's entities that satisfy the condition, in the order of
+// their identifiers, from after one on, at most limit.
+func (s *search) find(ctx context.Context, b *Blueprint, cond *condition, after string, limit int) ([]*candidate, error) {
+	if cond.fixed != nil && *cond.fixed == no {
+		return nil, nil
+	}
+	sources, err := s.sources(ctx, cond, b, s.c.plan.few)
+	if err != nil {
+		return nil, err
+	}
+	if sources != nil {
+		return s.pick(ctx, b, cond, sources, after, limit)
+	}
+	found, after, whole, err := s.scan(ctx, b, cond, after, limit, s.c.plan.first)
+	if err != nil || whole {
+		return found, err
+	}
+	most := s.c.plan.many
+	if len(found) > 0 {
+		// Reading on may fill the page sooner.
+		most = min(most, s.c.plan.first*limit/len(found))
+	}
+	s.patient = true
+	sources, err = s.sources(ctx, cond, b, most)
+	s.patient = false
+	if err != nil {
+		return nil, err
+	}
+	var rest []*candidate
+	if sources != nil {
+		rest, err = s.pick(ctx, b, cond, sources, after, limit-len(found))
+	} else {
+		rest, err = s.scanAll(ctx, b, cond, after, limit-len(found))
+	}
+	return append(found, rest...), err
+}
+
+// pick looks at the entities that sources name.
+func (s *search) pick(ctx context.Context, b *Blueprint, cond *condition, sources []source, after string, limit int) ([]*candidate, error) {
+	var ids []int64
+	for i := range sources {
+		list, err := sources[i].read(ctx, s.q)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, list...)
+	}
+	slices.Sort(ids)
+	names, err := identifiersByID(ctx, s.q, b.id, slices.Compact(ids), after)
+	if err != nil {
+		return nil, fmt.Errorf("read identifiers: %w", err)
+	}
+	slices.SortFunc(names, func(a, b named) int { return strings.Compare(a.identifier, b.identifier) })
+	var found []*candidate
+	for chunk := range slices.Chunk(names, idsAtOnce) {
+		ids := ids[:0]
+		for _, n := range chunk {
+			ids = append(ids, n.id)
+		}
+		list, err := candidatesByID(ctx, s.q, b, ids)
+		if err != nil {
+			return nil, fmt.Errorf("read entities: %w", err)
+		}
+		slices.SortFunc(list, func(a, b *candidate) int { return strings.Compare(a.Identifier, b.Identifier) })
+		if list, err = s.judge(ctx, b, cond, list); err != nil {
+			return nil, err
+		}
+		if found = append(found, list...); len(found) >= limit {
+			return found[:limit], nil
+		}
+	}
+	return found, nil
+}
+
+// scan looks at entities in order, at most a number of them. whole says that there is nothing
+// more to look for; last is the identifier of the last one looked at.
+func (s *search) scan(ctx context.Context, b *Blueprint, cond *condition, after string, limit, most int) (found []*candidate, last string, whole bool, err error) {
+	const smallest, largest = 250, 1000
+	for size := min(smallest, max(limit, 1)); most > 0; size = min(2*size, largest) {
+		if s.scans != 0 {
+			if s.scans -= size; s.scans <= 0 {
+				return nil, "", false, tooMany("query", "would have to read more than %d entities of blueprint %s; ask by = or in for an identifier, a property or a relation", s.c.plan.inUpdate, b.Identifier)
+			}
+		}
+		list, err := candidatesAfter(ctx, s.q, b, after, size)
+		if err != nil {
+			return nil, "", false, fmt.Errorf("read entities of blueprint %s: %w", b.Identifier, err)
+		}
+		full := len(list) == size
+		most -= size
+		if full {
+			after = list[size-1].Identifier
+		}
+		if list, err = s.judge(ctx, b, cond, list); err != nil {
+			return nil, "", false, err
+		}
+		if found = append(found, list...); len(found) >= limit {
+			return found[:limit], after, true, nil
+		}
+		if !full {
+			return found, after, true, nil
+		}
+	}
+	return found, after, false, nil
+}
+
+// scanAll looks at all entities in order, when there is a place for it.
+func (s *search) scanAll(ctx context.Context, b *Blueprint, cond *condition, after string, limit int) ([]*candidate, error) {
+	if !s.scanning {
+		select {
+		case s.c.scans <- struct{}{}:
+			s.scanning = true
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	var found []*candidate
+	for {
+		list, last, whole, err := s.scan(ctx, b, cond, after, limit-len(found), s.c.plan.first)
+		if err != nil {
+			return nil, err
+		}
+		if found = append(found, list...); whole {
+			return found, nil
+		}
+		after = last
+	}
+}
+
+// release gives the place for a long scan back.
+func (s *search) release() {
+	if s.scanning {
+		<-s.c.scans
+		s.scanning = false
+	}
+}
+
+// judge returns those that satisfy the condition. It reads and computes what they are asked
+// for only of those that it depends on.
+func (s *search) judge(ctx context.Context, b *Blueprint, cond *condition, list []*candidate) ([]*candidate, error) {
+	verdicts := make(map[*candidate]verdict, len(list))
+	pending := list
+	for _, fill := range []func(context.Context, *Blueprint, *condition, []*candidate) error{
+		nil, s.readRelated, s.readAggregates, s.compute,
+	} {
+		if fill != nil && len(pending) > 0 {
+			if err := fill(ctx, b, cond, pending); err != nil {
+				return nil, err
+			}
+		}
+		var open []*candidate
+		for _, e := range pending {
+			v, err := cond.judge(e, s.now)
+			if err != nil {
+				return nil, err
+			}
+			if verdicts[e] = v; v == unread {
+				open = append(open, e)
+			}
+		}
+		pending = open
+	}
+	return slices.DeleteFunc(list, func(e *candidate) bool { return verdicts[e] != yes }), nil
+}
+
+// uses says whether a condition compares something of a kind.
+func (c *condition) uses(kind subjectKind) bool {
+	found := false
+	c.subjectsUsed(func(s subject) { found = found || s.kind == kind })
+	return found
+}

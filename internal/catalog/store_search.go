@@ -1,0 +1,262 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+// idsAtOnce bounds the ids that one statement lists.
+const idsAtOnce = 500
+
+func neighboursOf(ctx context.Context, q store.Querier, ids, relations []int64, forward bool) ([]place, error) {
+	near, far := "source_id", "target_id"
+	if !forward {
+		near, far = far, near
+	}
+	rows, err := q.Query(ctx, `SELECT DISTINCT e.id, e.blueprint_id FROM catalog_relations r JOIN catalog_entities e ON e.id = r.`+far+
+		` WHERE r.`+near+` IN (`+store.IDList(ids)+`) AND r.relation_id IN (`+store.IDList(relations)+`)`)
+	list, err := store.All(rows, err, func(row store.Row) (p place, err error) {
+		return p, row.Scan(&p.id, &p.blueprint)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("follow relations: %w", err)
+	}
+	return list, nil
+}
+
+// source selects ids of entities by an index: a superset of those that satisfy a condition.
+type source struct {
+	// ids, where there is no statement.
+	ids []int64
+	// query is a SELECT of one column; args are its arguments.
+	query string
+	args  []any
+	// slow: it has to read a whole index to find a few.
+	slow bool
+}
+
+// count returns how many there are, or one more than the most.
+func (s *source) count(ctx context.Context, q store.Querier, most int) (int, error) {
+	if s.query == "" {
+		return len(s.ids), nil
+	}
+	var n int
+	a := argList{args: s.args[:len(s.args):len(s.args)]}
+	err := q.QueryRow(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM (`+s.query+`) AS one LIMIT `+a.add(most+1)+`) AS found`, a.args...).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("ask how selective a rule is: %w", err)
+	}
+	return n, nil
+}
+
+// read returns the ids.
+func (s *source) read(ctx context.Context, q store.Querier) ([]int64, error) {
+	if s.query == "" {
+		return s.ids, nil
+	}
+	rows, err := q.Query(ctx, s.query, s.args...)
+	list, err := store.All(rows, err, scanID)
+	if err != nil {
+		return nil, fmt.Errorf("read an index: %w", err)
+	}
+	return list, nil
+}
+
+// keyRange is a part of the index of values: from and to are in it.
+type keyRange struct{ from, to string }
+
+// readSome returns so many of the ids at most.
+func (s *source) readSome(ctx context.Context, q store.Querier, most int) ([]int64, error) {
+	a := argList{args: s.args[:len(s.args):len(s.args)]}
+	rows, err := q.Query(ctx, `SELECT entity_id FROM (`+s.query+`) AS found LIMIT `+a.add(most), a.args...)
+	list, err := store.All(rows, err, scanID)
+	if err != nil {
+		return nil, fmt.Errorf("read an index: %w", err)
+	}
+	return list, nil
+}
+
+// valueSource selects the entities that have one of the values, or one in the ranges, or
+// values that are not indexed.
+func valueSource(key int64, values []string, ranges []keyRange) source {
+	a := argList{}
+	k := a.add(key)
+	var q strings.Builder
+	q.WriteString(`SELECT entity_id FROM catalog_values WHERE key_id = ` + k + ` AND value IN (` + a.texts(append(values, indexMore)) + `)`)
+	for _, r := range ranges {
+		q.WriteString(` UNION ALL SELECT entity_id FROM catalog_values WHERE key_id = ` + k + ` AND value >= ` + a.add(r.from) + ` AND value <= ` + a.add(r.to))
+	}
+	return source{query: q.String(), args: a.args}
+}
+
+// textSource selects the entities that have a text with the part in it, at its end or anywhere.
+func textSource(d store.Dialect, key int64, part string, atEnd bool) source {
+	a := argList{}
+	k, p := a.add(key), a.add(part)
+	var has string
+	switch {
+	case atEnd:
+		has = `substr(value, -length(` + p + `)) = ` + p
+		if d == store.Postgres {
+			has = `right(value, length(` + p + `)) = ` + p
+		}
+	case d == store.Postgres:
+		has = `strpos(value, ` + p + `) > 0`
+	default:
+		has = `instr(value, ` + p + `) > 0`
+	}
+	return source{slow: true, args: a.args, query: `SELECT entity_id FROM catalog_values WHERE key_id = ` + k + ` AND value >= '` + indexText + `' AND value < '` + indexText + "\U0010FFFF" + `' AND ` + has +
+		` UNION ALL SELECT entity_id FROM catalog_values WHERE key_id = ` + k + ` AND value IN ('` + indexMore + `', '` + indexLong + `')`}
+}
+
+// identifierSource selects entities by their identifiers, or by what they begin with.
+func identifierSource(blueprint int64, identifiers []string, prefix string) source {
+	a := argList{}
+	where := `SELECT id FROM catalog_entities WHERE blueprint_id = ` + a.add(blueprint)
+	if prefix != "" {
+		where += ` AND identifier >= ` + a.add(prefix) + ` AND identifier < ` + a.add(store.PrefixEnd(prefix))
+	} else {
+		where += ` AND identifier IN (` + a.texts(identifiers) + `)`
+	}
+	return source{query: where, args: a.args}
+}
+
+// timeSource selects entities by created_at or updated_at, in unix milliseconds, both ends in it.
+func timeSource(blueprint int64, column string, from, to int64) source {
+	a := argList{}
+	return source{query: `SELECT id FROM catalog_entities WHERE blueprint_id = ` + a.add(blueprint) +
+		` AND ` + column + ` >= ` + a.add(from) + ` AND ` + column + ` <= ` + a.add(to), args: a.args}
+}
+
+// datasourceSource selects entities by the writers that wrote them last.
+func datasourceSource(blueprint int64, datasources []int64) source {
+	a := argList{}
+	return source{query: `SELECT id FROM catalog_entities WHERE blueprint_id = ` + a.add(blueprint) +
+		` AND datasource_id IN (` + store.IDList(datasources) + `)`, args: a.args}
+}
+
+// relationSource selects the entities that point to one of others by a relation.
+func relationSource(relation int64, target int64, identifiers []string) source {
+	a := argList{}
+	return source{query: `SELECT r.source_id FROM catalog_entities t JOIN catalog_relations r ON r.target_id = t.id AND r.relation_id = ` + a.add(relation) +
+		` WHERE t.blueprint_id = ` + a.add(target) + ` AND t.identifier IN (` + a.texts(identifiers) + `)`, args: a.args}
+}
+
+type datasource struct {
+	id   int64
+	name string
+}
+
+func datasources(ctx context.Context, q store.Querier) ([]datasource, error) {
+	rows, err := q.Query(ctx, `SELECT id, datasource FROM catalog_datasources ORDER BY id`)
+	list, err := store.All(rows, err, func(row store.Row) (d datasource, err error) {
+		return d, row.Scan(&d.id, &d.name)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the datasources: %w", err)
+	}
+	return list, nil
+}
+
+const selectCandidate = `SELECT e.id, e.identifier, e.title, e.icon, e.team, e.properties, d.datasource, e.created_at, e.created_by, e.updated_at, e.updated_by
+	FROM catalog_entities e JOIN catalog_datasources d ON d.id = e.datasource_id WHERE e.blueprint_id = $1`
+
+func scanCandidate(b *Blueprint) func(store.Row) (*candidate, error) {
+	return func(row store.Row) (*candidate, error) {
+		e := &candidate{Entity: Entity{Blueprint: b.Identifier, blueprintID: b.id}, of: b}
+		var team string
+		var created, updated int64
+		if err := row.Scan(&e.id, &e.Identifier, &e.Title, &e.Icon, &team, &e.text, &e.Datasource, &created, &e.CreatedBy, &updated, &e.UpdatedBy); err != nil {
+			return nil, err
+		}
+		e.CreatedAt, e.UpdatedAt = fromMillis(created), fromMillis(updated)
+		if team != "" && team != "[]" {
+			if err := json.Unmarshal([]byte(team), &e.Team); err != nil {
+				return nil, fmt.Errorf("read the team of entity %s: %w", e.Identifier, err)
+			}
+		}
+		return e, nil
+	}
+}
+
+// candidatesByID reads entities of a blueprint, in no order; those of others are left out.
+func candidatesByID(ctx context.Context, q store.Querier, b *Blueprint, ids []int64) ([]*candidate, error) {
+	rows, err := q.Query(ctx, selectCandidate+` AND e.id IN (`+store.IDList(ids)+`)`, b.id)
+	return store.All(rows, err, scanCandidate(b))
+}
+
+// candidatesAfter reads entities of a blueprint in the order of their identifiers.
+func candidatesAfter(ctx context.Context, q store.Querier, b *Blueprint, after string, limit int) ([]*candidate, error) {
+	rows, err := q.Query(ctx, selectCandidate+` AND e.identifier > $2 ORDER BY e.identifier LIMIT $3`, b.id, after, limit)
+	return store.All(rows, err, scanCandidate(b))
+}
+
+// named is an entity's id and identifier.
+type named struct {
+	id         int64
+	identifier string
+}
+
+// identifiersByID reads the identifiers of entities of a blueprint, of those after one given.
+func identifiersByID(ctx context.Context, q store.Querier, blueprint int64, ids []int64, after string) ([]named, error) {
+	var all []named
+	err := inChunks(ids, idsAtOnce, func(chunk []int64) error {
+		rows, err := q.Query(ctx, `SELECT id, identifier FROM catalog_entities WHERE id IN (`+store.IDList(chunk)+`) AND blueprint_id = $1 AND identifier > $2`, blueprint, after)
+		list, err := store.All(rows, err, func(row store.Row) (n named, err error) {
+			return n, row.Scan(&n.id, &n.identifier)
+		})
+		all = append(all, list...)
+		return err
+	})
+	return all, err
+}
+
+// aggregatesOf reads aggregation properties of entities, by entity and key.
+func aggregatesOf(ctx context.Context, q store.Querier, ids []int64) (map[int64]map[int64]float64, error) {
+	all := map[int64]map[int64]float64{}
+	err := inChunks(ids, idsAtOnce, func(chunk []int64) error {
+		rows, err := q.Query(ctx, `SELECT entity_id, key_id, value FROM catalog_aggregates WHERE entity_id IN (`+store.IDList(chunk)+`)`)
+		_, err = store.All(rows, err, func(row store.Row) (none struct{}, err error) {
+			var entity, key int64
+			var value float64
+			if err := row.Scan(&entity, &key, &value); err != nil {
+				return none, err
+			}
+			if all[entity] == nil {
+				all[entity] = map[int64]float64{}
+			}
+			all[entity][key] = value
+			return none, nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read aggregation properties: %w", err)
+	}
+	return all, nil
+}
+
+// entitiesOfWriter returns the ids of entities of a blueprint that a writer wrote last, in order.
+func entitiesOfWriter(ctx context.Context, q store.Querier, blueprint, writer int64, before time.Time, after int64, limit int) ([]int64, error) {
+	a := argList{}
+	where := `blueprint_id = ` + a.add(blueprint) + ` AND datasource_id = ` + a.add(writer) + ` AND id > ` + a.add(after)
+	if !before.IsZero() {
+		where += ` AND updated_at < ` + a.add(before.UnixMilli())
+	}
+	rows, err := q.Query(ctx, `SELECT id FROM catalog_entities WHERE `+where+` ORDER BY id LIMIT `+a.add(limit), a.args...)
+	list, err := store.All(rows, err, scanID)
+	if err != nil {
+		return nil, fmt.Errorf("list entities by their writer: %w", err)
+	}
+	return list, nil
+}
+
+func countEntities(ctx context.Context, q store.Querier, blueprint int64) (n int, err error) {
+	err = q.QueryRow(ctx, `SELECT COUNT(*) FROM catalog_entities WHERE blueprint_id = $1`, blueprint).Scan(&n)
+	return n, err
+}
