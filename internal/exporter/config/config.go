@@ -30,6 +30,8 @@ type Problem struct {
 	Line int `json:"line,omitempty"`
 	// Message says what is wrong, and what to do where that is not plain.
 	Message string `json:"message"`
+	// Warning says that it may be meant so.
+	Warning bool `json:"warning,omitempty"`
 }
 
 // String returns the problem on one line.

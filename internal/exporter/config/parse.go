@@ -64,7 +64,7 @@ func (p *parser) fail(path, format string, args ...any) {
 
 func (p *parser) warn(path, format string, args ...any) {
 	if len(p.warnings) < maxProblems {
-		p.warnings = append(p.warnings, Problem{Path: path, Line: p.line(path), Message: fmt.Sprintf(format, args...)})
+		p.warnings = append(p.warnings, Problem{Path: path, Line: p.line(path), Message: fmt.Sprintf(format, args...), Warning: true})
 	}
 }
 
