@@ -142,13 +142,13 @@ func (x *Exporter) write(ctx context.Context, p *plan) error {
 	whole := x.o.Sink.Transactional() && len(p.changes) <= maxWrite
 	switch {
 	case len(p.changes) == 0:
-		return x.db.Update(ctx, func(tx *store.Tx) error { return x.commit(ctx, tx, p, nil, true) })
+		return x.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error { return x.commit(ctx, tx, p, nil, true) })
 	case whole:
 		return x.o.Sink.Write(ctx, w, p.changes, func(ctx context.Context, tx *store.Tx, results []catalog.ChangeResult) error {
 			return x.commit(ctx, tx, p, results, true)
 		})
 	}
-	if err := x.db.Update(ctx, func(tx *store.Tx) error { return x.intend(ctx, tx, p) }); err != nil {
+	if err := x.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error { return x.intend(ctx, tx, p) }); err != nil {
 		return err
 	}
 	var results []catalog.ChangeResult
@@ -166,7 +166,7 @@ func (x *Exporter) write(ctx context.Context, p *plan) error {
 		}
 		results = append(results, got...)
 	}
-	return x.db.Update(ctx, func(tx *store.Tx) error { return x.commit(ctx, tx, p, results, false) })
+	return x.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error { return x.commit(ctx, tx, p, results, false) })
 }
 
 // check makes sure that what a plan was made from still holds.

@@ -81,6 +81,7 @@ type Exporter struct {
 	reads   reads
 	configs configs
 	locks   locks
+	waiting waiting
 	sync    syncs
 
 	// loops run while this node has the lease, until their context ends.
@@ -103,7 +104,7 @@ func New(o Options) *Exporter {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	x := &Exporter{o: o, db: o.DB, log: o.Logger, changed: make(chan struct{}), recheck: make(chan struct{}, 1), sync: newSyncs()}
-	x.loops = []func(ctx context.Context) error{x.runRechecks, x.sweep, x.runSyncs, x.runFreshness}
+	x.loops = []func(ctx context.Context) error{x.pollQueues, x.runRechecks, x.sweep, x.runSyncs, x.runFreshness}
 	return x
 }
 
@@ -128,8 +129,31 @@ func (x *Exporter) lead(ctx context.Context) error {
 }
 
 // Register adds the exporter's REST API to mux, which expects the caller's principal
-// in the context.
-func (x *Exporter) Register(mux *http.ServeMux) {}
+// in the context: a key of auth.HomeAccount. R marks what a reader may do, W what
+// takes an operator, and the rest is for admins.
+//
+//	GET    /v1/exporter/config                            R  {revision, created_at, created_by, warnings, config}
+//	PUT    /v1/exporter/config                            W  {config, base_revision}: puts a config.json in force
+//	GET    /v1/exporter/config/revisions                  R  {list: [{revision, created_at, created_by}]}, the newest first
+//	GET    /v1/exporter/config/revisions/{revision}       R  as config
+//	GET    /v1/exporter/accounts                          R  {list: [account with queues]}
+//	GET    /v1/exporter/accounts/{account}                R  account
+//	PUT    /v1/exporter/accounts/{account}                   {description, home_region, enabled}
+//	DELETE /v1/exporter/accounts/{account}                   204; what was exported stays until a full sync
+//	PUT    /v1/exporter/accounts/{account}/queues            {queue, stack}: reads a queue, by ARN or URL
+//	DELETE /v1/exporter/accounts/{account}/queues/{queue}    204, by ARN
+//	GET    /v1/exporter/records                           R  ?queue&account&region&kind&identifier; {list: [dead record]}
+//	GET    /v1/exporter/records/{record}                  R  dead record
+//	POST   /v1/exporter/records/{record}/redrive          W  204: back on its queue
+//	DELETE /v1/exporter/records/{record}                  W  204
+//	POST   /v1/exporter/records/redrive                   W  {queue, account, region, kind, identifier, before}; {done, more, before}
+//	POST   /v1/exporter/records/delete                    W  the same
+//	GET    /v1/exporter/resources                         R  ?account&region&kind&identifier&blueprint&entity&failed&gone; {list: [resource]}
+func (x *Exporter) Register(mux *http.ServeMux) {
+	rest := routes(mux)
+	x.registerConfig(rest)
+	x.registerRecords(rest)
+}
 
 // now is the time in the resolution that the database keeps.
 func (x *Exporter) now() time.Time { return x.o.Now().UTC().Truncate(time.Millisecond) }

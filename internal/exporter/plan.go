@@ -310,8 +310,10 @@ func (p *plan) names() map[string]bool {
 	for _, s := range p.steps {
 		names["r\x00"+s.read.Account+"\x00"+s.read.Region+"\x00"+s.read.Kind+"\x00"+s.read.Identifier] = true
 	}
-	for _, c := range p.changes {
-		names["e\x00"+c.Blueprint+"\x00"+c.Identifier] = true
+	for _, s := range p.steps {
+		for _, ref := range union(s.wanted, s.dropped) {
+			names["e\x00"+ref.Blueprint+"\x00"+ref.Identifier] = true
+		}
 	}
 	return names
 }

@@ -1,6 +1,8 @@
 package exporter
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/catalog"
@@ -40,4 +42,23 @@ type Resource struct {
 	Entities []catalog.EntityRef
 
 	id int64
+}
+
+// ResourceFilter says which resources are meant; empty fields mean all.
+type ResourceFilter struct {
+	Account, Region, Kind, Identifier string
+	// Entity: those of which this entity is made.
+	Entity catalog.EntityRef
+	// Failed: those with an Error alone. Gone: also those that do not exist any more.
+	Failed, Gone bool
+}
+
+// Resources lists what is known of resources, in an order that stays, from after the
+// one with an id, 0 for the first; at most limit. Entities are those made of each.
+func (x *Exporter) Resources(ctx context.Context, f ResourceFilter, after int64, limit int) ([]*Resource, error) {
+	list, err := listResources(ctx, x.db, f, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list resources: %w", err)
+	}
+	return list, nil
 }

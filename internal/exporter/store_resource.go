@@ -168,7 +168,8 @@ var (
 
 func (k Key) scope() []string { return []string{k.Account, k.Region, k.Kind} }
 
-// loadResources reads resources with their entities, by key.
+// loadResources reads resources with their entities, by key. Within a transaction they do
+// not change until it ends.
 func loadResources(ctx context.Context, q store.Querier, keys []Key) (map[Key]*Resource, error) {
 	var c condition
 	for _, k := range keys {
@@ -178,7 +179,11 @@ func loadResources(ctx context.Context, q store.Querier, keys []Key) (map[Key]*R
 	if where == "" {
 		return map[Key]*Resource{}, nil
 	}
-	rows, err := q.Query(ctx, selectResource+` WHERE `+where, args...)
+	lock := ""
+	if _, writing := q.(*store.Tx); writing {
+		lock = q.Dialect().ForUpdate()
+	}
+	rows, err := q.Query(ctx, selectResource+` WHERE (`+where+`) ORDER BY id `+lock, args...)
 	list, err := store.All(rows, err, scanResource)
 	if err != nil {
 		return nil, fmt.Errorf("read what is known of resources: %w", err)
@@ -332,4 +337,63 @@ func dropGone(ctx context.Context, tx *store.Tx, before time.Time, limit int) (i
 	}
 	n, err := res.RowsAffected()
 	return int(n), err
+}
+
+// resourcesOfEntity returns the resources of a key's scope of which an entity with an
+// identifier is made, whatever its blueprint.
+func resourcesOfEntity(ctx context.Context, q store.Querier, k Key, entity string, limit int) ([]Key, error) {
+	rows, err := q.Query(ctx, `SELECT DISTINCT r.account, r.region, r.kind, r.identifier FROM exporter_entities e
+		JOIN exporter_resources r ON r.id = e.resource_id
+		WHERE e.identifier = $1 AND r.account = $2 AND r.region = $3 AND r.kind = $4 ORDER BY r.identifier LIMIT $5`,
+		entity, k.Account, k.Region, k.Kind, limit)
+	list, err := store.All(rows, err, scanKey)
+	if err != nil {
+		return nil, fmt.Errorf("find the resources of entity %s: %w", entity, err)
+	}
+	return list, nil
+}
+
+// resourcesNamed returns the resources of a key's scope that exist and have the short
+// name of its identifier.
+func resourcesNamed(ctx context.Context, q store.Querier, k Key, limit int) ([]Key, error) {
+	rows, err := q.Query(ctx, `SELECT account, region, kind, identifier FROM exporter_resources
+		WHERE account = $1 AND region = $2 AND kind = $3 AND name = $4 AND present ORDER BY identifier LIMIT $5`,
+		k.Account, k.Region, k.Kind, shortName(k.Identifier), limit)
+	list, err := store.All(rows, err, scanKey)
+	if err != nil {
+		return nil, fmt.Errorf("find the resources called %s: %w", k.Identifier, err)
+	}
+	return list, nil
+}
+
+func scanKey(row store.Row) (Key, error) {
+	var k Key
+	return k, row.Scan(&k.Account, &k.Region, &k.Kind, &k.Identifier)
+}
+
+func listResources(ctx context.Context, q store.Querier, f ResourceFilter, after int64, limit int) ([]*Resource, error) {
+	where, args := `id > $1`, []any{after}
+	for _, c := range []struct{ column, value string }{{"account", f.Account}, {"region", f.Region}, {"kind", f.Kind}, {"identifier", f.Identifier}} {
+		if c.value != "" {
+			args = append(args, c.value)
+			where += fmt.Sprintf(" AND %s = $%d", c.column, len(args))
+		}
+	}
+	if f.Entity.Blueprint != "" {
+		args = append(args, f.Entity.Blueprint, f.Entity.Identifier)
+		where += fmt.Sprintf(" AND id IN (SELECT resource_id FROM exporter_entities WHERE blueprint = $%d AND identifier = $%d)", len(args)-1, len(args))
+	}
+	if f.Failed {
+		where += " AND error <> ''"
+	}
+	if !f.Gone {
+		where += " AND present"
+	}
+	args = append(args, limit)
+	rows, err := q.Query(ctx, fmt.Sprintf(selectResource+` WHERE %s ORDER BY id LIMIT $%d`, where, len(args)), args...)
+	list, err := store.All(rows, err, scanResource)
+	if err != nil {
+		return nil, err
+	}
+	return list, loadEntities(ctx, q, list)
 }

@@ -108,7 +108,16 @@ CREATE TABLE exporter_dead_records (
 	UNIQUE (queue_arn, message_id)
 );
 
+-- One row: how many dead records there are, and the bytes of their bodies.
+CREATE TABLE exporter_dead_total (
+	id      BIGINT PRIMARY KEY,
+	records BIGINT NOT NULL,
+	bytes   BIGINT NOT NULL
+);
+INSERT INTO exporter_dead_total (id, records, bytes) VALUES (1, 0, 0);
+
 -- +goose Down
+DROP TABLE exporter_dead_total;
 DROP TABLE exporter_dead_records;
 DROP TABLE exporter_entities;
 DROP TABLE exporter_resources;
