@@ -28,7 +28,8 @@ type Blueprint struct {
 	CreatedBy string
 	UpdatedBy string
 
-	id int64
+	id     int64
+	schema *schema // that of its properties
 }
 
 // Property is a property that entities are given.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/auth"
+	"github.com/rialto-bus/rialto/internal/jq"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/work"
 )
@@ -26,6 +27,8 @@ type Options struct {
 	// Jobs runs the catalog's jobs. New registers their handlers with it, so it must
 	// not run yet.
 	Jobs *work.Runner
+	// JQ evaluates calculation properties.
+	JQ *jq.Evaluator
 	// HomeAccount and HomeRegion are where changes are published: on the default bus
 	// of 000000000000 and us-east-1 if empty.
 	HomeAccount, HomeRegion string
@@ -46,7 +49,11 @@ type Catalog struct {
 	mu    sync.Mutex // guards known
 	known *model     // the newest blueprints read so far
 
-	keys keyCache // of the index of values
+	keys  keyCache      // of the index of values
+	scans chan struct{} // one element per search that reads through blueprints
+	plan  searchPlan
+
+	calculators calculators
 }
 
 // New returns the catalog kept in o.DB, and registers its jobs with o.Jobs.
@@ -66,13 +73,22 @@ func New(o Options) *Catalog {
 	if o.KeepChanges == 0 {
 		o.KeepChanges = 365 * 24 * time.Hour
 	}
-	return &Catalog{o: o, db: o.DB, log: o.Logger}
+	c := &Catalog{o: o, db: o.DB, log: o.Logger, scans: make(chan struct{}, maxScans), plan: defaultPlan}
+	o.Jobs.Handle(queueRefit, work.QueueOptions{Concurrency: 1}, c.refitJob)
+	c.handleMigrations()
+	return c
 }
 
 // Run does what the catalog does in the background until ctx ends, and returns
 // ctx's error.
 func (c *Catalog) Run(ctx context.Context) error {
-	<-ctx.Done()
+	var wg sync.WaitGroup
+	for _, loop := range []func(context.Context){
+		c.sweepHourly, c.sweepChanges,
+	} {
+		wg.Go(func() { loop(ctx) })
+	}
+	wg.Wait()
 	return ctx.Err()
 }
 

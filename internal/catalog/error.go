@@ -14,6 +14,7 @@ const (
 	CodeInvalidRequest  = "invalid_request"
 	CodeValidation      = "validation_error"
 	CodeTooLarge        = "too_large"
+	CodeTooBroad        = "query_too_broad"
 )
 
 // Error is a refusal that is told to the caller: nothing was changed.

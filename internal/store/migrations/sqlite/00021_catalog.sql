@@ -6,14 +6,14 @@ CREATE TABLE catalog_model (
 );
 INSERT INTO catalog_model (id, revision) VALUES (1, 1);
 
--- definition is the JSON object as it was given. refit_after is the id of the last entity that
--- was brought into line with it, -1 when all are.
+-- definition is the JSON object as it was given. refit is empty, or JSON that says how far its entities
+-- were brought into line with it.
 CREATE TABLE catalog_blueprints (
 	id          INTEGER PRIMARY KEY AUTOINCREMENT,
 	identifier  TEXT NOT NULL UNIQUE,
 	definition  TEXT NOT NULL,
 	revision    BIGINT NOT NULL,
-	refit_after BIGINT NOT NULL,
+	refit       TEXT NOT NULL,
 	created_at  BIGINT NOT NULL,
 	created_by  TEXT NOT NULL,
 	updated_at  BIGINT NOT NULL,
@@ -88,7 +88,7 @@ CREATE INDEX catalog_changes_of ON catalog_changes (blueprint_id, identifier, id
 CREATE INDEX catalog_changes_at ON catalog_changes (at);
 
 -- The search's indexes follow.
-CREATE INDEX catalog_entities_datasource ON catalog_entities (datasource_id, id);
+CREATE INDEX catalog_entities_datasource ON catalog_entities (blueprint_id, datasource_id, id);
 CREATE INDEX catalog_entities_created ON catalog_entities (blueprint_id, created_at, id);
 CREATE INDEX catalog_entities_updated ON catalog_entities (blueprint_id, updated_at, id);
 

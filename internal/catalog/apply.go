@@ -1,0 +1,150 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+// MaxChanges is how many changes one call of Apply takes.
+const MaxChanges = 100
+
+// Limits of what a writer says of itself; what is longer is cut.
+const (
+	maxDatasource = 1000
+	maxBy         = 300
+)
+
+// errMoved says that what was read has changed since: the changes are planned anew.
+var errMoved = errors.New("entities changed while others were being written")
+
+// maxTries bounds how often changes are planned anew; the first try plans outside of the
+// transaction, so that it holds the database's writer as short as can be, and after
+// outsideTries they are planned within it.
+const (
+	maxTries     = 40
+	outsideTries = 3
+)
+
+// Apply makes changes of entities, one after the other, in one transaction; at most
+// MaxChanges. A change that is refused has its *Error in its result, leaves no trace and
+// does not spoil its neighbours. The error that Apply itself returns means that nothing at
+// all was done.
+//
+// A change that changes nothing writes nothing: no row, no history, no event. Deletes that
+// concern very many entities go from their dependents to themselves in several
+// transactions, each of which leaves the catalog whole.
+func (c *Catalog) Apply(ctx context.Context, w Writer, changes []EntityChange, o ApplyOptions) ([]ChangeResult, error) {
+	if len(changes) > MaxChanges {
+		return nil, invalid("There are %d changes; at most %d are allowed at once.", len(changes), MaxChanges)
+	}
+	return c.applyDeep(ctx, w.bounded(), changes, o, 0)
+}
+
+// applyDeep is Apply; deep tells how many large deletes it is part of.
+func (c *Catalog) applyDeep(ctx context.Context, w Writer, changes []EntityChange, o ApplyOptions, deep int) ([]ChangeResult, error) {
+	for try := 1; ; try++ {
+		results, err := c.apply(ctx, w, changes, o, try > outsideTries)
+		var large *largeError
+		switch {
+		case err == nil:
+			return results, nil
+		case errors.As(err, &large) && try < maxTries:
+			if err := c.shrink(ctx, w, changes[large.index], deep); err != nil {
+				return nil, err
+			}
+			continue
+		case isRefusal(err):
+			return nil, err
+		case !errors.Is(err, errMoved) && !store.IsUnique(err) || try >= maxTries:
+			return nil, fmt.Errorf("change entities: %w", err)
+		}
+		if err := pause(ctx, try); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func isRefusal(err error) bool {
+	_, ok := errors.AsType[*Error](err)
+	return ok
+}
+
+// pause waits a little, at random, so that writers who got in each other's way do so no more.
+func pause(ctx context.Context, try int) error {
+	t := time.NewTimer(time.Duration(rand.Int64N(int64(time.Millisecond) * int64(min(try, 50)))))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// bounded is the writer in texts that both databases keep.
+func (w Writer) bounded() Writer {
+	w.By, w.Datasource = boundText(w.By, maxBy), boundText(w.Datasource, maxDatasource)
+	return w
+}
+
+func boundText(s string, most int) string {
+	s = strings.ReplaceAll(s, "\x00", "")
+	if len(s) > most {
+		s = s[:most]
+	}
+	return strings.ToValidUTF8(s, "")
+}
+
+// apply plans the changes and writes them. It returns errMoved if what it read has changed
+// in the meantime.
+func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o ApplyOptions, inside bool) (results []ChangeResult, err error) {
+	m, err := c.model(ctx, c.db)
+	if err != nil {
+		return nil, err
+	}
+	requests := make([]*request, len(changes))
+	for i := range changes {
+		requests[i] = m.read(changes[i])
+	}
+	b := c.newBatch(m, c.db, w)
+	b.validateOnly = o.ValidateOnly
+	if !inside || o.ValidateOnly {
+		if results, err = b.plan(ctx, requests); err != nil {
+			return nil, err
+		}
+		if o.ValidateOnly || o.Commit == nil && !b.hasChanges() {
+			return results, nil
+		}
+	}
+	tried := false
+	err = c.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
+		if inside {
+			b = c.newBatch(m, tx, w)
+			if results, err = b.plan(ctx, requests); err != nil {
+				return err
+			}
+		} else if tried {
+			return errMoved // the batch has ids of rows that were taken back
+		}
+		tried = true
+		if err := b.store(ctx, tx, o.Commit != nil); err != nil {
+			return err
+		}
+		if o.Commit == nil {
+			return nil
+		}
+		return o.Commit(ctx, tx, slices.Clone(results))
+	})
+	return results, err
+}
+
+func (b *batch) hasChanges() bool {
+	return slices.ContainsFunc(b.touched, (*node).changed)
+}

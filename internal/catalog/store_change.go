@@ -1,0 +1,126 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/store"
+)
+
+// changeRows is how many entries of the history one INSERT carries.
+const changeRows = 100
+
+// insertChanges writes entries of the history, all of one datasource.
+func insertChanges(ctx context.Context, tx *store.Tx, datasource int64, list []Change) error {
+	for chunk := range slices.Chunk(list, changeRows) {
+		var a argList
+		var q strings.Builder
+		q.WriteString(`INSERT INTO catalog_changes (resource, blueprint_id, blueprint, identifier, action, at, changed_by, datasource_id, cause, fields) VALUES `)
+		source := a.add(datasource)
+		for i, c := range chunk {
+			cause, err := encode(c.Cause)
+			if err != nil {
+				return err
+			}
+			fields, err := encode(c.Fields)
+			if err != nil {
+				return err
+			}
+			if i > 0 {
+				q.WriteString(", ")
+			}
+			fmt.Fprintf(&q, "(%s, %d, %s, %s, %s, %d, %s, %s, %s, %s)", a.add(c.Resource), c.blueprintID, a.add(c.Blueprint),
+				a.add(c.Identifier), a.add(c.Action), millis(c.At), a.add(c.By), source, a.add(string(cause)), a.add(string(fields)))
+		}
+		if _, err := tx.Exec(ctx, q.String(), a.args...); err != nil {
+			return fmt.Errorf("write the history: %w", err)
+		}
+	}
+	return nil
+}
+
+const selectChange = `SELECT c.id, c.resource, c.blueprint, c.identifier, c.action, c.at, c.changed_by, d.datasource, c.cause, c.fields
+	FROM catalog_changes c LEFT JOIN catalog_datasources d ON d.id = c.datasource_id `
+
+func scanChange(row store.Row) (Change, error) {
+	var c Change
+	var at int64
+	var datasource *string
+	var cause, fields string
+	if err := row.Scan(&c.ID, &c.Resource, &c.Blueprint, &c.Identifier, &c.Action, &at, &c.By, &datasource, &cause, &fields); err != nil {
+		return c, err
+	}
+	c.At = fromMillis(at)
+	if datasource != nil {
+		c.Datasource = *datasource
+	}
+	if err := json.Unmarshal([]byte(cause), &c.Cause); err != nil {
+		return c, err
+	}
+	err := json.Unmarshal([]byte(fields), &c.Fields)
+	return c, err
+}
+
+func listEntityChanges(ctx context.Context, q store.Querier, blueprint int64, identifier string, before int64, limit int) ([]Change, error) {
+	rows, err := q.Query(ctx, selectChange+`WHERE c.blueprint_id = $1 AND c.identifier = $2 AND c.resource = 'entity' AND ($3 = 0 OR c.id < $3)
+		ORDER BY c.id DESC LIMIT $4`, blueprint, identifier, before, limit)
+	return store.All(rows, err, scanChange)
+}
+
+// listChanges lists the history by time. What is in the cause is looked at in each
+// entry of the time given.
+func listChanges(ctx context.Context, q store.Querier, f ChangeFilter) ([]Change, error) {
+	var a argList
+	var where strings.Builder
+	where.WriteString("WHERE 1 = 1")
+	for column, v := range map[string]string{
+		"c.resource": f.Resource, "c.blueprint": f.Blueprint, "c.identifier": f.Identifier, "c.action": f.Action, "c.changed_by": f.By,
+	} {
+		if v != "" {
+			where.WriteString(" AND " + column + " = " + a.add(v))
+		}
+	}
+	for key, v := range map[string]string{"run_id": f.RunID} {
+		if v != "" {
+			where.WriteString(" AND " + causeMember(q, key) + " = " + a.add(v))
+		}
+	}
+	if f.Origin != "" {
+		where.WriteString(" AND " + causeMember(q, "origin") + " IN (" + a.texts(strings.Split(f.Origin, ",")) + ")")
+	}
+	if !f.From.IsZero() {
+		where.WriteString(" AND c.at >= " + a.add(millis(f.From)))
+	}
+	if !f.To.IsZero() {
+		where.WriteString(" AND c.at <= " + a.add(millis(f.To)))
+	}
+	if f.Before > 0 {
+		where.WriteString(" AND c.id < " + a.add(f.Before))
+	}
+	where.WriteString(" ORDER BY c.id DESC LIMIT " + a.add(f.Limit))
+	rows, err := q.Query(ctx, selectChange+where.String(), a.args...)
+	return store.All(rows, err, scanChange)
+}
+
+// causeMember is the expression of a member of an entry's cause.
+func causeMember(q store.Querier, key string) string {
+	if q.Dialect() == store.Postgres {
+		return "(c.cause::json ->> '" + key + "')"
+	}
+	return "json_extract(c.cause, '$." + key + "')"
+}
+
+// deleteOldChanges deletes entries that are older than the time, at most limit, the
+// oldest first, and returns how many it deleted.
+func deleteOldChanges(ctx context.Context, tx *store.Tx, before time.Time, limit int) (int64, error) {
+	res, err := tx.Exec(ctx, `DELETE FROM catalog_changes WHERE id IN (SELECT id FROM catalog_changes WHERE at < $1 ORDER BY at LIMIT $2)`,
+		millis(before), limit)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
