@@ -109,7 +109,7 @@ func meta(e *worldEntity, name string) any {
 	case "$datasource":
 		return e.Datasource
 	case "$createdAt":
-		return e.At.Format(time.RFC3339)
+		return e.At.Format("2006-01-02T15:04:05.000Z")
 	}
 	panic(name)
 }

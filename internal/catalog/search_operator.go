@@ -303,6 +303,9 @@ func holds(op operator, v any, o *operand, now time.Time) bool {
 // holdsOne is holds for what is not an array.
 func holdsOne(op operator, v any, o *operand, now time.Time) bool {
 	text, isText := v.(string)
+	if t, ok := v.(time.Time); ok {
+		text, isText = stamp(t).(string) // as it is shown
+	}
 	want, _ := o.value.(string)
 	switch op {
 	case opEqual:

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rialto-bus/rialto/internal/jq"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/work"
 )
@@ -39,7 +40,9 @@ type worldEntity struct {
 func newSearchCatalog(t testing.TB, db *store.DB) *searchWorld {
 	t.Helper()
 	w := &searchWorld{}
-	w.Catalog = New(Options{DB: db, Jobs: work.New(db, "test", nil), Now: func() time.Time { return w.now }})
+	evaluator := jq.New(jq.Options{Workers: 1})
+	t.Cleanup(func() { evaluator.Close() })
+	w.Catalog = New(Options{DB: db, JQ: evaluator, Jobs: work.New(db, "test", nil), Now: func() time.Time { return w.now }})
 	return w
 }
 
