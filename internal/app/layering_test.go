@@ -20,7 +20,7 @@ var free = []string{"event", "store", "work", "auth", "awsapi", "awsapi/gen/*", 
 // has it in words. What is not listed is not allowed.
 var allowed = map[string][]string{
 	"cmd/rialto":     {"cli", "jq"},
-	"cli":            {"app", "inventory", "eventpattern", "inputtransform", "intake/template", "exporter/config", "exporter/kind", "jq"},
+	"cli":            {"app", "inventory", "eventpattern", "inputtransform", "intake/template", "exporter/config", "exporter/kind", "jq", "examples/exporter"},
 	"app":            {"*", "*/*", "*/*/*"},
 	"eventpattern":   nil,
 	"inputtransform": nil,
@@ -37,9 +37,9 @@ var allowed = map[string][]string{
 	"inventory":         {"cloud"},
 	"jq":                nil,
 	"catalog":           {"jq"},
-	"exporter":          {"catalog", "cloud", "jq", "exporter/*"},
+	"exporter":          {"catalog", "cloud", "jq", "exporter/*", "examples/exporter"}, // for the template of the queue
 	"exporter/config":   {"jq"},
-	"exporter/kind":     {"exporter/config", "jq"},
+	"exporter/kind":     {"exporter/config", "jq", "eventpattern", "inputtransform"}, // to check rules
 	"exporter/reader":   {"cloud"},
 	"exporter/port":     {"catalog"},
 	"box/stack":         {"box/resource", "box/stack/template"},

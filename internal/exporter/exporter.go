@@ -56,8 +56,10 @@ type Reader interface {
 type Options struct {
 	DB *store.DB
 	// Sink is where entities go: CatalogSink, or real Port.
-	Sink   Sink
-	Cloud  Cloud
+	Sink  Sink
+	Cloud Cloud
+	// Stacks deploys the queues of event records.
+	Stacks Stacks
 	Reader Reader
 	JQ     *jq.Evaluator
 	// Jobs runs the jobs. New registers the exporter's handlers with it, so it must not
@@ -153,6 +155,7 @@ func (x *Exporter) Register(mux *http.ServeMux) {
 	rest := routes(mux)
 	x.registerConfig(rest)
 	x.registerRecords(rest)
+	x.registerInstall(rest)
 }
 
 // now is the time in the resolution that the database keeps.
