@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -153,6 +154,6 @@ func withBudget(cfg aws.Config, b *budget, attempts int) aws.Config {
 	cfg = cfg.Copy()
 	credentials := cfg.Credentials
 	cfg.Retryer = func() aws.Retryer { return newRetryer(b, credentials, attempts) }
-	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], countAttempts)
+	cfg.APIOptions = append(slices.Clip(cfg.APIOptions), countAttempts)
 	return cfg
 }

@@ -77,7 +77,10 @@ type refusal struct {
 	err   error
 }
 
+// Error returns the cause's text.
 func (r *refusal) Error() string { return r.err.Error() }
+
+// Unwrap returns the cause.
 func (r *refusal) Unwrap() error { return r.err }
 
 func invalid(format string, args ...any) error {

@@ -90,20 +90,24 @@ func TestWhatAWSRefusesIsClassed(t *testing.T) {
 }
 
 func TestThrottlingThatOutlastsTheCallersTimeIsTold(t *testing.T) {
-	for _, kind := range []string{"AWS::SQS::Queue", "AWS::EC2::Instance", "AWS::ACM::Certificate"} {
-		for code, message := range map[string]string{
-			"ThrottlingException": "Rate exceeded", "Throttling": "Rate exceeded", "RequestLimitExceeded": "", "TooManyRequestsException": "", "SlowDown": "",
-			"GeneralServiceException": "AWS::X::Y Handler returned status FAILED: Rate exceeded (Service: X, Status Code: 400) (HandlerErrorCode: Throttling, RequestToken: 6f3c)",
-		} {
-			e := newEndpoint(t, func(awsCall) (any, *awsError) { return nil, &awsError{400, code, message} })
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			_, err := readerAt(t, e, nil).Get(ctx, in(kind), "i-00000001")
-			cancel()
-			// The wait for the next attempt ends with the caller's time, or the budget says
-			// that it would.
-			if class := ClassOf(err); class != Throttled {
-				t.Errorf("%s %s: %s, %v", kind, code, class, err)
-			}
+	var code, message string
+	e := newEndpoint(t, func(awsCall) (any, *awsError) { return nil, &awsError{400, code, message} })
+	r := readerAt(t, e, nil)
+	for _, tt := range []struct{ kind, code, message string }{
+		{"AWS::SQS::Queue", "ThrottlingException", "Rate exceeded"},
+		{"AWS::SQS::Queue", "TooManyRequestsException", ""},
+		{"AWS::SQS::Queue", "GeneralServiceException", "AWS::X::Y Handler returned status FAILED: Rate exceeded (Service: X, Status Code: 400) (HandlerErrorCode: Throttling, RequestToken: 6f3c)"},
+		{"AWS::EC2::Instance", "RequestLimitExceeded", ""},
+		{"AWS::CloudFormation::Stack", "Throttling", "Rate exceeded"},
+		{"AWS::ElasticLoadBalancingV2::LoadBalancer", "Throttling", "Rate exceeded"},
+	} {
+		code, message = tt.code, tt.message
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		_, err := r.Get(ctx, in(tt.kind), "i-00000001")
+		cancel()
+		// There is no time for another attempt, or not before the budget lets it go.
+		if class := ClassOf(err); class != Throttled {
+			t.Errorf("%s %s: %s, %v", tt.kind, tt.code, class, err)
 		}
 	}
 }

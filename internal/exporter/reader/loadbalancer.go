@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -147,28 +148,32 @@ func getLoadBalancers(ctx context.Context, c *cloud.Clients, identifiers []strin
 		return nil, err
 	}
 	read := make([]Answer, len(list))
-	var g errgroup.Group
-	g.SetLimit(balancersAtOnce)
+	var wg sync.WaitGroup
+	free := make(chan struct{}, balancersAtOnce)
 	for i, lb := range list {
-		g.Go(func() error {
-			properties, err := balancerProperties(ctx, c, lb)
-			if err != nil {
-				read[i].Err = err
-				return nil
-			}
-			arn := aws.ToString(lb.LoadBalancerArn)
-			properties["Tags"] = shapes(tags[arn])
-			read[i].Resource = Resource{arn, properties}
-			return nil
+		free <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-free }()
+			read[i] = balancerAnswer(ctx, c, lb, tags)
 		})
 	}
-	g.Wait()
+	wg.Wait()
 	for i, lb := range list {
 		for _, name := range []*string{lb.LoadBalancerArn, lb.LoadBalancerName} {
 			answers[aws.ToString(name)] = read[i]
 		}
 	}
 	return answers, nil
+}
+
+func balancerAnswer(ctx context.Context, c *cloud.Clients, lb types.LoadBalancer, tags map[string][]types.Tag) Answer {
+	properties, err := balancerProperties(ctx, c, lb)
+	if err != nil {
+		return Answer{Err: err}
+	}
+	arn := aws.ToString(lb.LoadBalancerArn)
+	properties["Tags"] = shapes(tags[arn])
+	return Answer{Resource: Resource{arn, properties}}
 }
 
 func listLoadBalancers(ctx context.Context, c *cloud.Clients, q ListQuery) (Page, error) {
