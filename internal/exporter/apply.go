@@ -28,8 +28,8 @@ const maxPlans = 20
 type applyOptions struct {
 	// DryRun: nothing is written; the results are what would come of it.
 	DryRun bool
-	// HoldRemovals keeps the entities that found resources no longer have. They are told as
-	// Removed.
+	// HoldRemovals leaves a resource that was found as it was if an entity of it would go. That
+	// is told as Removed.
 	HoldRemovals bool
 	// NoRecheck: the caller sees to it that what failed is tried again.
 	NoRecheck bool

@@ -82,8 +82,8 @@ type Applied struct {
 	Changed bool
 	// Before is what was known of the resource; nil for nothing.
 	Before *Resource
-	// Entities are those of the resource now; Removed those that went, or that
-	// HoldRemovals has kept.
+	// Entities are those of the resource now; Removed those that went, or would have
+	// without HoldRemovals.
 	Entities, Removed []catalog.EntityRef
 	// Err says why it failed. Retry: trying again may help.
 	Err   error

@@ -44,10 +44,7 @@ func (p *plan) finish(results []catalog.ChangeResult) ([]Applied, *ending) {
 				end.cascade = append(end.cascade, results[n].Also...)
 			}
 		}
-		s.out.Entities, s.out.Removed = wanted, without(s.dropped, nil)
-		if !p.o.HoldRemovals {
-			s.out.Removed = without(s.dropped, wanted)
-		}
+		s.out.Entities, s.out.Removed = wanted, without(s.dropped, wanted)
 		s.after.Entities = wanted
 		out[i] = s.out
 	}

@@ -163,9 +163,13 @@ func (s *step) decide(now time.Time, o applyOptions) {
 	}
 	s.after, s.wanted = r, had
 	r.UpsertAt, r.DeleteAt, r.UpdatedAt = latest(r.UpsertAt, s.read.UpsertAt), latest(r.DeleteAt, s.read.DeleteAt), now
+	if removed := without(had, s.mapped.refs()); o.HoldRemovals && len(removed) > 0 && s.replaces() {
+		s.hold(removed)
+		return
+	}
 	switch s.d.verdict {
 	case found:
-		s.found(now, o)
+		s.found(now)
 	case gone:
 		s.gone(now)
 	case undecided:
@@ -192,7 +196,22 @@ func (s *step) recheck(now time.Time, after time.Duration, why string) {
 	s.after.RecheckAt, s.after.Rechecks, s.after.RecheckWhy = now.Add(after), n+1, why
 }
 
-func (s *step) found(now time.Time, o applyOptions) {
+// replaces: the read says which entities the resource is to have, and no others.
+func (s *step) replaces() bool {
+	return s.d.verdict == found && !s.mapped.ignored && s.mapped.err == nil
+}
+
+// hold leaves all as it is.
+func (s *step) hold(removed []catalog.EntityRef) {
+	s.out.Outcome, s.out.Removed, s.out.Entities = Updated, removed, s.wanted
+	if !s.mapped.selected {
+		s.out.Outcome = Deselected
+	}
+	s.out.Changed = !s.after.Present || s.after.Hash != s.mapped.hash
+	s.after, s.wanted = nil, nil
+}
+
+func (s *step) found(now time.Time) {
 	r, m := s.after, s.mapped
 	s.out.Changed = !r.Present || r.Hash != m.hash
 	if !r.Present {
@@ -210,9 +229,6 @@ func (s *step) found(now time.Time, o applyOptions) {
 		// What can be said is written; what cannot be leaves what was.
 		s.wanted = union(s.wanted, m.refs())
 		s.fail(m.err, m.retry)
-	case o.HoldRemovals:
-		s.dropped = without(s.wanted, m.refs())
-		s.wanted = union(m.refs(), s.dropped)
 	default:
 		s.dropped = without(s.wanted, m.refs())
 		s.wanted = m.refs()

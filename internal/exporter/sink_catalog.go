@@ -1,0 +1,44 @@
+package exporter
+
+import (
+	"context"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/catalog"
+)
+
+// CatalogSink writes entities to the catalog of this installation, in one transaction
+// with what is known of their resources.
+func CatalogSink(c *catalog.Catalog) Sink { return catalogSink{c} }
+
+type catalogSink struct{ c *catalog.Catalog }
+
+// Write implements Sink.
+func (s catalogSink) Write(ctx context.Context, w catalog.Writer, changes []catalog.EntityChange, commit Commit) error {
+	_, err := s.c.Apply(ctx, w, changes, catalog.ApplyOptions{Commit: commit})
+	return err
+}
+
+// Transactional implements Sink.
+func (s catalogSink) Transactional() bool { return true }
+
+// ownedPage is how many entities are asked for at once.
+const ownedPage = 500
+
+// Owned implements Sink.
+func (s catalogSink) Owned(ctx context.Context, before time.Time, yield func(catalog.EntityRef) error) error {
+	for from := ""; ; {
+		page, next, err := s.c.DatasourceEntities(ctx, Datasource, "", before, from, ownedPage)
+		if err != nil {
+			return err
+		}
+		for _, e := range page {
+			if err := yield(catalog.EntityRef{Blueprint: e.Blueprint, Identifier: e.Identifier}); err != nil {
+				return err
+			}
+		}
+		if from = next; from == "" {
+			return nil
+		}
+	}
+}
