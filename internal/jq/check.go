@@ -2,6 +2,7 @@ package jq
 
 import (
 	"fmt"
+	"regexp/syntax"
 	"strings"
 
 	"github.com/itchyny/gojq"
@@ -33,6 +34,9 @@ var refused = map[string]string{
 func check(q *gojq.Query) error {
 	c := &checker{defined: map[string]bool{}, used: map[string]bool{}}
 	if err := c.query(q, 0); err != nil {
+		return err
+	}
+	if err := c.regexps(); err != nil {
 		return err
 	}
 	return c.evenOut(q)
@@ -212,6 +216,42 @@ func (c *checker) patterns(ps []*gojq.Pattern, depth int) error {
 			}
 			if err := c.patterns([]*gojq.Pattern{o.Val}, depth+1); err != nil {
 				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flagsAt are the functions that take a regular expression as their first
+// argument, with the place of its flags; -1 where there are none.
+var flagsAt = map[call]int{
+	{"test", 1}: -1, {"match", 1}: -1, {"capture", 1}: -1, {"scan", 1}: -1, {"splits", 1}: -1,
+	{"test", 2}: 1, {"match", 2}: 1, {"capture", 2}: 1, {"scan", 2}: 1, {"splits", 2}: 1, {"split", 2}: 1,
+	{"sub", 2}: -1, {"gsub", 2}: -1, {"sub", 3}: 2, {"gsub", 3}: 2,
+}
+
+// regexps refuses literal regular expressions that would fail whenever they are
+// used: those that are wrong, and those that jq 1.6 has and Go has not.
+func (c *checker) regexps() error {
+	for _, f := range c.calls {
+		at, known := flagsAt[call{f.Name, len(f.Args)}]
+		if !known || c.defined[f.Name] {
+			continue
+		}
+		text, literal := literalText(f.Args[0])
+		if !literal {
+			continue
+		}
+		if _, err := syntax.Parse(text, syntax.Perl); err != nil {
+			return fmt.Errorf("%s: %w (regular expressions are those of Go: there is no look-around and no back reference)", f.Name, err)
+		}
+		if at < 0 {
+			continue
+		}
+		flags, _ := literalText(f.Args[at])
+		for _, flag := range flags {
+			if !strings.ContainsRune("gim", flag) {
+				return fmt.Errorf("%s: the flag %q of a regular expression is not supported: there are g, i and m", f.Name, flag)
 			}
 		}
 	}

@@ -33,14 +33,19 @@ var inf = math.Inf(1)
 func cheapUpTo(q *gojq.Query) int {
 	up := 0
 	for size := 256; size <= largest; size *= 2 {
-		a := &analysis{vars: map[string]float64{}, peak: float64(size)}
-		out := a.query(q, bound{n: 1, max: float64(size), total: float64(size), each: 1})
+		a, out := analyze(q, size)
 		if cost := a.work + out.total; !(cost <= maxWork) { // also where it is not a number
 			break
 		}
 		up = size
 	}
 	return up
+}
+
+// analyze bounds what q does with an input of the size.
+func analyze(q *gojq.Query, size int) (*analysis, bound) {
+	a := &analysis{vars: map[string]float64{}, peak: float64(size)}
+	return a, a.query(q, bound{n: 1, max: float64(size), total: float64(size), each: 1})
 }
 
 // bound is what can come out of a part of a program, over all that goes in.
@@ -276,7 +281,8 @@ func (a *analysis) update(q *gojq.Query, in bound) bound {
 		outs = max(1, value.each)
 	}
 	set := bound{n: in.n * outs, each: outs}
-	set.max = in.max + max(1, paths.each)*(value.max+keySize)
+	made := float64(mapSize+keySize) * float64(len(q.Left.String())) // objects on the way that are not there yet
+	set.max = in.max + max(1, paths.each)*(value.max+made)
 	if q.Op == gojq.OpUpdateAdd {
 		set.max += paths.total
 	}

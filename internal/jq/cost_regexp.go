@@ -15,11 +15,6 @@ const (
 // matching is for the functions that take a regular expression, which must be
 // literal: a large one takes time and memory to compile.
 func (a *analysis) matching(f *gojq.Func, id call, in bound) bound {
-	flagsAt := map[call]int{
-		{"test", 1}: 0, {"match", 1}: 0, {"capture", 1}: 0, {"scan", 1}: 0, {"splits", 1}: 0,
-		{"test", 2}: 1, {"match", 2}: 1, {"capture", 2}: 1, {"scan", 2}: 1, {"splits", 2}: 1, {"split", 2}: 1,
-		{"sub", 2}: 0, {"gsub", 2}: 0, {"sub", 3}: 2, {"gsub", 3}: 2,
-	}
 	at, known := flagsAt[id]
 	flags := ""
 	if known && at > 0 {

@@ -1,6 +1,10 @@
 package jq
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/itchyny/gojq"
+)
 
 // What mappings are made of must not need a worker for resources of usual size.
 func TestProgramsThatAreCheap(t *testing.T) {
@@ -74,4 +78,16 @@ func TestGrowthIsCounted(t *testing.T) {
 	if last > 0 {
 		t.Errorf("%s is cheap up to %d", text, last)
 	}
+}
+
+// analyzed is the analysis of a program for inputs of a size.
+func analyzed(t *testing.T, text string, size int) (*analysis, bound) {
+	q, err := gojq.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := check(q); err != nil {
+		t.Fatal(err)
+	}
+	return analyze(q, size)
 }

@@ -1,0 +1,97 @@
+package jq
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+)
+
+// counting is a context that counts the steps of the interpreter, which asks it
+// before each, and ends after as many as it has.
+type counting struct {
+	context.Context
+	steps, most float64
+	done        chan struct{}
+}
+
+func (c *counting) Done() <-chan struct{} {
+	if c.steps++; c.steps == c.most {
+		close(c.done)
+	}
+	return c.done
+}
+
+func (c *counting) Err() error {
+	if c.steps >= c.most {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// What is held to be cheap takes no more steps, and has no larger outputs, than
+// was thought.
+func FuzzCheapProgramsAreBounded(f *testing.F) {
+	for _, text := range []string{
+		`.`, `.Tags[]? | select(.Key == "Name") | .Value`, `.Tags | map({(.Key): .Value}) | add`, `.Arn | split(":")[4]`, `[..]`, `to_entries`, `with_entries(.)`,
+		`"\(.a) and \(.b)"`, `.a // .b`, `if .a then .b else .c end`, `[.[] as $x | .[] | [$x, .]]`, `{a: .[], b: .[]}`, `.[] + .[]`, `tojson | tojson | tojson`, `[., .] | [., .] | tojson`,
+		`.a |= [., .]`, `.[] = 1`, `map_values(.)`, `sort_by(.a)`, `group_by(.)`, `del(.a, .b)`, `sub("a"; "b")`, `gsub("a*"; "b")`, `[match("a"; "g")]`, `explode`, `split("")`, `try error(.) catch .`,
+		`first(.[])`, `any(.[]; . == 1)`, `.a * 3`, `. - .`, `. / "a"`, `join(",")`, `contains("a")`, `index("a")`, `fromjson`, `ascii_downcase`, `@base64 "x\(.)"`, `@sh`, `limit(3; .[])`, `..|..`, `flatten`, `IN(.[])`,
+		`. as {a: [$x]} | $x`, `.[.a]`, `.[1:]`, `-.a`, `(.[] | .[]?) // 1`, `select(.[])`, `.a and .[]`, `[.[] | (.[]?, .[]?)]`, `tonumber`, `todate`, `unique`, `keys[]`,
+	} {
+		for _, s := range samples {
+			f.Add(text, s)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text, sample string) {
+		p, err := Compile(text)
+		if err != nil {
+			var syntax *SyntaxError
+			if !errors.As(err, &syntax) {
+				t.Fatalf("%T %v", err, err)
+			}
+			return
+		}
+		var in any
+		if p.cheapUpTo == 0 || json.Unmarshal([]byte(sample), &in) != nil {
+			return
+		}
+		v, size, err := normalize(in)
+		if err != nil || size > p.cheapUpTo {
+			return
+		}
+		bound := p.bound(t, size)
+		ctx := &counting{Context: context.Background(), most: bound.work + 1000, done: make(chan struct{})}
+		all := 0
+		for outputs := p.code.RunWithContext(ctx, v); ; {
+			got, ok := outputs.Next()
+			if !ok {
+				break
+			}
+			if err, is := got.(error); is {
+				if errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("%s over %s: more than %.0f steps", text, sample, ctx.most)
+				}
+				break
+			}
+			w, err := outward(got, 1<<30)
+			if err != nil {
+				t.Fatalf("%s over %s: %v", text, sample, err)
+			}
+			_, large, _ := normalize(w)
+			if float64(large) > bound.max {
+				t.Fatalf("%s over %s: an output of size %d, at most %.0f was thought", text, sample, large, bound.max)
+			}
+			if all++; float64(all) > bound.n {
+				t.Fatalf("%s over %s: more than %.1f outputs", text, sample, bound.n)
+			}
+		}
+	})
+}
+
+type worst struct{ work, max, n float64 }
+
+func (p *Program) bound(t *testing.T, size int) worst {
+	a, out := analyzed(t, p.text, size)
+	return worst{a.work + out.total, out.max, out.n}
+}
