@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/catalog"
@@ -21,12 +22,16 @@ const searchTime = 5 * time.Minute
 func (s *Sink) Owned(ctx context.Context, before time.Time, yield func(catalog.EntityRef) error) error {
 	places := []Place{s.o.Place}
 	if s.o.Places != nil {
-		var err error
-		if places, err = s.o.Places(ctx); err != nil {
+		others, err := s.o.Places(ctx)
+		if err != nil {
 			return err
 		}
+		places = append(places, others...)
 	}
-	for _, p := range places {
+	for i, p := range places {
+		if slices.Contains(places[:i], p) {
+			continue
+		}
 		if err := s.ownedAt(ctx, p, before, yield); err != nil {
 			return fmt.Errorf("search port for the entities of %s %s: %w", p.Account, p.Region, err)
 		}

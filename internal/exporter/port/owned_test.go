@@ -31,7 +31,7 @@ func owned(t *testing.T, s *Sink, before time.Time) []string {
 func TestOwnedAreTheEntitiesOfOurPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
-		places := []Place{{account, "eu-west-1"}, {"210987654321", "us-east-1"}}
+		places := []Place{{"210987654321", "us-east-1"}, {account, "eu-west-1"}}
 		s := newSink(t, a, func(o *Options) { o.Places = func(context.Context) ([]Place, error) { return places, nil } })
 		for i, p := range append(slices.Clone(places), Place{account, "ap-south-1"}) {
 			w := catalog.Writer{Datasource: UserAgent(p.Account, p.Region)}

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rialto-bus/rialto/internal/auth"
 )
 
 // DefaultURL is Port's API for organizations in its European region.
@@ -47,12 +49,14 @@ type Options struct {
 	BaseURL string
 	// ClientID and ClientSecret are credentials of an organization.
 	ClientID, ClientSecret string
-	// Place is what is written for where a writer names no other by UserAgent.
+	// Place is what is written for where a writer names no other by UserAgent; the
+	// installation's own account in us-east-1 where it is not set.
 	Place Place
-	// Places returns all accounts and regions that are written for, of whose entities
-	// Owned tells; nil: Place alone.
+	// Places returns the other accounts and regions that are written for, of whose
+	// entities Owned tells, too; nil for none.
 	Places func(ctx context.Context) ([]Place, error)
-	// HTTP makes the calls. It should be the guarded client, and follow no redirects.
+	// HTTP makes the calls, and should follow no redirects. Its time limit is not kept:
+	// each call has one of its own.
 	HTTP *http.Client
 	// Logger is told of what does not stop anything; nil discards it.
 	Logger *slog.Logger
@@ -87,6 +91,8 @@ func New(o Options) (*Sink, error) {
 		return nil, errors.New("port needs a client id and its secret")
 	case o.HTTP == nil:
 		return nil, errors.New("port needs an HTTP client")
+	case o.Place == Place{}:
+		o.Place = Place{auth.HomeAccount, "us-east-1"}
 	case !placeForm.MatchString(o.Place.Account + " " + o.Place.Region):
 		return nil, fmt.Errorf("port needs the account and region that it is written for, not %q and %q", o.Place.Account, o.Place.Region)
 	}
@@ -96,6 +102,8 @@ func New(o Options) (*Sink, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	client := *o.HTTP
+	client.Timeout, o.HTTP = 0, &client
 	base := strings.TrimRight(o.BaseURL, "/")
 	if !strings.HasSuffix(base, "/v1") {
 		base += "/v1"

@@ -265,6 +265,10 @@ func TestSettingsThatMakeNoSenseAreNamed(t *testing.T) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
+	good.Place = Place{}
+	if s, err := New(good); err != nil || s.o.Place != (Place{"000000000000", "us-east-1"}) {
+		t.Errorf("without a place: %+v, %v", s, err)
+	}
 	if s, err := New(good); err != nil || s.base != "https://api.getport.io/v1" {
 		t.Errorf("%v, %v", s, err)
 	}
