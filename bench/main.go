@@ -4,7 +4,7 @@
 // ratios can be compared between machines and days, absolute figures cannot.
 //
 //	go run ./bench                 everything, about two minutes
-//	go run ./bench -only puts      one of puts, traces, delivery, inventory, neighbours, replays, functions
+//	go run ./bench -only puts      one of puts, traces, delivery, inventory, neighbours, replays, functions, catalog
 //	go run ./bench -quick          shorter and noisier
 package main
 
@@ -22,9 +22,12 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/rialto-bus/rialto/internal/jq"
 )
 
 func main() {
+	jq.Main()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
@@ -40,7 +43,9 @@ type bench struct {
 	pairs   int    // interleaved pairs that medians are taken of
 	length  time.Duration
 	profile string // where the server's CPU profiles go; empty for none
-	rows    []row
+	// entities is how many the catalog has when it is measured.
+	entities int
+	rows     []row
 }
 
 // row is a line of the table.
@@ -57,14 +62,16 @@ var parts = []struct {
 	{"neighbours", (*bench).neighbours},
 	{"replays", (*bench).replays},
 	{"functions", (*bench).functions},
+	{"catalog", (*bench).catalog},
 }
 
 func run(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("only", "", "run one of puts, traces, delivery, inventory, neighbours, replays and functions")
+	only := flags.String("only", "", "run one of puts, traces, delivery, inventory, neighbours, replays, functions and catalog")
 	quick := flags.Bool("quick", false, "shorter runs, noisier figures")
 	dir := flags.String("dir", "", "directory on the disk to measure (default the temporary one)")
 	profile := flags.String("profile", "", "directory for CPU profiles of the server")
+	entities := flags.Int("entities", 1_000_000, "how many entities the catalog has when it is measured")
 	observe := flags.String("observe", "", "internal: serve on this data directory and report latencies")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -72,7 +79,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if *observe != "" {
 		return serveObserved(ctx, *observe, *profile)
 	}
-	b := &bench{pairs: 5, length: 3 * time.Second, profile: *profile}
+	b := &bench{pairs: 5, length: 3 * time.Second, profile: *profile, entities: *entities}
 	if *quick {
 		b.pairs, b.length = 3, time.Second
 	}

@@ -37,12 +37,15 @@ import (
 	"github.com/rialto-bus/rialto/internal/box/stack"
 	"github.com/rialto-bus/rialto/internal/box/topic"
 	"github.com/rialto-bus/rialto/internal/bus"
+	"github.com/rialto-bus/rialto/internal/catalog"
 	"github.com/rialto-bus/rialto/internal/cloud"
 	"github.com/rialto-bus/rialto/internal/delivery"
 	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/eventlog"
+	"github.com/rialto-bus/rialto/internal/exporter"
 	"github.com/rialto-bus/rialto/internal/intake"
 	"github.com/rialto-bus/rialto/internal/inventory"
+	"github.com/rialto-bus/rialto/internal/jq"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/target"
 	"github.com/rialto-bus/rialto/internal/trace"
@@ -75,6 +78,9 @@ type App struct {
 	accounts     *cloud.Accounts
 	inventory    *inventory.Inventory
 	intake       *intake.Intake
+	jq           *jq.Evaluator
+	catalog      *catalog.Catalog
+	exporter     *exporter.Exporter
 	delivery     *delivery.Delivery
 	recorder     *trace.Recorder // nil where traces are switched off
 	traces       *trace.Traces
@@ -232,7 +238,7 @@ func (a *App) makeServices(ctx context.Context, h hooks) (err error) {
 		return err
 	}
 	a.makeStacks(h)
-	return nil
+	return a.makeCatalog(h)
 }
 
 // lagging is asked of the delivery, which is made from the buses.
@@ -306,6 +312,8 @@ func (a *App) run(ctx context.Context) {
 	a.start(ctx, "functions", a.functions.Run)
 	a.start(ctx, "resources", a.resources.Run)
 	a.start(ctx, "stacks", a.stacks.Run)
+	a.start(ctx, "catalog", a.catalog.Run)
+	a.start(ctx, "exporter", a.exporter.Run)
 	a.start(ctx, "archives", func(ctx context.Context) error { return a.buses.RunArchives(ctx, a.node) })
 	a.start(ctx, "rules", a.followRules)
 	a.start(ctx, "schedules", func(ctx context.Context) error { return a.buses.RunSchedules(ctx, a.node) })
@@ -383,6 +391,9 @@ func (a *App) close() error {
 	}
 	if a.accounts != nil {
 		a.accounts.Close()
+	}
+	if a.jq != nil {
+		errs = append(errs, a.jq.Close())
 	}
 	if a.functions != nil {
 		errs = append(errs, a.functions.Close())

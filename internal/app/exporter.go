@@ -1,10 +1,84 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"time"
+
+	"github.com/rialto-bus/rialto/internal/auth"
+	"github.com/rialto-bus/rialto/internal/catalog"
+	"github.com/rialto-bus/rialto/internal/exporter"
+	"github.com/rialto-bus/rialto/internal/exporter/port"
+	"github.com/rialto-bus/rialto/internal/exporter/reader"
+	"github.com/rialto-bus/rialto/internal/jq"
 )
+
+// portTimeout bounds a call of Port.
+const portTimeout = 30 * time.Second
+
+// makeCatalog makes the catalog and the exporter that writes to it, or to Port.
+func (a *App) makeCatalog(h hooks) error {
+	a.jq = jq.New(jq.Options{})
+	a.catalog = catalog.New(catalog.Options{DB: a.db, Jobs: a.work, JQ: a.jq, Now: h.now, Logger: a.logger})
+	sink, err := a.sink(h)
+	if err != nil {
+		return err
+	}
+	a.exporter = exporter.New(exporter.Options{
+		DB: a.db, Sink: sink, Cloud: a.accounts, Stacks: a.accounts, Reader: reader.New(reader.Options{Cloud: a.accounts}), JQ: a.jq, Jobs: a.work,
+		Node: a.node, Now: h.now, Logger: a.logger,
+	})
+	return nil
+}
+
+// sink is where the exporter writes.
+func (a *App) sink(h hooks) (exporter.Sink, error) {
+	c := &a.config
+	if c.PortBaseURL == "" {
+		return exporter.CatalogSink(a.catalog), nil
+	}
+	// The operator names the URL, as the endpoints of cloud accounts: the guard is for
+	// what users configure.
+	client := &http.Client{
+		Timeout:       portTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	sink, err := port.New(port.Options{
+		BaseURL: c.PortBaseURL, ClientID: c.PortClientID, ClientSecret: c.PortClientSecret,
+		Places: a.places, HTTP: client, Logger: a.logger, Now: h.now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--port-base-url: %w", err)
+	}
+	return sink, nil
+}
+
+// places are the accounts and regions whose entities the exporter writes.
+func (a *App) places(ctx context.Context) ([]port.Place, error) {
+	accounts, err := a.exporter.Accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	places := make([]port.Place, len(accounts))
+	for i, acc := range accounts {
+		places[i] = port.Place{Account: acc.Account, Region: acc.HomeRegion}
+	}
+	return places, nil
+}
+
+// routeCatalog serves Port's API, whose errors have a shape of their own.
+func (a *App) routeCatalog(mux *http.ServeMux) {
+	api := http.NewServeMux()
+	a.catalog.Register(api)
+	served := a.auth.PortMiddleware(api)
+	for _, path := range catalog.Paths() {
+		mux.Handle(path, served)
+	}
+	mux.Handle(auth.PortTokenPath, a.auth.PortTokenHandler())
+}
 
 func (c *Config) validatePort() error {
 	if c.PortBaseURL == "" {

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rialto-bus/rialto/internal/jq"
 )
 
 // serverVariable, when set, makes the test binary a server: its value is the
@@ -32,6 +34,7 @@ type serverSettings struct {
 }
 
 func TestMain(m *testing.M) {
+	jq.Main()
 	if settings := os.Getenv(serverVariable); settings != "" {
 		os.Exit(serve(settings))
 	}

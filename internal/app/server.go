@@ -66,6 +66,7 @@ func (a *App) routes() http.Handler {
 	a.inventory.Register(rest)
 	a.traces.Register(rest)
 	a.intake.Register(rest)
+	a.exporter.Register(rest)
 
 	mux := http.NewServeMux()
 	mux.Handle(httpapi.TokenPath, a.auth.TokenHandler())
@@ -76,6 +77,7 @@ func (a *App) routes() http.Handler {
 	mux.Handle("/v1/intake/", known)
 	mux.Handle("/v1/agent/", known)
 	mux.Handle("/v1/", a.auth.Middleware(known))
+	a.routeCatalog(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.serveReady)
 	metrics := promhttp.HandlerFor(a.metrics(), promhttp.HandlerOpts{})

@@ -17,7 +17,7 @@ const maxWrite = 100
 
 // Commit is called by a Sink once it has made changes, with their results, one for each
 // change in its order.
-type Commit func(ctx context.Context, tx *store.Tx, results []catalog.ChangeResult) error
+type Commit = func(ctx context.Context, tx *store.Tx, results []catalog.ChangeResult) error
 
 // Sink is where entities go.
 type Sink interface {
