@@ -49,14 +49,18 @@ func (c *Catalog) Apply(ctx context.Context, w Writer, changes []EntityChange, o
 
 // applyDeep is Apply; deep tells how many large deletes it is part of.
 func (c *Catalog) applyDeep(ctx context.Context, w Writer, changes []EntityChange, o ApplyOptions, deep int) ([]ChangeResult, error) {
+	refusals := map[int]*Error{} // of large deletes
 	for try := 1; ; try++ {
-		results, err := c.apply(ctx, w, changes, o, try > outsideTries)
+		results, err := c.apply(ctx, w, changes, o, refusals, try > outsideTries)
 		var large *largeError
 		switch {
 		case err == nil:
 			return results, nil
 		case errors.As(err, &large) && try < maxTries:
-			if err := c.shrink(ctx, w, changes[large.index], deep); err != nil {
+			err := c.shrink(ctx, w, changes[large.index], deep)
+			if refusal, ok := errors.AsType[*Error](err); ok {
+				refusals[large.index] = refusal
+			} else if err != nil {
 				return nil, err
 			}
 			continue
@@ -104,7 +108,7 @@ func boundText(s string, most int) string {
 
 // apply plans the changes and writes them. It returns errMoved if what it read has changed
 // in the meantime.
-func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o ApplyOptions, inside bool) (results []ChangeResult, err error) {
+func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o ApplyOptions, refusals map[int]*Error, inside bool) (results []ChangeResult, err error) {
 	m, err := c.model(ctx, c.db)
 	if err != nil {
 		return nil, err
@@ -112,6 +116,9 @@ func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o
 	requests := make([]*request, len(changes))
 	for i := range changes {
 		requests[i] = m.read(changes[i])
+		if refusal := refusals[i]; refusal != nil {
+			requests[i].err = refusal
+		}
 	}
 	b := c.newBatch(m, c.db, w)
 	b.validateOnly = o.ValidateOnly
