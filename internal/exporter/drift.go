@@ -88,7 +88,7 @@ func (x *Exporter) settleOne(ctx context.Context, tx *store.Tx, d *Drift, now ti
 		return false, err
 	case !told.Before(d.Since.Truncate(eventResolution)) && !told.IsZero():
 		return false, deleteDrift(ctx, tx, d)
-	case x.sync.held != nil && x.sync.held(d.Key):
+	case x.waiting.has(d.Key, now):
 		return false, postponeDrift(ctx, tx, d, now.Add(driftAgain))
 	}
 	if err := confirmDrift(ctx, tx, d); err != nil {

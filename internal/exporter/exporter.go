@@ -107,6 +107,7 @@ func New(o Options) *Exporter {
 	}
 	x := &Exporter{o: o, db: o.DB, log: o.Logger, changed: make(chan struct{}), recheck: make(chan struct{}, 1), sync: newSyncs()}
 	x.loops = []func(ctx context.Context) error{x.pollQueues, x.runRechecks, x.sweep, x.runSyncs, x.runFreshness}
+	x.followers = []func(settled){x.followRecord}
 	return x
 }
 
@@ -151,10 +152,22 @@ func (x *Exporter) lead(ctx context.Context) error {
 //	POST   /v1/exporter/records/redrive                   W  {queue, account, region, kind, identifier, before}; {done, more, before}
 //	POST   /v1/exporter/records/delete                    W  the same
 //	GET    /v1/exporter/resources                         R  ?account&region&kind&identifier&blueprint&entity&failed&gone; {list: [resource]}
+//	GET    /v1/exporter/sync_runs                         R  {list: [run]}, the last first
+//	POST   /v1/exporter/sync_runs                         W  {accounts, regions, kinds, dry_run, grace_seconds}: 202 run
+//	GET    /v1/exporter/sync_runs/{run}                   R  run, with its kinds
+//	POST   /v1/exporter/sync_runs/{run}/confirm           W  202 run: the scopes that were held, with the removals
+//	POST   /v1/exporter/sync_runs/{run}/cancel            W  202 run
+//	GET    /v1/exporter/sync_runs/{run}/scopes            R  ?account&region&kind&status; {list: [scope]}
+//	GET    /v1/exporter/sync_runs/{run}/changes           R  ?account&region&kind&change; {list: [change]}
+//	GET    /v1/exporter/sync_settings                     R  {interval, removal_count, removal_percent, updated_at}
+//	PUT    /v1/exporter/sync_settings                     W  those of them that change
+//	GET    /v1/exporter/drift                             R  ?run&account&region&kind&missed&pending; {list: [drift]}, the last first
+//	GET    /v1/exporter/freshness                         R  ?account&region&kind&status; {list: [freshness]}
 func (x *Exporter) Register(mux *http.ServeMux) {
 	rest := routes(mux)
 	x.registerConfig(rest)
 	x.registerRecords(rest)
+	x.registerSync(rest)
 	x.registerInstall(rest)
 }
 

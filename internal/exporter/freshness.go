@@ -221,21 +221,30 @@ func (f *freshness) of(k ScopeKey) *eventNotes {
 	return n
 }
 
+// followRecord notes a record that was dealt with.
+func (x *Exporter) followRecord(s settled) {
+	k := ScopeKey{s.Account, s.Region, s.Kind}
+	if s.Err != nil {
+		x.noteFailure(k, s.Err.Error())
+		return
+	}
+	x.noteEvent(k, s.EventAt, s.ReceivedAt, s.StoredAt)
+}
+
 // noteEvent notes that the change of which an event told is stored. A zero eventAt
 // stands for a record that does not say when its event was.
-func (x *Exporter) noteEvent(k ScopeKey, eventAt, receivedAt time.Time) {
-	now := x.now()
+func (x *Exporter) noteEvent(k ScopeKey, eventAt, receivedAt, storedAt time.Time) {
 	f := &x.sync.fresh
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.of(k)
 	n.events++
-	n.eventAt, n.receivedAt, n.storedAt = latest(n.eventAt, eventAt), latest(n.receivedAt, receivedAt), now
+	n.eventAt, n.receivedAt, n.storedAt = latest(n.eventAt, eventAt), latest(n.receivedAt, receivedAt), latest(n.storedAt, storedAt)
 	if eventAt.IsZero() {
 		return
 	}
 	// An event's time is in whole seconds, so its lag may come out below zero.
-	lag := max(now.Sub(eventAt), 0)
+	lag := max(storedAt.Sub(eventAt), 0)
 	n.lags[lagBucket(lag)]++
 	x.sync.counters.observe(lag)
 }

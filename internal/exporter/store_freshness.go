@@ -49,8 +49,8 @@ func addFreshness(ctx context.Context, tx *store.Tx, k ScopeKey, n *eventNotes) 
 			last_event_at = CASE WHEN $5 > last_event_at THEN $5 ELSE last_event_at END,
 			last_received_at = CASE WHEN $6 > last_received_at THEN $6 ELSE last_received_at END,
 			last_stored_at = CASE WHEN $7 > last_stored_at THEN $7 ELSE last_stored_at END,
-			last_failure_at = CASE WHEN $8 > 0 THEN $8 ELSE last_failure_at END,
-			last_failure = CASE WHEN $8 > 0 THEN $9 ELSE last_failure END,
+			last_failure_at = CASE WHEN CAST($8 AS BIGINT) > 0 THEN $8 ELSE last_failure_at END,
+			last_failure = CASE WHEN CAST($8 AS BIGINT) > 0 THEN $9 ELSE last_failure END,
 			drift = CASE WHEN $6 > last_drift_at THEN 0 ELSE drift END,
 			drift_since_at = CASE WHEN $6 > last_drift_at THEN 0 ELSE drift_since_at END
 		WHERE account = $1 AND region = $2 AND kind = $3`,

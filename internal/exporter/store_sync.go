@@ -203,13 +203,13 @@ func heldScopes(ctx context.Context, q store.Querier, runID string) ([]ScopeKey,
 }
 
 const sumTotals = `COUNT(*), SUM(CASE WHEN s.stage = 'done' THEN 1 ELSE 0 END), SUM(CASE WHEN s.status = 'failed' THEN 1 ELSE 0 END),
-	SUM(CASE WHEN s.status = 'held' THEN 1 ELSE 0 END), SUM(s.expected), SUM(s.listed), SUM(s.unchanged),
+	SUM(CASE WHEN s.status = 'held' THEN 1 ELSE 0 END), SUM(CASE WHEN s.status = 'skipped' THEN 1 ELSE 0 END), SUM(s.expected), SUM(s.listed), SUM(s.unchanged),
 	SUM(s.created + COALESCE(b.created, 0)), SUM(s.updated + COALESCE(b.updated, 0)), SUM(s.removed + COALESCE(b.removed, 0)),
 	SUM(s.failed), SUM(s.missing), SUM(s.unread), SUM(s.held)`
 
 func (t *SyncTotals) fields() []any {
 	return []any{
-		&t.Scopes, &t.ScopesDone, &t.ScopesFailed, &t.ScopesHeld, &t.Expected, &t.Listed, &t.Unchanged,
+		&t.Scopes, &t.ScopesDone, &t.ScopesFailed, &t.ScopesHeld, &t.ScopesSkipped, &t.Expected, &t.Listed, &t.Unchanged,
 		&t.Created, &t.Updated, &t.Removed, &t.Failed, &t.Missing, &t.Unread, &t.Held,
 	}
 }

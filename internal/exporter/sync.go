@@ -96,9 +96,6 @@ type syncs struct {
 	wakeup   chan struct{} // has an element when there is something new
 	counters syncCounters
 	fresh    freshness
-	// held reports whether records about a resource have come and wait for their change
-	// to be stored; nil for never.
-	held func(Key) bool
 	// retryPause is the pause before a read that failed is tried again; doubled each
 	// time.
 	retryPause time.Duration

@@ -76,7 +76,7 @@ const (
 
 // SyncTotals count over scopes.
 type SyncTotals struct {
-	Scopes, ScopesDone, ScopesFailed, ScopesHeld int64
+	Scopes, ScopesDone, ScopesFailed, ScopesHeld, ScopesSkipped int64
 	// Expected is how many resources were known before, Listed how many were seen.
 	Expected, Listed, Unchanged int64
 	// Created, Updated and Removed count resources whose entities changed.
@@ -151,12 +151,16 @@ func (x *Exporter) RunSync(ctx context.Context, n NewSync) (SyncRun, error) {
 		run.Grace = *n.Grace
 	}
 	if run.Grace < 0 || run.Grace > maxGrace {
-		return SyncRun{}, httpapi.Invalid("Field grace_seconds must be from 0 to %d.", int(maxGrace.Seconds()))
+		return SyncRun{}, graceRange()
 	}
 	if err := n.Selection.check(); err != nil {
 		return SyncRun{}, err
 	}
 	return x.newRun(ctx, run)
+}
+
+func graceRange() error {
+	return httpapi.Invalid("Field grace_seconds must be from 0 to %d.", int(maxGrace.Seconds()))
 }
 
 func (x *Exporter) newRun(ctx context.Context, run SyncRun) (SyncRun, error) {

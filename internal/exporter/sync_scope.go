@@ -352,7 +352,7 @@ func (s *syncing) finish(ctx context.Context, err error) error {
 		return fmt.Errorf("count full sync %s: %w", run.ID, terr)
 	}
 	run.Totals = totals
-	complete := totals.ScopesDone - totals.ScopesFailed
+	complete := totals.ScopesDone - totals.ScopesFailed - totals.ScopesSkipped
 	switch {
 	case errors.Is(err, errCancelled):
 		run.Status, run.Error = SyncCancelled, ""

@@ -32,12 +32,12 @@ func (s *syncing) unremembered(ctx context.Context, sc *SyncScope) error {
 		sc.Error = "entities of no known resource are left alone, as not everything could be listed and stored"
 		return r.done(ctx, scopeSkipped)
 	}
-	sc.Stage, sc.Counts.Listed, sc.Counts.Missing = stageChecking, 0, 0
+	sc.Stage, sc.Counts.Missing = stageChecking, 0
 	if err := r.checkpoint(ctx); err != nil {
 		return err
 	}
 	var changes []SyncChange
-	err = r.owned(ctx, func(ref catalog.EntityRef) error {
+	all, err := r.owned(ctx, func(ref catalog.EntityRef) error {
 		sc.Counts.Missing++
 		if len(changes) < maxNoted {
 			changes = append(changes, r.change(ref.Blueprint+"/"+ref.Identifier, "held", "it is of no known resource"))
@@ -47,7 +47,7 @@ func (s *syncing) unremembered(ctx context.Context, sc *SyncScope) error {
 	if err != nil {
 		return r.failed(ctx, fmt.Errorf("list the entities that are ours: %w", err))
 	}
-	limit := s.settings.limit(sc.Counts.Listed)
+	limit := s.settings.limit(all)
 	tooMany := sc.Counts.Missing > limit && s.run.Confirms == ""
 	switch {
 	case sc.Counts.Missing == 0:
@@ -70,26 +70,27 @@ func (s *syncing) unremembered(ctx context.Context, sc *SyncScope) error {
 	if s.run.DryRun {
 		return r.done(ctx, scopeComplete)
 	}
-	sc.Error = fmt.Sprintf("%d of the %d entities that are ours are of no known resource, more than the %d that may go unasked", sc.Counts.Missing, sc.Counts.Listed, limit)
+	sc.Error = fmt.Sprintf("%d of the %d entities that are ours are of no known resource, more than the %d that may go unasked", sc.Counts.Missing, all, limit)
 	return r.done(ctx, scopeHeld)
 }
 
 // owned yields the entities in the sink that are ours, were last written before the
-// run began, and are of no known resource. It counts all that are ours.
-func (r *scopeRun) owned(ctx context.Context, yield func(catalog.EntityRef) error) error {
-	return r.x.o.Sink.Owned(ctx, r.run.StartedAt, func(ref catalog.EntityRef) error {
-		r.sc.Counts.Listed++
+// run began, and are of no known resource. It returns how many are ours.
+func (r *scopeRun) owned(ctx context.Context, yield func(catalog.EntityRef) error) (all int64, err error) {
+	err = r.x.o.Sink.Owned(ctx, r.run.StartedAt, func(ref catalog.EntityRef) error {
+		all++
 		known, err := remembered(ctx, r.x.db, ref)
 		if err != nil || known {
 			return err
 		}
 		return yield(ref)
 	})
+	return all, err
 }
 
 // forget deletes them.
 func (r *scopeRun) forget(ctx context.Context) error {
-	r.sc.Stage, r.sc.Counts.Listed = stageRemoving, 0
+	r.sc.Stage = stageRemoving
 	if err := r.checkpoint(ctx); err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func (r *scopeRun) forget(ctx context.Context) error {
 		batch = batch[:0]
 		return err
 	}
-	err := r.owned(ctx, func(ref catalog.EntityRef) error {
+	_, err := r.owned(ctx, func(ref catalog.EntityRef) error {
 		if batch = append(batch, ref); len(batch) < unrememberedChunk {
 			return nil
 		}
