@@ -18,24 +18,23 @@ func (a *applier) applyBlueprints(ctx context.Context) error {
 	waiting := slices.Clone(a.blueprints)
 	for len(waiting) > 0 {
 		i := slices.IndexFunc(waiting, func(b *applied) bool { return !a.waits(b, waiting) })
-		bare := i < 0
-		if bare {
-			i = 0
+		circle := i < 0
+		if circle {
+			i = slices.IndexFunc(waiting, func(b *applied) bool { return a.existing[b.Blueprint] == nil })
 		}
 		b := waiting[i]
-		if bare && !a.dryRun {
-			body := maps.Clone(b.body)
+		body := b.body
+		if circle || a.dryRun && a.waits(b, a.blueprints) {
+			body = maps.Clone(body)
 			for _, name := range pointing {
 				delete(body, name)
 			}
-			if err := a.applyBlueprint(ctx, b, body); err != nil {
-				return err
-			}
-			if b.Result != appliedFailed {
-				continue // it is there now: the circle is open
-			}
-		} else if err := a.applyBlueprint(ctx, b, b.body); err != nil {
+		}
+		if err := a.applyBlueprint(ctx, b, body); err != nil {
 			return err
+		}
+		if circle && !a.dryRun && b.Result != appliedFailed {
+			continue // it is there now, and the circle open: the whole of it comes next
 		}
 		waiting = slices.Delete(waiting, i, i+1)
 	}
@@ -63,13 +62,12 @@ func (a *applier) waits(b *applied, waiting []*applied) bool {
 
 func (a *applier) applyBlueprint(ctx context.Context, b *applied, body map[string]any) error {
 	there := a.existing[b.Blueprint]
-	if a.dryRun {
-		b.Result = wouldBe(there, body)
-		return nil
-	}
 	method, path, result := http.MethodPost, catalogPath("blueprints"), appliedCreated
 	if there != nil {
 		method, path, result = http.MethodPut, catalogPath("blueprints", b.Blueprint), appliedUpdated
+	}
+	if a.dryRun {
+		path += "?validation_only=true"
 	}
 	var answer struct {
 		Blueprint map[string]any `json:"blueprint"`
@@ -79,6 +77,10 @@ func (a *applier) applyBlueprint(ctx context.Context, b *applied, body map[strin
 			return err
 		}
 		b.fail(err)
+		return nil
+	}
+	if a.dryRun {
+		b.Result = wouldBe(there, b.body)
 		return nil
 	}
 	a.existing[b.Blueprint] = answer.Blueprint
