@@ -67,10 +67,10 @@ var unserved = []struct {
 // listed. Query parameters and members of bodies that are not known are passed over,
 // as Port does.
 //
-//	POST   /v1/blueprints                                         201 {blueprint}
+//	POST   /v1/blueprints                                         ?validation_only; 201 {blueprint}
 //	GET    /v1/blueprints                                     R   {blueprints}
 //	GET    /v1/blueprints/{bp}                                R   {blueprint}
-//	PUT    /v1/blueprints/{bp}                                    {blueprint}; replaces
+//	PUT    /v1/blueprints/{bp}                                    ?validation_only; {blueprint}; replaces
 //	PATCH  /v1/blueprints/{bp}                                    {blueprint}; merges top-level members
 //	DELETE /v1/blueprints/{bp}                                    409 has_dependents while it is used
 //	DELETE /v1/blueprints/{bp}/all-entities                       ?delete_blueprint; {migrationId}

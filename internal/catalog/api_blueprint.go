@@ -71,22 +71,25 @@ func (c *Catalog) serveBlueprint(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *Catalog) serveCreateBlueprint(w http.ResponseWriter, r *http.Request) error {
-	body, _, err := readBody(w, r)
-	if err != nil {
-		return err
-	}
-	by, err := writer(r)
-	if err != nil {
-		return err
-	}
-	b, err := c.CreateBlueprint(r.Context(), by, body)
-	if err != nil {
-		return err
-	}
-	return answerBlueprint(w, http.StatusCreated, b)
+	return c.writeBlueprint(w, r, http.StatusCreated, "", func(by Writer, body []byte) (*Blueprint, error) {
+		return c.CreateBlueprint(r.Context(), by, body)
+	})
 }
 
 func (c *Catalog) serveReplaceBlueprint(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue("bp")
+	return c.writeBlueprint(w, r, http.StatusOK, id, func(by Writer, body []byte) (*Blueprint, error) {
+		return c.PutBlueprint(r.Context(), by, id, body)
+	})
+}
+
+// writeBlueprint stores a whole blueprint, or with validation_only checks it: an
+// addition of ours, by which the command line tries what it is to apply.
+func (c *Catalog) writeBlueprint(w http.ResponseWriter, r *http.Request, status int, id string, write func(Writer, []byte) (*Blueprint, error)) error {
+	only, err := flag(r.URL.Query(), "validation_only")
+	if err != nil {
+		return err
+	}
 	body, _, err := readBody(w, r)
 	if err != nil {
 		return err
@@ -95,11 +98,17 @@ func (c *Catalog) serveReplaceBlueprint(w http.ResponseWriter, r *http.Request) 
 	if err != nil {
 		return err
 	}
-	b, err := c.PutBlueprint(r.Context(), by, r.PathValue("bp"), body)
+	var b *Blueprint
+	if only {
+		status = http.StatusOK
+		b, err = c.CheckBlueprint(r.Context(), id, body)
+	} else {
+		b, err = write(by, body)
+	}
 	if err != nil {
 		return err
 	}
-	return answerBlueprint(w, http.StatusOK, b)
+	return answerBlueprint(w, status, b)
 }
 
 func (c *Catalog) servePatchBlueprint(w http.ResponseWriter, r *http.Request) error {
