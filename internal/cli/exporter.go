@@ -10,6 +10,8 @@ func newExporter(s *streams, c *client) *cobra.Command {
 		newExporterKinds(s),
 		newExporterInit(s),
 		newExporterRules(s, c),
+		newExporterLint(s),
+		newExporterConfig(s, c),
 	}
 	cmd := group("exporter", "The exporter: resources of cloud accounts as entities of the catalog", subs...)
 	cmd.Long = `The exporter keeps the catalog true to cloud accounts: event rules put records of

@@ -60,11 +60,7 @@ func configInForce(ctx context.Context, c *client) (*config.Config, error) {
 	if err := c.do(ctx, http.MethodGet, exporterPath("config"), nil, &v); err != nil {
 		return nil, err
 	}
-	conf, err := config.Parse(v.Config)
-	if err != nil {
-		return nil, fmt.Errorf("the server's configuration:\n%w", err)
-	}
-	return conf, nil
+	return v.parsed()
 }
 
 func newExporterKinds(s *streams) *cobra.Command {
@@ -106,7 +102,7 @@ server's configuration. The rules send to the queue that a stack exports, which
 Calls that failed match no rule. A record carries what the event says in keys of
 its own, and jq that reads them: text of an event is never taken for a program.`,
 		Example: `  rialto exporter rules AWS::Lambda::Function AWS::SQS::Queue > rules.yaml
-  rialto stack deploy exporter-rules --template rules.yaml
+  rialto stack deploy rules.yaml --stack-name exporter-rules
   rialto exporter rules --config config.json --format terraform > rules.tf`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: completeKinds,

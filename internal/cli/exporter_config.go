@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rialto-bus/rialto/internal/exporter/config"
+)
+
+func newExporterConfig(s *streams, c *client) *cobra.Command {
+	return group("config", "The configuration: which resources become which entities",
+		newExporterConfigGet(s, c), newExporterConfigSet(s, c), newExporterConfigCheck(s))
+}
+
+func newExporterConfigGet(s *streams, c *client) *cobra.Command {
+	var revision int64
+	cmd := &cobra.Command{
+		Use:   "get",
+		Short: "Print the configuration in force, or an earlier one",
+		Long: `Print the configuration as it was given, ready to edit and to set again. With
+-o json or yaml, print its revision, who put it in force and when besides.`,
+		Example: `  rialto exporter config get > config.json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			path := exporterPath("config")
+			if cmd.Flags().Changed("revision") {
+				path = exporterPath("config", "revisions", fmt.Sprint(revision))
+			}
+			var v shown[exporterConfig]
+			if err := c.do(cmd.Context(), http.MethodGet, path, nil, &v); err != nil {
+				return err
+			}
+			if s.format != "table" {
+				return s.print(v, nil, nil)
+			}
+			if v.row.empty() {
+				return errNoExporterConfig
+			}
+			_, err := fmt.Fprintf(s.out, "%s\n", v.row.Config)
+			return err
+		},
+	}
+	cmd.Flags().Int64Var(&revision, "revision", 0, "print the configuration of this revision")
+	return listing(remote(cmd, c), s)
+}
+
+func newExporterConfigSet(s *streams, c *client) *cobra.Command {
+	var base int64
+	cmd := &cobra.Command{
+		Use:   "set FILE",
+		Short: "Put a configuration in force",
+		Long: `Put a configuration in force, from a file or - for standard input. What is no
+longer exported stays in the catalog until a full sync removes it, which it does
+within its limits.`,
+		Example: `  rialto exporter config set config.json
+  rialto exporter config get | jq '.resources |= map(select(.kind != "AWS::SNS::Topic"))' | rialto exporter config set -`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			conf, text, err := readConfigFile(s, args[0])
+			if err != nil {
+				return err
+			}
+			for _, w := range conf.Warnings {
+				fmt.Fprintf(s.err, "Warning: %s\n", plainLines(w.String()))
+			}
+			in := struct {
+				Config exporterText `json:"config"`
+				Base   *int64       `json:"base_revision,omitempty"`
+			}{Config: text}
+			if cmd.Flags().Changed("base") {
+				in.Base = &base
+			}
+			var v shown[exporterConfig]
+			if err := c.do(cmd.Context(), http.MethodPut, exporterPath("config"), in, &v); err != nil {
+				return err
+			}
+			if s.format != "table" {
+				return s.print(v, nil, nil)
+			}
+			_, err = fmt.Fprintf(s.out, "Revision %d is in force: %d kinds\n", v.row.Revision, len(conf.Kinds()))
+			return err
+		},
+	}
+	cmd.Flags().Int64Var(&base, "base", 0, "refuse if another revision than this one is in force now")
+	return listing(remote(cmd, c), s)
+}
+
+func newExporterConfigCheck(s *streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "check FILE",
+		Short:   "Check a configuration without putting it in force; 'exporter lint' tries it with samples besides",
+		Example: `  rialto exporter config check config.json`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l := &exporterLint{config: args[0]}
+			return l.run(cmd.Context(), s)
+		},
+	}
+	return listing(cmd, s)
+}
+
+// errNoExporterConfig says that nothing was set.
+var errNoExporterConfig = errors.New("the exporter has no configuration; 'rialto exporter init KIND…' writes one to begin with, 'rialto exporter config set FILE' puts it in force")
+
+// exporterText is JSON that is sent as it is.
+type exporterText []byte
+
+// MarshalJSON returns the text.
+func (t exporterText) MarshalJSON() ([]byte, error) { return t, nil }
+
+// empty reports whether nothing was set.
+func (v *exporterConfig) empty() bool { return len(v.Config) == 0 || string(v.Config) == "null" }
+
+// parsed reads the configuration.
+func (v *exporterConfig) parsed() (*config.Config, error) {
+	if v.empty() {
+		return nil, errNoExporterConfig
+	}
+	conf, err := config.Parse(v.Config)
+	if err != nil {
+		return nil, fmt.Errorf("the server's configuration:\n%w", err)
+	}
+	return conf, nil
+}
