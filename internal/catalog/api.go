@@ -293,8 +293,8 @@ func writer(r *http.Request) (Writer, error) {
 		return Writer{}, err
 	}
 	run := r.URL.Query().Get("run_id")
-	if len(run) > maxSyncID {
-		return Writer{}, invalid("query parameter run_id has %d bytes; at most %d are taken", len(run), maxSyncID)
+	if len(run) > maxName {
+		return Writer{}, invalid("query parameter run_id has %d bytes; at most %d are taken", len(run), maxName)
 	}
 	if err := checkPlain("query parameter run_id", run); err != nil {
 		return Writer{}, err

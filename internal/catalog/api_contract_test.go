@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -307,6 +308,46 @@ func TestContractOfTheKubernetesExporter(t *testing.T) {
 		bulk := k.status(200, "POST", "/v1/blueprints/pod/entities/bulk?upsert=true&merge=true", `{"entities":[{"identifier":"shop-pod-1","properties":{"phase":"Failed"}}]}`)
 		if at(bulk, "entities", 0, "created") != false {
 			t.Errorf("bulk %v", bulk)
+		}
+	})
+}
+
+// Ocean writes up to 50 entities at once; none of these may be lost or fail for the
+// others.
+func TestContractConcurrentWrites(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		c := startAPI(t, db).client(t, oceanAgent)
+		c.blueprint("cluster", "")
+		c.blueprint("svc", `"n":{"type":"number"}`, `"relations":{"in":{"target":"cluster","required":false,"many":false}}`)
+		const writers, each = 50, 4
+		var wg sync.WaitGroup
+		statuses := make([][]int, writers)
+		for i := range writers {
+			wg.Go(func() {
+				for k := range each {
+					// All point to the same few clusters, which are made as they come, and all change one entity.
+					body := fmt.Sprintf(`{"identifier":"s%d-%d","properties":{"n":%d},"relations":{"in":"c%d"}}`, i, k, k, k)
+					if k == 0 {
+						body = fmt.Sprintf(`{"identifier":"shared","properties":{"n":%d}}`, i)
+					}
+					got := c.call("POST", "/v1/blueprints/svc/entities?upsert=true&merge=true&create_missing_related_entities=true", body)
+					statuses[i] = append(statuses[i], got.status)
+				}
+			})
+		}
+		wg.Wait()
+		for i, list := range statuses {
+			for k, status := range list {
+				if status/100 != 2 {
+					t.Errorf("writer %d: call %d was answered %d", i, k, status)
+				}
+			}
+		}
+		if got := c.ok("GET", "/v1/blueprints/svc/entities-count", ""); got["count"] != float64(writers*(each-1)+1) {
+			t.Errorf("there are %v entities", got["count"])
+		}
+		if got := c.ok("GET", "/v1/blueprints/cluster/entities-count", ""); got["count"] != float64(each-1) {
+			t.Errorf("there are %v clusters", got["count"])
 		}
 	})
 }

@@ -21,10 +21,25 @@ func (c *Catalog) registerEntities(add register) {
 
 // viewOf reads which parts of entities a request asks for.
 func viewOf(q url.Values) view {
-	return view{
+	v := view{
 		include: paramList(q, "include"), exclude: paramList(q, "exclude"),
 		excludeComputed: hint(q, "exclude_calculated_properties"), titles: hint(q, "attach_title_to_relation"),
 	}
+	if hint(q, attachIdentifiers) {
+		v.warnings = []string{attachIdentifiers + " is not served by this catalog: mirror properties show titles alone; read relations, or mirror $identifier"}
+	}
+	return v
+}
+
+// attachIdentifiers is a parameter of Port's that is told to be passed over.
+const attachIdentifiers = "attach_identifier_to_title_mirror_properties"
+
+// warned adds the warnings, if there are any, to an answer.
+func warned(members map[string]any, warnings []string) map[string]any {
+	if len(warnings) > 0 {
+		members["warnings"] = warnings
+	}
+	return members
 }
 
 func (c *Catalog) serveEntity(w http.ResponseWriter, r *http.Request) error {
@@ -37,7 +52,7 @@ func (c *Catalog) serveEntity(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, map[string]any{"entity": shown[0]})
+	return answer(w, http.StatusOK, warned(map[string]any{"entity": shown[0]}, v.warnings))
 }
 
 // writeFlags are the parameters of requests that write entities.
@@ -126,10 +141,7 @@ func (c *Catalog) writeEntity(w http.ResponseWriter, r *http.Request, change Ent
 	if result.Entity != nil {
 		out["entity"] = entityJSON(result.Entity)
 	}
-	if len(result.Warnings) > 0 {
-		out["warnings"] = result.Warnings
-	}
-	return answer(w, status, out)
+	return answer(w, status, warned(out, result.Warnings))
 }
 
 func (c *Catalog) serveDeleteEntity(w http.ResponseWriter, r *http.Request) error {

@@ -36,6 +36,7 @@ type view struct {
 	include, exclude []string
 	excludeComputed  bool
 	titles           bool // attach_title_to_relation
+	warnings         []string
 }
 
 // needsComputed reports whether properties are shown that are computed when read.

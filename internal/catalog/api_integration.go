@@ -64,11 +64,7 @@ func integrationJSON(r *http.Request, in *Integration) map[string]any {
 }
 
 func answerIntegration(w http.ResponseWriter, r *http.Request, status int, in *Integration, warnings []string) error {
-	out := map[string]any{"integration": integrationJSON(r, in)}
-	if len(warnings) > 0 {
-		out["warnings"] = warnings
-	}
-	return answer(w, status, out)
+	return answer(w, status, warned(map[string]any{"integration": integrationJSON(r, in)}, warnings))
 }
 
 func (c *Catalog) servePutIntegration(w http.ResponseWriter, r *http.Request) error {
@@ -351,8 +347,8 @@ func logFilter(r *http.Request) (LogFilter, error) {
 	default:
 		return f, invalid("query parameter direction must be before or after, not %q", shorten(s))
 	}
-	if plainString(f.EventID, maxSyncID) != f.EventID || plainString(f.Level, maxSyncID) != f.Level {
-		return f, invalid("query parameters eventId and level must be lines of text of at most %d bytes", maxSyncID)
+	if plainString(f.EventID, maxName) != f.EventID || plainString(f.Level, maxName) != f.Level {
+		return f, invalid("query parameters eventId and level must be lines of text of at most %d bytes", maxName)
 	}
 	return f, nil
 }

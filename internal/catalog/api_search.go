@@ -105,7 +105,7 @@ func (c *Catalog) stream(w http.ResponseWriter, r *http.Request, q *Query, o Sea
 			}
 		}
 		if page.Next == "" {
-			out.end(page.MatchingBlueprints, failed)
+			out.end(page.MatchingBlueprints, failed, v.warnings)
 			return nil
 		}
 		o.From = page.Next
@@ -151,10 +151,11 @@ func (s *entityStream) page(shown []map[string]any) bool {
 	return err == nil
 }
 
-func (s *entityStream) end(matching, failed []string) {
-	m, _ := json.Marshal(append([]string{}, matching...)) // strings always can
-	f, _ := json.Marshal(append([]string{}, failed...))
-	_, _ = fmt.Fprintf(s.w, "],\"matchingBlueprints\":%s,\"failedBlueprints\":%s}\n", m, f)
+func (s *entityStream) end(matching, failed, warnings []string) {
+	rest, _ := json.Marshal(warned(map[string]any{ // strings always can
+		"matchingBlueprints": append([]string{}, matching...), "failedBlueprints": append([]string{}, failed...),
+	}, warnings))
+	_, _ = fmt.Fprintf(s.w, "],%s\n", rest[1:])
 }
 
 // searchBody is what a search by pages asks for.
@@ -253,7 +254,7 @@ func (c *Catalog) servePagedSearch(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, map[string]any{"entities": shown, "next": orNil(page.Next)})
+	return answer(w, http.StatusOK, warned(map[string]any{"entities": shown, "next": orNil(page.Next)}, v.warnings))
 }
 
 func orNil(s string) any {

@@ -234,6 +234,11 @@ func TestAPIIncludeAndExclude(t *testing.T) {
 			}
 		}
 	}
+	for _, path := range []string{"/v1/blueprints/svc/entities", "/v1/blueprints/svc/entities/s"} {
+		if got := c.ok("GET", path+"?attach_identifier_to_title_mirror_properties=true", ""); !strings.Contains(fmt.Sprint(got["warnings"]), "attach_identifier") {
+			t.Errorf("%s does not tell what is passed over: %v", path, got)
+		}
+	}
 	got := at(c.ok("POST", "/v1/blueprints/svc/entities/search", `{"include":["identifier","properties.a"],"exclude":["properties"]}`), "entities", 0)
 	if !cmp.Equal(got, any(map[string]any{"identifier": "s"})) {
 		t.Errorf("in the body: %v", got)

@@ -22,7 +22,7 @@ const (
 	maxIntegrationText    = 250       // characters of type, title and version
 	maxIntegrationBody    = 512 << 10 // bytes as JSON, and of a resync state
 	maxKinds              = 500       // with examples, of an integration
-	maxKindName           = 250
+	maxName               = 250       // bytes of the name of a kind, a full sync, a run
 	maxExamples           = 100
 	maxExamplesBytes      = 256 << 10
 	maxCursors            = 2000

@@ -17,7 +17,6 @@ const (
 	maxLogPage       = 1000
 	maxMetricsBatch  = 500
 	maxMetrics       = 64 << 10
-	maxSyncID        = 250
 	keepMetrics      = 30 * 24 * time.Hour
 	keepMetricsRows  = 10_000 // of an integration
 	maxSyncsAnswered = 500
@@ -34,7 +33,7 @@ type KindExamples struct {
 // PutKindExamples stores examples of a kind, at most 100 of them; what comes after
 // is left out.
 func (c *Catalog) PutKindExamples(ctx context.Context, id, kind string, examples []any) error {
-	if err := checkName("kind", kind, maxKindName); err != nil {
+	if err := checkName("kind", kind); err != nil {
 		return err
 	}
 	examples = examples[:min(len(examples), maxExamples)]
@@ -59,9 +58,9 @@ func (c *Catalog) PutKindExamples(ctx context.Context, id, kind string, examples
 }
 
 // checkName refuses an empty or long name and one that is no line of text.
-func checkName(field, s string, most int) error {
-	if s == "" || len(s) > most {
-		return invalid("%s must have 1 to %d bytes", field, most)
+func checkName(field, s string) error {
+	if s == "" || len(s) > maxName {
+		return invalid("%s must have 1 to %d bytes", field, maxName)
 	}
 	return checkPlain(field, s)
 }
@@ -103,11 +102,11 @@ func (c *Catalog) SetCursor(ctx context.Context, id, kind, index string, cursor 
 }
 
 func checkCursor(kind, index string) error {
-	if err := checkName("query parameter kind", kind, maxKindName); err != nil {
+	if err := checkName("query parameter kind", kind); err != nil {
 		return err
 	}
-	if len(index) > maxKindName {
-		return invalid("query parameter index must have at most %d bytes", maxKindName)
+	if len(index) > maxName {
+		return invalid("query parameter index must have at most %d bytes", maxName)
 	}
 	return checkPlain("query parameter index", index)
 }
@@ -177,9 +176,9 @@ func parseLogLine(v any, now time.Time) (LogLine, error) {
 	}
 	line := LogLine{At: now, ReceivedAt: now, Line: text}
 	line.Level = plainString(object["level"], 50)
-	line.EventID = plainString(object["eventId"], maxSyncID)
+	line.EventID = plainString(object["eventId"], maxName)
 	if extra, ok := object["extra"].(map[string]any); ok && line.EventID == "" {
-		line.EventID = plainString(extra["event_id"], maxSyncID)
+		line.EventID = plainString(extra["event_id"], maxName)
 	}
 	if at, ok := parseLogTime(object["timestamp"]); ok {
 		line.At = at
@@ -306,10 +305,10 @@ func parseMetrics(v any) (SyncMetrics, error) {
 	if m.Kind, _ = object["kindIdentifier"].(string); m.Kind == "" {
 		m.Kind, _ = object["kind"].(string)
 	}
-	if err := checkName("eventId", m.EventID, maxSyncID); err != nil {
+	if err := checkName("eventId", m.EventID); err != nil {
 		return m, err
 	}
-	return m, checkName("kindIdentifier", m.Kind, maxKindName)
+	return m, checkName("kindIdentifier", m.Kind)
 }
 
 // SyncMetrics returns what an integration told of a full sync, by kind; with an
@@ -319,7 +318,7 @@ func (c *Catalog) SyncMetrics(ctx context.Context, id, eventID string) ([]SyncMe
 	if err != nil {
 		return nil, err
 	}
-	if plainString(eventID, maxSyncID) != eventID {
+	if plainString(eventID, maxName) != eventID {
 		return nil, nil
 	}
 	list, err := listMetrics(ctx, c.db, in.ID, eventID, maxSyncsAnswered)

@@ -56,8 +56,8 @@ func TestIntegrationIsWhatItSaysOfItself(t *testing.T) {
 		if got := c.ok("GET", "/v1/integration/shop/resync-request", ""); at(got, "request", "updatedAt") != at(patched, "integration", "updatedAt") {
 			t.Errorf("resync request %v", got)
 		}
-		state := c.ok("PATCH", "/v1/integration/shop/resync-state", `{"status":"running","lastResyncStart":"2026-11-21T09:00:00Z"}`)
-		state = c.ok("PATCH", "/v1/integration/shop/resync-state", `{"resyncState":{"status":"completed"}}`)
+		c.ok("PATCH", "/v1/integration/shop/resync-state", `{"status":"running","lastResyncStart":"2026-11-21T09:00:00Z"}`)
+		state := c.ok("PATCH", "/v1/integration/shop/resync-state", `{"resyncState":{"status":"completed"}}`)
 		want := map[string]any{"status": "completed", "lastResyncStart": "2026-11-21T09:00:00Z"}
 		if !cmp.Equal(at(state, "integration", "resyncState"), any(want)) || at(state, "integration", "updatedAt") != at(patched, "integration", "updatedAt") {
 			t.Errorf("resync state %v", state)
