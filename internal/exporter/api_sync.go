@@ -72,9 +72,7 @@ type runJSON struct {
 	Confirms       *string    `json:"confirms"`
 	DryRun         bool       `json:"dry_run"`
 	GraceSeconds   float64    `json:"grace_seconds"`
-	Accounts       []string   `json:"accounts,omitempty"`
-	Regions        []string   `json:"regions,omitempty"`
-	Kinds          []string   `json:"only_kinds,omitempty"`
+	Selection      Selection  `json:"selection"`
 	Status         SyncStatus `json:"status"`
 	CreatedBy      *string    `json:"created_by"`
 	ConfigRevision int64      `json:"config_revision"`
@@ -98,7 +96,7 @@ type kindJSON struct {
 func toRunJSON(r *SyncRun) runJSON {
 	return runJSON{
 		ID: r.ID, Trigger: r.Trigger, Confirms: orNull(r.Confirms), DryRun: r.DryRun, GraceSeconds: r.Grace.Seconds(),
-		Accounts: r.Selection.Accounts, Regions: r.Selection.Regions, Kinds: r.Selection.Kinds, Status: r.Status, CreatedBy: orNull(r.CreatedBy),
+		Selection: r.Selection, Status: r.Status, CreatedBy: orNull(r.CreatedBy),
 		ConfigRevision: r.ConfigRevision, CreatedAt: timeOrNull(r.CreatedAt), StartedAt: timeOrNull(r.StartedAt), FinishedAt: timeOrNull(r.FinishedAt),
 		Error: orNull(r.Error), totalsJSON: toTotalsJSON(&r.Totals),
 	}
