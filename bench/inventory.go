@@ -34,7 +34,7 @@ func (b *bench) inventory(ctx context.Context) (err error) {
 	if err := s.followInstances(ctx); err != nil {
 		return err
 	}
-	w := &serverWatch{seen: map[string]chan time.Time{}}
+	w := &recordWatch{seen: map[string]chan time.Time{}}
 	if err := w.start(ctx, s); err != nil {
 		return err
 	}
@@ -94,13 +94,13 @@ func (s *server) followInstances(ctx context.Context) error {
 	return s.rule("instances", "EC2 Instance State-change Notification", destination["ApiDestinationArn"].(string))
 }
 
-// serverWatch reads the stream of events for the inventory's own.
-type serverWatch struct {
+// recordWatch reads the stream of events for those of the inventory and the catalog.
+type recordWatch struct {
 	mu   sync.Mutex
-	seen map[string]chan time.Time // by detail type and instance
+	seen map[string]chan time.Time // by detail type, and instance or entity
 }
 
-func (w *serverWatch) slot(detailType, instance string) chan time.Time {
+func (w *recordWatch) slot(detailType, instance string) chan time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	key := detailType + " " + instance
@@ -110,7 +110,7 @@ func (w *serverWatch) slot(detailType, instance string) chan time.Time {
 	return w.seen[key]
 }
 
-func (w *serverWatch) start(ctx context.Context, s *server) error {
+func (w *recordWatch) start(ctx context.Context, s *server) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/v1/events/stream", nil)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (w *serverWatch) start(ctx context.Context, s *server) error {
 }
 
 // read ends with the stream's context.
-func (w *serverWatch) read(body io.ReadCloser) {
+func (w *recordWatch) read(body io.ReadCloser) {
 	defer body.Close()
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 2<<20)
@@ -145,14 +145,20 @@ func (w *serverWatch) read(body io.ReadCloser) {
 					Server struct {
 						InstanceID string `json:"instance_id"`
 					} `json:"server"`
+					Identifier string `json:"identifier"` // an entity's
 				} `json:"detail"`
 			} `json:"event"`
 		}
-		if json.Unmarshal([]byte(data), &message) != nil || message.Event.Detail.Server.InstanceID == "" {
-			continue // other events have no server
+		if json.Unmarshal([]byte(data), &message) != nil {
+			continue
+		}
+		d := message.Event.Detail
+		about := d.Server.InstanceID + d.Identifier
+		if about == "" {
+			continue // other events have neither
 		}
 		select {
-		case w.slot(message.Event.DetailType, message.Event.Detail.Server.InstanceID) <- now:
+		case w.slot(message.Event.DetailType, about) <- now:
 		default:
 		}
 	}
@@ -160,7 +166,7 @@ func (w *serverWatch) read(body io.ReadCloser) {
 
 // terminateOne launches an instance, waits until the inventory has it, and
 // returns how long it stays there once it is terminated.
-func (w *serverWatch) terminateOne(ctx context.Context, cloud *ec2.Client) (time.Duration, error) {
+func (w *recordWatch) terminateOne(ctx context.Context, cloud *ec2.Client) (time.Duration, error) {
 	out, err := cloud.RunInstances(ctx, &ec2.RunInstancesInput{ImageId: aws.String("ami-0abcdef1234567890"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1)})
 	if err != nil {
 		return 0, err
@@ -177,13 +183,13 @@ func (w *serverWatch) terminateOne(ctx context.Context, cloud *ec2.Client) (time
 	return at.Sub(start), err
 }
 
-func (w *serverWatch) await(ctx context.Context, detailType, instance string) (time.Time, error) {
+func (w *recordWatch) await(ctx context.Context, detailType, instance string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	select {
 	case at := <-w.slot(detailType, instance):
 		return at, nil
 	case <-ctx.Done():
-		return time.Time{}, fmt.Errorf("no %s for instance %s", detailType, instance)
+		return time.Time{}, fmt.Errorf("no %s for %s", detailType, instance)
 	}
 }

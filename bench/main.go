@@ -4,7 +4,7 @@
 // ratios can be compared between machines and days, absolute figures cannot.
 //
 //	go run ./bench                 everything, about two minutes
-//	go run ./bench -only puts      one of puts, traces, delivery, inventory, neighbours, replays, functions, catalog
+//	go run ./bench -only puts      one of puts, traces, delivery, inventory, neighbours, replays, functions, catalog, exporter
 //	go run ./bench -quick          shorter and noisier
 package main
 
@@ -63,11 +63,12 @@ var parts = []struct {
 	{"replays", (*bench).replays},
 	{"functions", (*bench).functions},
 	{"catalog", (*bench).catalog},
+	{"exporter", (*bench).exporter},
 }
 
 func run(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("only", "", "run one of puts, traces, delivery, inventory, neighbours, replays, functions and catalog")
+	only := flags.String("only", "", "run one of puts, traces, delivery, inventory, neighbours, replays, functions, catalog and exporter")
 	quick := flags.Bool("quick", false, "shorter runs, noisier figures")
 	dir := flags.String("dir", "", "directory on the disk to measure (default the temporary one)")
 	profile := flags.String("profile", "", "directory for CPU profiles of the server")

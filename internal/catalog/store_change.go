@@ -12,7 +12,7 @@ import (
 )
 
 // changeRows is how many entries of the history one INSERT carries.
-const changeRows = 100
+const changeRows = 50
 
 // insertChanges writes entries of the history, all of one datasource.
 func insertChanges(ctx context.Context, tx *store.Tx, datasource int64, list []Change) error {
@@ -20,7 +20,6 @@ func insertChanges(ctx context.Context, tx *store.Tx, datasource int64, list []C
 		var a argList
 		var q strings.Builder
 		q.WriteString(`INSERT INTO catalog_changes (resource, blueprint_id, blueprint, identifier, action, at, changed_by, datasource_id, cause, fields) VALUES `)
-		source := a.add(datasource)
 		for i, c := range chunk {
 			cause, err := encode(c.Cause)
 			if err != nil {
@@ -33,8 +32,8 @@ func insertChanges(ctx context.Context, tx *store.Tx, datasource int64, list []C
 			if i > 0 {
 				q.WriteString(", ")
 			}
-			fmt.Fprintf(&q, "(%s, %d, %s, %s, %s, %d, %s, %s, %s, %s)", a.add(c.Resource), c.blueprintID, a.add(c.Blueprint),
-				a.add(c.Identifier), a.add(c.Action), millis(c.At), a.add(c.By), source, a.add(string(cause)), a.add(string(fields)))
+			fmt.Fprintf(&q, "(%s, %d, %s, %s, %s, %d, %s, %d, %s, %s)", a.text(c.Resource), c.blueprintID, a.text(c.Blueprint),
+				a.text(c.Identifier), a.text(c.Action), millis(c.At), a.text(c.By), datasource, a.text(string(cause)), a.text(string(fields)))
 		}
 		if _, err := tx.Exec(ctx, q.String(), a.args...); err != nil {
 			return fmt.Errorf("write the history: %w", err)

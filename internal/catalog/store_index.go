@@ -15,23 +15,22 @@ type valueRow struct {
 	entity int64
 }
 
-// valuesAtOnce bounds the rows of one statement: there are three parameters a row.
-const valuesAtOnce = 300
+// valuesAtOnce bounds the rows of one statement.
+const valuesAtOnce = 100
 
 func insertValues(ctx context.Context, tx *store.Tx, rows []valueRow) error {
 	return inChunks(rows, valuesAtOnce, func(rows []valueRow) error {
 		var q strings.Builder
+		var a argList
 		q.WriteString(`INSERT INTO catalog_values (key_id, value, entity_id) VALUES `)
-		args := make([]any, 0, 3*len(rows))
 		for i, r := range rows {
 			if i > 0 {
 				q.WriteString(", ")
 			}
-			fmt.Fprintf(&q, "($%d, $%d, $%d)", len(args)+1, len(args)+2, len(args)+3)
-			args = append(args, r.key, r.value, r.entity)
+			fmt.Fprintf(&q, "(%d, %s, %d)", r.key, a.text(r.value), r.entity)
 		}
 		q.WriteString(` ON CONFLICT DO NOTHING`)
-		_, err := tx.Exec(ctx, q.String(), args...)
+		_, err := tx.Exec(ctx, q.String(), a.args...)
 		return err
 	})
 }
@@ -39,17 +38,16 @@ func insertValues(ctx context.Context, tx *store.Tx, rows []valueRow) error {
 func deleteValues(ctx context.Context, tx *store.Tx, rows []valueRow) error {
 	return inChunks(rows, valuesAtOnce, func(rows []valueRow) error {
 		var q strings.Builder
+		var a argList
 		q.WriteString(`DELETE FROM catalog_values WHERE (key_id, value, entity_id) IN (VALUES `)
-		args := make([]any, 0, 3*len(rows))
 		for i, r := range rows {
 			if i > 0 {
 				q.WriteString(", ")
 			}
-			fmt.Fprintf(&q, "(CAST($%d AS INTEGER), CAST($%d AS TEXT), CAST($%d AS BIGINT))", len(args)+1, len(args)+2, len(args)+3)
-			args = append(args, r.key, r.value, r.entity)
+			fmt.Fprintf(&q, "(%d, CAST(%s AS TEXT), %d)", r.key, a.text(r.value), r.entity)
 		}
 		q.WriteString(`)`)
-		_, err := tx.Exec(ctx, q.String(), args...)
+		_, err := tx.Exec(ctx, q.String(), a.args...)
 		return err
 	})
 }

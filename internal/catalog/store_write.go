@@ -12,7 +12,7 @@ import (
 
 const (
 	// entityRows is how many rows of entities one statement writes.
-	entityRows = 100
+	entityRows = 50
 	// edgeRows is how many relations one statement writes.
 	edgeRows = 500
 )
@@ -115,8 +115,8 @@ func upsertEntities(ctx context.Context, tx *store.Tx, datasource string, source
 		if i > 0 {
 			q.WriteString(", ")
 		}
-		fmt.Fprintf(&q, "(%d, %s, %s, %s, %s, %s, %d, %d, %d, %s, %d, %s, %s)", n.blueprint.id, a.add(n.identifier), a.add(s.title), a.add(s.icon),
-			a.add(string(team)), a.add(s.text), of, s.revision, millis(s.createdAt), a.add(s.createdBy), millis(s.updatedAt), a.add(s.updatedBy), a.add(string(cause)))
+		fmt.Fprintf(&q, "(%d, %s, %s, %s, %s, %s, %d, %d, %d, %s, %d, %s, %s)", n.blueprint.id, a.text(n.identifier), a.optional(s.title), a.optional(s.icon),
+			a.text(string(team)), a.text(s.text), of, s.revision, millis(s.createdAt), a.text(s.createdBy), millis(s.updatedAt), a.text(s.updatedBy), a.text(string(cause)))
 	}
 	q.WriteString(` ON CONFLICT (blueprint_id, identifier) DO UPDATE SET title = excluded.title, icon = excluded.icon, team = excluded.team,
 		properties = excluded.properties, datasource_id = excluded.datasource_id, revision = excluded.revision, created_at = excluded.created_at,

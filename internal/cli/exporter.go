@@ -7,11 +7,16 @@ import (
 // newExporter holds the exporter's commands; each file of them adds a line.
 func newExporter(s *streams, c *client) *cobra.Command {
 	subs := []*cobra.Command{
+		newExporterInstall(s, c),
+		newExporterUninstall(s, c),
+		newExporterAccounts(s, c),
 		newExporterKinds(s),
 		newExporterInit(s),
 		newExporterRules(s, c),
 		newExporterLint(s),
 		newExporterConfig(s, c),
+		newExporterSync(s, c),
+		newExporterFreshness(s, c),
 	}
 	cmd := group("exporter", "The exporter: resources of cloud accounts as entities of the catalog", subs...)
 	cmd.Long = `The exporter keeps the catalog true to cloud accounts: event rules put records of

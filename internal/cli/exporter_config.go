@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +23,7 @@ func newExporterConfigGet(s *streams, c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get",
 		Short: "Print the configuration in force, or an earlier one",
-		Long: `Print the configuration as it was given, ready to edit and to set again. With
+		Long: `Print the configuration, ready to edit and to set again. With
 -o json or yaml, print its revision, who put it in force and when besides.`,
 		Example: `  rialto exporter config get > config.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,7 +41,11 @@ func newExporterConfigGet(s *streams, c *client) *cobra.Command {
 			if v.row.empty() {
 				return errNoExporterConfig
 			}
-			_, err := fmt.Fprintf(s.out, "%s\n", v.row.Config)
+			var text bytes.Buffer
+			if err := json.Indent(&text, v.row.Config, "", "  "); err != nil {
+				return fmt.Errorf("read the server's configuration: %w", err)
+			}
+			_, err := fmt.Fprintln(s.out, strings.TrimSpace(text.String()))
 			return err
 		},
 	}

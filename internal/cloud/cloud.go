@@ -87,6 +87,9 @@ type accountConfig struct {
 // callers share one wait, which the SDK lets go on when they have gone.
 const credentialsTime = 30 * time.Second
 
+// idleConnections is how many connections to one host are kept.
+const idleConnections = 64
+
 // renewCredentials is how long before their end credentials are renewed: AWS would
 // refuse a call that arrives after it for good, and its clock is not ours.
 const renewCredentials = 5 * time.Minute
@@ -98,7 +101,7 @@ func Open(db *store.DB, o Options) *Accounts {
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil // our own port is never behind a proxy
-	t.MaxIdleConnsPerHost = 32
+	t.MaxIdleConnsPerHost = idleConnections
 	return &Accounts{db: db, o: o, box: &http.Client{Transport: t, Timeout: time.Minute}, credentialsTime: credentialsTime, configs: map[string]*accountConfig{}}
 }
 
@@ -243,6 +246,8 @@ func (a *Accounts) load(ctx context.Context, c *accountConfig) error {
 	// the like, which a client given to LoadDefaultConfig would not get.
 	if sdk, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
 		c.transport = sdk.GetTransport()
+		// Full syncs make more calls at once than the SDK keeps connections for.
+		c.transport.MaxIdleConnsPerHost = idleConnections
 		cfg.HTTPClient = oneCall{c.transport}
 	}
 	if s.EndpointURL != "" {

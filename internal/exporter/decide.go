@@ -55,9 +55,10 @@ type decision struct {
 
 // decide applies the rules: an event is a hint and the cloud is the truth; the read
 // that started later wins. Where the cloud cannot be asked, the latest event does.
-// before is what is known; nil for nothing. It has no side effects.
-func decide(before *Resource, r Read, now time.Time) decision {
-	s := situation{read: r, now: now}
+// before is what is known; nil for nothing. named is when an event last said that something
+// by one of the resource's other names was deleted. It has no side effects.
+func decide(before *Resource, r Read, named, now time.Time) decision {
+	s := situation{read: r, named: named, now: now}
 	if before != nil {
 		s.known = *before
 	}
@@ -76,6 +77,7 @@ func decide(before *Resource, r Read, now time.Time) decision {
 type situation struct {
 	read  Read
 	known Resource
+	named time.Time
 	now   time.Time
 	// upsertAt and deleteAt are the latest of all events.
 	upsertAt, deleteAt time.Time
@@ -107,7 +109,8 @@ func (s *situation) toldGone(lived time.Time) bool {
 
 func (s *situation) found() decision {
 	d := decision{verdict: found}
-	if s.toldGone(s.upsertAt) && s.now.Sub(s.deleteAt) < lingerFor {
+	told := latest(s.deleteAt, s.named)
+	if !told.IsZero() && !told.Before(s.upsertAt.Truncate(time.Second)) && s.now.Sub(told) < lingerFor {
 		d.after, d.why = recheckDelay(s.rechecks()), "an event says that it was deleted, and it is still found"
 	}
 	return d
@@ -120,7 +123,11 @@ func (s *situation) notFound() decision {
 	}
 	if s.toldGone(lived) {
 		d := decision{verdict: gone}
-		if !lived.IsZero() && !s.deleteAt.After(lived) && s.rechecks() == 0 {
+		first := s.known.Present || s.rechecks() == 0
+		switch {
+		case s.read.ByName && s.known.Present:
+			d.after, d.why = sameSecond, "a record that says it was deleted may have meant another resource"
+		case !lived.IsZero() && !s.deleteAt.After(lived) && first:
 			d.after, d.why = sameSecond, "it was made and deleted within a second"
 		}
 		return d

@@ -172,7 +172,7 @@ func (x *Exporter) Uninstall(ctx context.Context, p Place, discard bool) (Instal
 	}
 	switch {
 	case st == nil || in.State == InstallAbsent:
-		return in, nil
+		return in, x.unfollow(ctx, in.Place)
 	case in.State == InstallRemoving:
 		return in, nil
 	case in.State == InstallDeploying:
@@ -191,7 +191,7 @@ func (x *Exporter) Uninstall(ctx context.Context, p Place, discard bool) (Instal
 			return in, err
 		}
 	}
-	if err := x.unfollow(ctx, in); err != nil {
+	if err := x.unfollow(ctx, in.Place); err != nil {
 		return in, err
 	}
 	if _, err := client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: aws.String(in.StackID)}); err != nil {
@@ -445,12 +445,21 @@ func (x *Exporter) followQueue(ctx context.Context, account, region, queue, stac
 }
 
 // unfollow stops reading the stack's queue.
-func (x *Exporter) unfollow(ctx context.Context, in Installation) error {
-	read, err := x.reading(ctx, in.QueueARN)
-	if err != nil || !read {
+func (x *Exporter) unfollow(ctx context.Context, p Place) error {
+	list, err := x.Queues(ctx)
+	if err != nil {
 		return err
 	}
-	return x.DeleteQueue(ctx, in.QueueARN)
+	for _, q := range list {
+		ref, err := parseQueue(q.ARN)
+		if err != nil || q.Stack != p.Stack || ref.account != p.Account || ref.region != p.Region {
+			continue
+		}
+		if err := x.DeleteQueue(ctx, q.ARN); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reading reports whether a queue is read.

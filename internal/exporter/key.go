@@ -39,6 +39,9 @@ type Read struct {
 	// UpsertAt and DeleteAt are the times of the latest events that this read answers
 	// and that said the resource lives, or was deleted; zero without such.
 	UpsertAt, DeleteAt time.Time
+	// ByName: an event called the resource by another name than its identifier, which may
+	// be that of another one that is not known yet.
+	ByName bool
 	// Cause is what led to the read; the zero value stands for that given to apply.
 	Cause catalog.Cause
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -118,10 +119,10 @@ func (p *pipe) deal(ctx context.Context, key Key, jobs []*job) (d dealt) {
 		return d
 	}
 	sum := sumUp(jobs)
-	if d.refused != nil && sum.deleteAt.IsZero() {
+	if d.refused != nil && !anyDelete(jobs) {
 		return d
 	}
-	read.UpsertAt, read.DeleteAt, read.Cause = sum.upsertAt, sum.deleteAt, sum.last.record.cause(sum.last.message.id)
+	read.UpsertAt, read.DeleteAt, read.ByName, read.Cause = sum.upsertAt, sum.deleteAt, sum.byName, sum.last.record.cause(sum.last.message.id)
 	if d.refused != nil {
 		read.UpsertAt = time.Time{}
 	}
@@ -186,22 +187,28 @@ func (f *failure) refused() bool { return f.fatal }
 // told is what jobs tell about a resource.
 type told struct {
 	upsertAt, deleteAt time.Time
+	byName             bool
 	last               *job // by the time of its event
 }
 
 func sumUp(jobs []*job) told {
 	var t told
 	for _, j := range jobs {
-		if j.record.Delete {
-			t.deleteAt = latest(t.deleteAt, j.record.at)
-		} else {
-			t.upsertAt = latest(t.upsertAt, j.record.at)
+		switch r := &j.record; {
+		case !r.Delete:
+			t.upsertAt = latest(t.upsertAt, r.at)
+		case !r.unsure:
+			t.deleteAt, t.byName = latest(t.deleteAt, r.at), t.byName || r.byName
 		}
 		if t.last == nil || !j.record.at.Before(t.last.record.at) {
 			t.last = j
 		}
 	}
 	return t
+}
+
+func anyDelete(jobs []*job) bool {
+	return slices.ContainsFunc(jobs, func(j *job) bool { return j.record.Delete })
 }
 
 // settle tells jobs how it went.

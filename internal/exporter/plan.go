@@ -124,33 +124,38 @@ func (p *plan) make(snap *snapshot) {
 		s := &step{read: r, mapped: &p.mapped[i], before: snap.resources[r.Key]}
 		s.out = Applied{Key: r.Key, Ticket: r.Ticket, Before: s.before}
 		p.steps[i] = s
+		ticket, named := p.named(s)
 		switch {
 		case newest[r.Key] != i:
 			s.out.Outcome = Stale
-		case p.superseded(s):
+		case ticket > r.Ticket:
+			// It was read before a record said, by another of its names, that it was deleted.
 			s.out.Outcome, s.out.superseded = Stale, true
 		default:
-			s.decide(now, p.o)
+			s.decide(named, now, p.o)
 		}
 	}
 	p.plan()
 }
 
-// superseded: what was found was read before a record said, by another of its names, that it was
-// deleted.
-func (p *plan) superseded(s *step) bool {
+// named returns what records said of something that is gone by another name of a resource
+// that was found: the last ticket, and the time of the latest event.
+func (p *plan) named(s *step) (ticket int64, deleteAt time.Time) {
 	if !s.read.Found || s.read.Unread != nil {
-		return false
+		return 0, time.Time{}
 	}
 	names := namesOf(s.read.Key, s.mapped.refs())
-	return slices.ContainsFunc(p.snap.named, func(t tombstone) bool {
-		return t.ticket > s.read.Ticket && t.key != s.read.Key && slices.Equal(t.key.scope(), s.read.scope()) && slices.Contains(names, t.name)
-	})
+	for _, t := range p.snap.named {
+		if t.key != s.read.Key && slices.Equal(t.key.scope(), s.read.scope()) && slices.Contains(names, t.name) {
+			ticket, deleteAt = max(ticket, t.ticket), latest(deleteAt, t.deleteAt)
+		}
+	}
+	return ticket, deleteAt
 }
 
 // decide sets what is known after the read and which entities there are to be.
-func (s *step) decide(now time.Time, o applyOptions) {
-	s.d = decide(s.before, *s.read, now)
+func (s *step) decide(named, now time.Time, o applyOptions) {
+	s.d = decide(s.before, *s.read, named, now)
 	if s.d.verdict == stale {
 		s.out.Outcome = Stale
 		return

@@ -30,8 +30,9 @@ type record struct {
 	Key
 	// at is when the event happened, as far as is known: never after the record came.
 	at time.Time
-	// unsure: the record names the resource by a name that others have too.
-	unsure bool
+	// byName: the record names the resource by another name than its identifier; unsure:
+	// by one that others have too.
+	byName, unsure bool
 }
 
 // cause is that of the changes that the record leads to.
@@ -188,7 +189,7 @@ func (p *pipe) resolve(ctx context.Context, m *message, parsed config.Record, cf
 
 // candidates are the resources that a record of a delete may mean: the one with that
 // identifier if it is known, else those of which the entity with that identifier is made
-// or which have that short name, else the one with that identifier after all.
+// or which have that short name, and the one with that identifier after all.
 func (p *pipe) candidates(ctx context.Context, r record) ([]record, error) {
 	known, err := loadResources(ctx, p.x.db, []Key{r.Key})
 	if err != nil {
@@ -210,15 +211,14 @@ func (p *pipe) candidates(ctx context.Context, r record) ([]record, error) {
 		for _, k := range keys {
 			if !slices.ContainsFunc(list, func(o record) bool { return o.Key == k }) && len(list) < maxCandidates {
 				c := r
-				c.Key, c.unsure = k, unsure
+				c.Key, c.byName, c.unsure = k, true, unsure
 				list = append(list, c)
 			}
 		}
 	}
 	add(entities, len(entities) > 1)
 	add(named, len(entities) > 0 || len(named) > 1)
-	if len(list) == 0 {
-		list = []record{r}
-	}
-	return list, nil
+	// Under that name it is remembered as gone, for resources that get it later: what is
+	// read of them may be old.
+	return append(list, r), nil
 }

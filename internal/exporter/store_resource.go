@@ -262,6 +262,8 @@ type tombstone struct {
 	key    Key
 	name   string
 	ticket int64
+	// deleteAt is when an event said so.
+	deleteAt time.Time
 }
 
 // loadTombstones reads what is gone in the scopes of keys under any of their names.
@@ -276,10 +278,13 @@ func loadTombstones(ctx context.Context, q store.Querier, names map[Key][]string
 	if where == "" {
 		return nil, nil
 	}
-	rows, err := q.Query(ctx, `SELECT account, region, kind, identifier, name, ticket FROM exporter_resources
+	rows, err := q.Query(ctx, `SELECT account, region, kind, identifier, name, ticket, delete_at FROM exporter_resources
 		WHERE NOT present AND ticket > 0 AND (`+where+`) ORDER BY id`, args...)
 	list, err := store.All(rows, err, func(row store.Row) (t tombstone, err error) {
-		return t, row.Scan(&t.key.Account, &t.key.Region, &t.key.Kind, &t.key.Identifier, &t.name, &t.ticket)
+		var deleted int64
+		err = row.Scan(&t.key.Account, &t.key.Region, &t.key.Kind, &t.key.Identifier, &t.name, &t.ticket, &deleted)
+		t.deleteAt = fromMillis(deleted)
+		return t, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read what is gone: %w", err)

@@ -52,7 +52,7 @@ func readDocument(text []byte) (document, []Problem) {
 		}
 	}
 	if err != nil {
-		return document{}, []Problem{{Line: d.lineAt(errorOffset(err, d.decoder.InputOffset())), Message: "the file is not JSON: " + jsonMessage(err)}}
+		return document{}, []Problem{{Line: d.lineAt(errorOffset(text, d.decoder.InputOffset())), Message: "the file is not JSON: " + jsonMessage(err)}}
 	}
 	return document{value: value, lines: d.lines}, d.problems
 }
@@ -145,11 +145,11 @@ func below(path, key string, depth int) string {
 	return path + "." + key
 }
 
-// errorOffset is where in the text a decoder's error is, as far as it tells.
-func errorOffset(err error, reached int64) int64 {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) && syntax.Offset > 0 {
-		return syntax.Offset - 1
+// errorOffset is where in the text a decoder's error is: at what follows the token
+// that it read last.
+func errorOffset(text []byte, reached int64) int64 {
+	for int(reached) < len(text) && strings.IndexByte(" \t\r\n,:", text[reached]) >= 0 {
+		reached++
 	}
 	return reached
 }

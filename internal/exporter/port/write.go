@@ -98,7 +98,7 @@ func (b *batch) run(places []int) int {
 	first := &b.changes[places[0]]
 	limit := maxDeletes
 	switch {
-	case !first.Delete && !first.Upsert:
+	case !first.Delete && (!first.Upsert || renames(first)):
 		return 1
 	case !first.Delete:
 		limit = maxUpserts
@@ -109,7 +109,7 @@ func (b *batch) run(places []int) int {
 		id := identifier(c)
 		same := c.Delete == first.Delete && c.Blueprint == first.Blueprint && c.Upsert == first.Upsert && c.Merge == first.Merge &&
 			c.CreateMissingRelated == first.CreateMissingRelated && c.DeleteDependents == first.DeleteDependents
-		if !same || seen[id] || id == "" && n > 0 {
+		if n > 0 && (!same || seen[id] || id == "" || renames(c)) {
 			return n
 		}
 		if id == "" {
@@ -128,6 +128,12 @@ func identifier(c *catalog.EntityChange) string {
 	}
 	id, _ := c.Entity.Identifier.Value.(string)
 	return id
+}
+
+// renames says that a change gives an entity another identifier.
+func renames(c *catalog.EntityChange) bool {
+	id := c.Entity.Identifier
+	return !c.Delete && c.Identifier != "" && id.Given && id.Value != c.Identifier
 }
 
 func (b *batch) writeRun(ctx context.Context, places []int) error {
@@ -207,7 +213,7 @@ func (b *batch) single(ctx context.Context, i, tries int) error {
 		return b.delete(ctx, i, tries)
 	}
 	r := request{method: http.MethodPost, tries: tries, path: "/blueprints/" + escape(c.Blueprint) + "/entities" + flags(c), agent: b.agent, body: body(c)}
-	if c.Identifier != "" && !c.Upsert { // an entity that is there, which may get another identifier
+	if c.Identifier != "" && (!c.Upsert || renames(c)) { // an entity that is there
 		r.method, r.path = http.MethodPut, "/blueprints/"+escape(c.Blueprint)+"/entities/"+escape(c.Identifier)+flags(c)
 		if c.Merge {
 			r.method = http.MethodPatch

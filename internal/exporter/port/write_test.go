@@ -222,6 +222,18 @@ func TestEntitiesAreReplacedPatchedAndRenamed(t *testing.T) {
 	if r := write(t, s, rename)[0]; r.Err != nil || r.Identifier != "a/2" || a.has("b", "a/1") != nil {
 		t.Errorf("renamed: %+v", r)
 	}
+	again := upsert("b", "a/3")
+	again.Identifier = "a/2"
+	back := upsert("b", "a/2")
+	back.Identifier = "a/3"
+	for _, r := range write(t, s, upsert("b", "other"), again, back) {
+		if r.Err != nil {
+			t.Errorf("renamed by upserts: %+v", r)
+		}
+	}
+	if a.has("b", "a/3") != nil {
+		t.Error("the old name is left")
+	}
 	replace := catalog.EntityChange{Blueprint: "b", Identifier: "a/2"}
 	if r := write(t, s, replace)[0]; r.Err != nil {
 		t.Errorf("replaced: %+v", r)
@@ -230,7 +242,7 @@ func TestEntitiesAreReplacedPatchedAndRenamed(t *testing.T) {
 	if r := write(t, s, create)[0]; status(r.Err) != http.StatusConflict {
 		t.Errorf("created twice: %+v", r)
 	}
-	want := []string{"PATCH /v1/blueprints/b/entities/a%2F1", "PUT /v1/blueprints/b/entities/a%2F2", "POST /v1/blueprints/b/entities"}
+	want := []string{"PATCH /v1/blueprints/b/entities/a%2F3", "PUT /v1/blueprints/b/entities/a%2F2", "POST /v1/blueprints/b/entities"}
 	if got := a.calls[len(a.calls)-3:]; !slices.Equal(got, want) {
 		t.Errorf("called %q", got)
 	}

@@ -2,7 +2,9 @@ package reader
 
 import (
 	"encoding/json"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudcontrol"
@@ -45,4 +47,44 @@ func BenchmarkGet(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkManyGets reads resources at once from an endpoint that takes 5 ms for each
+// answer, which is what a full sync does most of the time.
+func BenchmarkManyGets(b *testing.B) {
+	e := newEndpoint(b, func(awsCall) (any, *awsError) {
+		time.Sleep(5 * time.Millisecond) // the endpoint's latency
+		return object{"ResourceDescription": object{"Identifier": "web", "Properties": benchProperties}}, nil
+	})
+	accounts := accountsAt(b, e.URL, nil)
+	s := in("AWS::Lambda::Function")
+	r := New(Options{Cloud: accounts})
+	cfg, err := accounts.Config(b.Context(), account, home)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := cloudcontrol.NewFromConfig(cfg)
+	for name, read := range map[string]func() error{
+		"reader": func() error {
+			_, err := r.Get(b.Context(), s, "web")
+			return err
+		},
+		"sdk": func() error {
+			_, err := c.GetResource(b.Context(), &cloudcontrol.GetResourceInput{TypeName: &s.Kind, Identifier: aws.String("web")})
+			return err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetParallelism(16 / runtime.GOMAXPROCS(0))
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := read(); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "resources/s")
+		})
+	}
 }

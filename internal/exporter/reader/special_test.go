@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 // pages answers a page of a list whose tokens are numbers, as inner XML.
@@ -162,7 +164,7 @@ func TestATemplateIsYAML(t *testing.T) {
 	for _, tt := range []struct{ body, want string }{
 		{"Resources: {}\n", "Resources: {}\n"},
 		{`{"Resources":{"Z":{"Type":"T","Properties":{"Text":"true","Number":1,"On":true,"None":null,"List":["a"],"多":"行\n二"}},"A":{"Ref":"x: y"}}}`,
-			"Resources:\n    Z:\n        Type: T\n        Properties:\n            Text: \"true\"\n            Number: 1\n            On: true\n            None: null\n" +
+			"Resources:\n    Z:\n        Type: T\n        Properties:\n            Text: \"true\"\n            Number: 1\n            \"On\": true\n            None: null\n" +
 				"            List:\n                - a\n            多: |-\n                行\n                二\n    A:\n        Ref: 'x: y'\n"},
 		{"{ broken", "{ broken"},
 		{"", ""},
@@ -171,6 +173,34 @@ func TestATemplateIsYAML(t *testing.T) {
 			t.Errorf("%s becomes %q, want %q", tt.body, got, tt.want)
 		}
 	}
+}
+
+// A template says the same before and after.
+func FuzzTemplate(f *testing.F) {
+	for _, body := range []string{
+		`{"Resources":{"R":{"Type":"AWS::SQS::Queue","Properties":{"QueueName":{"Fn::Sub":"${A}-队列 🚀"}}}}}`, `{"a":"no","b":"1","c":1e3,"d":-0.5,"e":[[],{}],"f":"x\ny\n","":null}`,
+		`{"a":"\/\ud83d\ude80","b":" lead","c":"trail ","d":"# none","e":"a: b","f":"- x","g":"~","h":"0x1f","i":"2026-11-20","j":"\t"}`,
+		`{"a":1,"a":2}`, `{"<<":{"b":1}}`, `{&a : *a}`, `{"a":"x\n  y\n","b":"\n\n","c":" \n x"}`,
+	} {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		var want, got any
+		if json.Unmarshal([]byte(body), &want) != nil {
+			yamlText(body) // whatever it is, it ends
+			return
+		}
+		text := yamlText(body)
+		if text == body {
+			return
+		}
+		if err := yaml.Unmarshal([]byte(text), &got); err != nil {
+			t.Fatalf("%s becomes %s: %v", body, text, err)
+		}
+		if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(got)); diff != "" {
+			t.Errorf("%s becomes %s: %s", body, text, diff)
+		}
+	})
 }
 
 func TestStacksAreListedUnlessTheyAreDeleted(t *testing.T) {

@@ -3,6 +3,7 @@ package reader
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -143,12 +144,15 @@ func yamlText(body string) string {
 	return string(text)
 }
 
+// oldBool is what readers of YAML 1.1 take for true or false where it has no quotes.
+var oldBool = regexp.MustCompile(`^(?i:y|n|yes|no|on|off)$`)
+
 // block has a node written over lines, with quotes where they are needed alone.
 func block(n *yaml.Node) {
 	switch {
 	case n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "\n"):
 		n.Style = yaml.LiteralStyle
-	case n.Kind != yaml.ScalarNode || n.Tag == "!!str":
+	case n.Kind != yaml.ScalarNode || n.Tag == "!!str" && !oldBool.MatchString(n.Value):
 		n.Style = 0
 	}
 	for _, child := range n.Content {
