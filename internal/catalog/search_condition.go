@@ -52,6 +52,8 @@ type condition struct {
 	negative bool
 	subjects []subject
 	value    operand
+	// all are the comparisons of one value that were put together for an index.
+	all []*condition
 
 	// A set of entities.
 	set map[int64]struct{}

@@ -202,8 +202,13 @@ func drawGroup(rt *rapid.T, depth int) map[string]any {
 	for range rapid.IntRange(1, 3).Draw(rt, "rules") {
 		if depth < 3 && rapid.IntRange(0, 3).Draw(rt, "nests") == 0 {
 			rules = append(rules, drawGroup(rt, depth+1))
-		} else {
-			rules = append(rules, drawRule(rt))
+			continue
+		}
+		r := drawRule(rt)
+		rules = append(rules, r)
+		if operators[operator(r["operator"].(string))].operand == operandComparable { // a second bound
+			v, _ := drawOperand(rt, operandComparable)
+			rules = append(rules, map[string]any{"property": r["property"], "operator": rapid.SampledFrom([]string{">", ">=", "<", "<="}).Draw(rt, "operator"), "value": v})
 		}
 	}
 	return map[string]any{"combinator": rapid.SampledFrom([]string{"and", "or"}).Draw(rt, "combinator"), "rules": rules}

@@ -73,8 +73,9 @@ func (s *search) countOf(ctx context.Context, one *source, most int) (int, error
 // cheapest is the best source of the parts of an "and". A slow one is asked when no other is
 // there.
 func (s *search) cheapest(ctx context.Context, c *condition, b *Blueprint, most int) (list []source, count int, err error) {
+	children := joined(c.children, b)
 	for _, slow := range []bool{false, true} {
-		for _, child := range c.children {
+		for _, child := range children {
 			if child.slow(b) != slow {
 				continue
 			}
@@ -95,6 +96,48 @@ func (s *search) cheapest(ctx context.Context, c *condition, b *Blueprint, most 
 		}
 	}
 	return nil, 0, nil
+}
+
+// joined puts comparisons of one value that must all hold together where they are one range: two
+// that are selective together may be neither alone.
+func joined(children []*condition, b *Blueprint) []*condition {
+	var list []*condition
+	ranges := map[subject]*condition{}
+	for _, child := range children {
+		sub, ok := child.bounds(b)
+		if !ok {
+			list = append(list, child)
+			continue
+		}
+		if ranges[sub] == nil {
+			ranges[sub] = &condition{path: child.path, subjects: child.subjects}
+			list = append(list, ranges[sub])
+		}
+		ranges[sub].all = append(ranges[sub].all, child)
+	}
+	return list
+}
+
+// bounds says whether the condition bounds one value, and which. Of arrays each bound may hold
+// for another element.
+func (c *condition) bounds(b *Blueprint) (s subject, ok bool) {
+	if len(c.subjects) != 1 || c.negative || c.fixed != nil {
+		return s, false
+	}
+	s = c.subjects[0]
+	switch s.kind {
+	case ofMeta:
+		ok = s.name == metaCreatedAt || s.name == metaUpdatedAt
+	case ofProperty:
+		ok = b.Properties[s.name].Type != "array"
+	case ofAggregation:
+		ok = true
+	}
+	switch c.op {
+	case opGreater, opGreaterEqual, opLess, opLessEqual, opBetween:
+		return s, ok
+	}
+	return s, false
 }
 
 // slow says whether the condition's source may be one that reads a whole index.
@@ -204,6 +247,21 @@ func (s *search) writersThat(ctx context.Context, c *condition) ([]int64, error)
 
 func timeRange(c *condition, now time.Time, b *Blueprint, column string) *source {
 	lo, hi, ok := c.moments(now)
+	for _, one := range c.all {
+		from, to, isTime := one.moments(now)
+		if !isTime {
+			continue // compared with a number, which holds for no time
+		}
+		if !ok {
+			lo, hi, ok = firstTime, lastTime, true
+		}
+		if from.After(lo) {
+			lo = from
+		}
+		if to.Before(hi) {
+			hi = to
+		}
+	}
 	if !ok {
 		return nil
 	}
@@ -246,6 +304,9 @@ func (c *condition) moments(now time.Time) (lo, hi time.Time, ok bool) {
 // values are arrays.
 func (s *search) indexed(ctx context.Context, c *condition, name string, b *Blueprint, list bool) (*source, error) {
 	values, ranges, part, ok := c.keys(s.now, list)
+	if len(c.all) > 0 {
+		ranges, ok = []keyRange{c.common(s.now)}, true
+	}
 	if !ok {
 		return nil, nil
 	}
@@ -312,6 +373,20 @@ func (c *condition) keys(now time.Time, list bool) (values []string, ranges []ke
 	}
 	lo, hi, ok := c.moments(now)
 	return nil, []keyRange{{timeKey(lo), timeKey(hi)}}, "", ok
+}
+
+// common is the range that is in all of those joined. Where some are of numbers and some of
+// times, it's empty, as both hold for no value.
+func (c *condition) common(now time.Time) keyRange {
+	var all keyRange
+	for i, one := range c.all {
+		_, ranges, _, _ := one.keys(now, false)
+		if i == 0 {
+			all = ranges[0]
+		}
+		all = keyRange{max(all.from, ranges[0].from), min(all.to, ranges[0].to)}
+	}
+	return all
 }
 
 // equalKeys are the forms that what equals a value may have in the index; none of null. What
