@@ -130,6 +130,10 @@ func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o
 			return results, nil
 		}
 	}
+	said, err := b.report()
+	if err != nil {
+		return nil, err
+	}
 	tried := false
 	err = c.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
 		if inside {
@@ -137,11 +141,14 @@ func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o
 			if results, err = b.plan(ctx, requests); err != nil {
 				return err
 			}
+			if said, err = b.report(); err != nil {
+				return err
+			}
 		} else if tried {
 			return errMoved // the batch has ids of rows that were taken back
 		}
 		tried = true
-		if err := b.store(ctx, tx, o.Commit != nil); err != nil {
+		if err := b.store(ctx, tx, said, o.Commit != nil); err != nil {
 			return err
 		}
 		if o.Commit == nil {

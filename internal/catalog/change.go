@@ -210,7 +210,11 @@ func (c *Catalog) recordBlueprint(ctx context.Context, tx *store.Tx, w Writer, b
 	if err != nil {
 		return err
 	}
-	if err := insertChanges(ctx, tx, source, []Change{change}); err != nil {
+	row, err := change.row()
+	if err != nil {
+		return err
+	}
+	if err := insertChanges(ctx, tx, source, []changeRow{row}); err != nil {
 		return err
 	}
 	rec, err := c.changeEvent(change, nil)

@@ -150,11 +150,15 @@ func (c *Catalog) shrinkPage(ctx context.Context, w Writer, m *model, target *no
 	if !b.hasChanges() && len(dead) == 0 {
 		return len(dependents) > 0, nil
 	}
+	said, err := b.report()
+	if err != nil {
+		return false, err
+	}
 	err = c.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
 		if err := deleteEdges(ctx, tx, dead); err != nil {
 			return err
 		}
-		return b.store(ctx, tx, false)
+		return b.store(ctx, tx, said, false)
 	})
 	if err != nil {
 		return false, fmt.Errorf("empty relations to entity %s: %w", target.identifier, err)

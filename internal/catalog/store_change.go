@@ -14,26 +14,33 @@ import (
 // changeRows is how many entries of the history one INSERT carries.
 const changeRows = 50
 
+// changeRow is a change as it is stored.
+type changeRow struct {
+	Change
+	cause, fields string
+}
+
+func (c Change) row() (changeRow, error) {
+	cause, err := encode(c.Cause)
+	if err != nil {
+		return changeRow{}, err
+	}
+	fields, err := encode(c.Fields)
+	return changeRow{c, string(cause), string(fields)}, err
+}
+
 // insertChanges writes entries of the history, all of one datasource.
-func insertChanges(ctx context.Context, tx *store.Tx, datasource int64, list []Change) error {
+func insertChanges(ctx context.Context, tx *store.Tx, datasource int64, list []changeRow) error {
 	for chunk := range slices.Chunk(list, changeRows) {
 		var a argList
 		var q strings.Builder
 		q.WriteString(`INSERT INTO catalog_changes (resource, blueprint_id, blueprint, identifier, action, at, changed_by, datasource_id, cause, fields) VALUES `)
 		for i, c := range chunk {
-			cause, err := encode(c.Cause)
-			if err != nil {
-				return err
-			}
-			fields, err := encode(c.Fields)
-			if err != nil {
-				return err
-			}
 			if i > 0 {
 				q.WriteString(", ")
 			}
 			fmt.Fprintf(&q, "(%s, %d, %s, %s, %s, %d, %s, %d, %s, %s)", a.text(c.Resource), c.blueprintID, a.text(c.Blueprint),
-				a.text(c.Identifier), a.text(c.Action), millis(c.At), a.text(c.By), datasource, a.text(string(cause)), a.text(string(fields)))
+				a.text(c.Identifier), a.text(c.Action), millis(c.At), a.text(c.By), datasource, a.text(c.cause), a.text(c.fields))
 		}
 		if _, err := tx.Exec(ctx, q.String(), a.args...); err != nil {
 			return fmt.Errorf("write the history: %w", err)

@@ -13,9 +13,9 @@ import (
 )
 
 // store writes what the batch changed: rows, relations, the index of values, history and
-// events. It returns errMoved if what the batch has read is no longer so; with hold, also for
+// events, the last two as reported. It returns errMoved if what the batch has read is no longer so; with hold, also for
 // entities that it found unchanged. It must not be called twice.
-func (b *batch) store(ctx context.Context, tx *store.Tx, hold bool) error {
+func (b *batch) store(ctx context.Context, tx *store.Tx, r report, hold bool) error {
 	var changed, kept, deleted, unchanged []*node
 	for _, n := range b.touched {
 		if !n.changed() {
@@ -52,7 +52,8 @@ func (b *batch) store(ctx context.Context, tx *store.Tx, hold bool) error {
 		func() error { return b.storeEntities(ctx, tx, source, slices.Clone(kept)) },
 		func() error { return b.storeRelations(ctx, tx, kept) },
 		func() error { return b.storeValues(ctx, tx, changed) },
-		func() error { return b.record(ctx, tx, source, changed) },
+		func() error { return insertChanges(ctx, tx, source, r.changes) },
+		func() error { return tx.Publish(ctx, r.events...) },
 	} {
 		if err := step(); err != nil {
 			return err
@@ -207,35 +208,44 @@ func (b *batch) storeValues(ctx context.Context, tx *store.Tx, nodes []*node) er
 	return b.c.indexValues(ctx, tx, changes)
 }
 
-// record writes the history of the changed entities and publishes it.
-func (b *batch) record(ctx context.Context, tx *store.Tx, source int64, nodes []*node) error {
-	var changes []Change
-	var events []event.Record
-	for _, n := range nodes {
+// report is what is told of a batch: made before the transaction, so as not to hold it.
+type report struct {
+	changes []changeRow
+	events  []event.Record
+}
+
+// report makes the history of what the batch changed, and the events about it.
+func (b *batch) report() (report, error) {
+	var r report
+	for _, n := range b.touched {
+		if !n.changed() {
+			continue
+		}
 		change, err := b.changeOf(n)
 		if err != nil {
-			return err
+			return r, err
 		}
-		changes = append(changes, change)
+		row, err := change.row()
+		if err != nil {
+			return r, err
+		}
+		r.changes = append(r.changes, row)
 		state := n.after
 		if !n.there {
 			state = n.before
 		}
 		rec, err := b.c.changeEvent(change, n.entity(state))
 		if err != nil {
-			return err
+			return r, err
 		}
-		events = append(events, rec)
-		if n.id != 0 && n.there && n.stored != "" && n.stored != n.identifier {
+		r.events = append(r.events, rec)
+		if n.id != 0 && n.there && n.stored != n.identifier {
 			// The history under the old name ends with this.
-			change.Identifier = n.stored
-			changes = append(changes, change)
+			row.Identifier = n.stored
+			r.changes = append(r.changes, row)
 		}
 	}
-	if err := insertChanges(ctx, tx, source, changes); err != nil {
-		return err
-	}
-	return tx.Publish(ctx, events...)
+	return r, nil
 }
 
 // changeOf is the entry of the history of a changed entity.
