@@ -176,7 +176,7 @@ func patternNames(p *gojq.Pattern, names []string) ([]string, bool) {
 	if p.Name != "" {
 		return append(names, p.Name), true
 	}
-	ok := true
+	var ok bool
 	for _, e := range p.Array {
 		if names, ok = patternNames(e, names); !ok {
 			return nil, false
@@ -229,13 +229,12 @@ func (a *analysis) operator(q *gojq.Query, in bound) bound {
 // multiply is bounded where one factor is a small literal number, or where one is
 // an object, so that neither can be a text and a number.
 func (a *analysis) multiply(q *gojq.Query, p bound) bound {
-	k := 1.0
 	for _, side := range []*gojq.Query{q.Left, q.Right} {
 		if side.Term != nil && len(side.Term.SuffixList) == 0 && side.Term.Object != nil {
 			return a.did(p.total, p)
 		}
 		if n, ok := literalNumber(side); ok {
-			k = max(1, math.Abs(n)) + 1
+			k := max(1, math.Abs(n)) + 1
 			return a.did(p.total*k, p.grown(k, nodeSize))
 		}
 	}

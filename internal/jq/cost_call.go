@@ -39,7 +39,7 @@ type call struct {
 
 func names(list string) map[call]bool {
 	set := map[call]bool{}
-	for _, f := range strings.Fields(list) {
+	for f := range strings.FieldsSeq(list) {
 		i := strings.LastIndexByte(f, '/')
 		set[call{f[:i], int(f[i+1] - '0')}] = true
 	}

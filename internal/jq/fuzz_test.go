@@ -46,8 +46,7 @@ func FuzzCheapProgramsAreBounded(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, sample string) {
 		p, err := Compile(text)
 		if err != nil {
-			var syntax *SyntaxError
-			if !errors.As(err, &syntax) {
+			if _, ok := errors.AsType[*SyntaxError](err); !ok {
 				t.Fatalf("%T %v", err, err)
 			}
 			return

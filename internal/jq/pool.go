@@ -283,7 +283,7 @@ func startWorker(memory int64) (*worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the program to start as a jq worker: %w", err)
 	}
-	w := &worker{cmd: exec.Command(path, workerArgument)}
+	w := &worker{cmd: exec.Command(path, workerArgument)} //nolint:gosec // it is this program
 	w.cmd.Args[0] = "rialto"
 	w.cmd.Env = []string{memoryVariable + "=" + strconv.FormatInt(memory, 10), "TZ=UTC", "GOMAXPROCS=2", "GOTRACEBACK=none"}
 	w.cmd.Stderr = &w.errors
@@ -363,10 +363,11 @@ func (w *worker) reasonOf(err error) error {
 	said := w.errors.String()
 	switch {
 	case w.cmd.ProcessState != nil && w.cmd.ProcessState.ExitCode() == outOfMemory,
-		strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"), strings.Contains(said, "stack exceeds"):
+		strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"),
+		strings.Contains(said, "failed to allocate"), strings.Contains(said, "stack exceeds"):
 		return ErrMemory
 	}
-	return fmt.Errorf("%w: %v%s", ErrWorker, err, w.errors.quoted())
+	return fmt.Errorf("%w: %w%s", ErrWorker, err, w.errors.quoted())
 }
 
 // tail keeps the beginning of what a worker writes to its standard error, where

@@ -59,8 +59,7 @@ func TestCompileErrorsTellTheirPlace(t *testing.T) {
 			}
 			continue
 		}
-		var syntax *SyntaxError
-		if !errors.As(err, &syntax) {
+		if _, ok := errors.AsType[*SyntaxError](err); !ok {
 			t.Errorf("%q: got %v", text, err)
 		} else if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %q, want it to say %q", text, err, want)

@@ -38,10 +38,10 @@ func Lint(ctx context.Context, ev *jq.Evaluator, cfg *Config, samples map[string
 		r := &cfg.Resources[i]
 		path := fmt.Sprintf("resources[%d]", r.Index)
 		if r.Regions != nil && len(r.Regions) == 0 {
-			l.warn(path+".selector.aws.regions", "is empty: nothing is exported")
+			l.warnf(path+".selector.aws.regions", "is empty: nothing is exported")
 		}
 		if r.Accounts != nil && len(r.Accounts) == 0 {
-			l.warn(path+".selector.aws.accounts", "is empty: nothing is exported")
+			l.warnf(path+".selector.aws.accounts", "is empty: nothing is exported")
 		}
 		if len(samples[r.Kind]) > 0 {
 			l.pass(ctx, r, path, samples[r.Kind])
@@ -49,7 +49,7 @@ func Lint(ctx context.Context, ev *jq.Evaluator, cfg *Config, samples map[string
 	}
 	for _, kind := range slices.Sorted(maps.Keys(samples)) {
 		if len(cfg.Of(kind)) == 0 {
-			l.warn(kind, "there are samples of this kind, and the configuration does not export it")
+			l.warnf(kind, "there are samples of this kind, and the configuration does not export it")
 		}
 	}
 	for _, s := range records {
@@ -64,11 +64,11 @@ type linter struct {
 	problems []Problem
 }
 
-func (l *linter) fail(path, format string, args ...any) {
+func (l *linter) failf(path, format string, args ...any) {
 	l.problems = append(l.problems, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-func (l *linter) warn(path, format string, args ...any) {
+func (l *linter) warnf(path, format string, args ...any) {
 	l.problems = append(l.problems, Problem{Path: path, Message: fmt.Sprintf(format, args...), Warning: true})
 }
 
@@ -79,11 +79,11 @@ func (l *linter) pass(ctx context.Context, r *Resource, path string, samples []m
 		name := fmt.Sprintf("sample %d of %s", i+1, r.Kind)
 		m, err := r.Map(ctx, l.ev, sample)
 		if err != nil {
-			l.fail(path, "%s cannot be mapped: %v", name, err)
+			l.failf(path, "%s cannot be mapped: %v", name, err)
 			continue
 		}
 		for _, p := range m.Problems {
-			l.fail(p.Path, "%s (%s)", p.Message, name)
+			l.failf(p.Path, "%s (%s)", p.Message, name)
 		}
 		if !m.Selected {
 			continue
@@ -95,7 +95,7 @@ func (l *linter) pass(ctx context.Context, r *Resource, path string, samples []m
 	}
 	switch {
 	case t.selected == 0 && r.Query != nil:
-		l.warn(path+".selector.query", "selects none of the %d samples", len(samples))
+		l.warnf(path+".selector.query", "selects none of the %d samples", len(samples))
 	case t.selected > 0:
 		l.alwaysNull(r, t)
 	}
@@ -112,11 +112,11 @@ type tried struct {
 func (l *linter) entity(r *Resource, t *tried, e Entity, sample int, name string) {
 	path := r.pathOf(e.Blueprint) + ".identifier"
 	if !validEntity(e.Identifier) {
-		l.fail(path, "gave %q, which is not the identifier of an entity: letters, digits and @_.+:\\/=- are possible, at most %d (%s)", shorten(e.Identifier), maxEntityIdentifier, name)
+		l.failf(path, "gave %q, which is not the identifier of an entity: letters, digits and @_.+:\\/=- are possible, at most %d (%s)", shorten(e.Identifier), maxEntityIdentifier, name)
 	}
 	key := [2]string{e.Blueprint, e.Identifier}
 	if other, twice := t.made[key]; twice && other != sample {
-		l.warn(path, "gave %q for sample %d too: they are one entity (%s)", shorten(e.Identifier), other+1, name)
+		l.warnf(path, "gave %q for sample %d too: they are one entity (%s)", shorten(e.Identifier), other+1, name)
 	}
 	t.made[key] = sample
 	for k, v := range e.Properties {
@@ -130,7 +130,7 @@ func (l *linter) entity(r *Resource, t *tried, e Entity, sample int, name string
 		}
 		for _, target := range targetsOf(v) {
 			if !validEntity(target) {
-				l.fail(r.pathOf(e.Blueprint)+".relations."+k, "gave %q, which is not the identifier of an entity (%s)", shorten(target), name)
+				l.failf(r.pathOf(e.Blueprint)+".relations."+k, "gave %q, which is not the identifier of an entity (%s)", shorten(target), name)
 			}
 		}
 	}
@@ -166,12 +166,12 @@ func (l *linter) alwaysNull(r *Resource, t *tried) {
 	for _, m := range r.Mappings {
 		for _, f := range m.Properties {
 			if !t.given[m.Blueprint+" properties."+f.Key] {
-				l.warn(m.Path+".properties."+f.Key, "is null for all the samples (%s)", shorten(f.Value.String()))
+				l.warnf(m.Path+".properties."+f.Key, "is null for all the samples (%s)", shorten(f.Value.String()))
 			}
 		}
 		for _, f := range m.Relations {
 			if !t.given[m.Blueprint+" relations."+f.Key] {
-				l.warn(m.Path+".relations."+f.Key, "is null for all the samples (%s)", shorten(f.Value.String()))
+				l.warnf(m.Path+".relations."+f.Key, "is null for all the samples (%s)", shorten(f.Value.String()))
 			}
 		}
 	}
@@ -181,29 +181,29 @@ func (l *linter) alwaysNull(r *Resource, t *tried) {
 func (l *linter) record(ctx context.Context, s SampleRecord) {
 	records, err := ParseRecords(ctx, l.ev, s.Body)
 	if err != nil {
-		l.fail(s.Name, "%v", err)
+		l.failf(s.Name, "%v", err)
 		return
 	}
 	if len(records) == 0 {
 		if s.Want != nil {
-			l.fail(s.Name, "names no resource; it should say %s", describe(*s.Want))
+			l.failf(s.Name, "names no resource; it should say %s", describe(*s.Want))
 			return
 		}
-		l.warn(s.Name, "names no resource")
+		l.warnf(s.Name, "names no resource")
 		return
 	}
 	passes := l.cfg.Of(records[0].Kind)
 	if len(passes) == 0 {
-		l.fail(s.Name, "is of kind %s, which the configuration does not export", records[0].Kind)
+		l.failf(s.Name, "is of kind %s, which the configuration does not export", records[0].Kind)
 		return
 	}
 	if !slices.ContainsFunc(passes, func(r *Resource) bool {
 		return r.Regions == nil || slices.Contains(r.Regions, records[0].Region)
 	}) {
-		l.warn(s.Name, "is of region %s, from which the configuration does not export %s", records[0].Region, records[0].Kind)
+		l.warnf(s.Name, "is of region %s, from which the configuration does not export %s", records[0].Region, records[0].Kind)
 	}
 	if s.Want != nil && !slices.ContainsFunc(records, s.Want.agrees) {
-		l.fail(s.Name, "says %s; it should say %s", describe(records[0]), describe(*s.Want))
+		l.failf(s.Name, "says %s; it should say %s", describe(records[0]), describe(*s.Want))
 	}
 }
 

@@ -77,7 +77,7 @@ type mapper struct {
 	at     map[[2]string]int // blueprint and identifier → place among the entities
 }
 
-func (m *mapper) problem(path, format string, args ...any) {
+func (m *mapper) problemf(path, format string, args ...any) {
 	if len(m.mapped.Problems) < maxProblems {
 		m.mapped.Problems = append(m.mapped.Problems, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 	}
@@ -103,9 +103,8 @@ func (m *mapper) apply(ctx context.Context, mapping *Mapping, resource map[strin
 		}
 		input["item"] = item
 		e, err := m.entity(ctx, mapping, input, fmt.Sprintf(" (item %d)", i))
-		var none *noIdentifierError
-		if errors.As(err, &none) {
-			m.problem(none.path, "%s; the item is left out", none.why)
+		if none, ok := errors.AsType[*noIdentifierError](err); ok {
+			m.problemf(none.path, "%s; the item is left out", none.why)
 			continue
 		}
 		if err != nil {
@@ -125,7 +124,7 @@ func (m *mapper) items(ctx context.Context, mapping *Mapping, resource map[strin
 	}
 	items, ok := o.Value.([]any)
 	if !ok && o.Value != nil {
-		m.problem(path, "gave %s, not an array: there are no items", kindOf(o.Value))
+		m.problemf(path, "gave %s, not an array: there are no items", kindOf(o.Value))
 	}
 	if len(items) > MaxItems {
 		return nil, fmt.Errorf("%s: gave %d items, at most %d are possible", path, len(items), MaxItems)
@@ -137,6 +136,7 @@ func (m *mapper) items(ctx context.Context, mapping *Mapping, resource map[strin
 // often it is tried.
 type noIdentifierError struct{ path, why string }
 
+// Error returns why, after the path.
 func (e *noIdentifierError) Error() string { return e.path + ": " + e.why }
 
 // entity evaluates one mapping over one input. suffix tells an item from others.
@@ -221,12 +221,11 @@ func (m *mapper) known(path string, o jq.Output) bool {
 	if o.Err == nil {
 		return true
 	}
-	var failed *jq.RuntimeError
-	if errors.As(o.Err, &failed) {
-		m.problem(path, "%v; it is null", o.Err)
+	if _, failed := errors.AsType[*jq.RuntimeError](o.Err); failed {
+		m.problemf(path, "%v; it is null", o.Err)
 		return true
 	}
-	m.problem(path, "%v; it is left as it is", o.Err)
+	m.problemf(path, "%v; it is left as it is", o.Err)
 	return false
 }
 
@@ -257,7 +256,7 @@ func (m *mapper) text(path string, o jq.Output) *string {
 	}
 	s, ok := scalar(o.Value)
 	if !ok {
-		m.problem(path, "gave %s, not a text; it is left out", kindOf(o.Value))
+		m.problemf(path, "gave %s, not a text; it is left out", kindOf(o.Value))
 		return nil
 	}
 	return &s
@@ -294,7 +293,7 @@ func (m *mapper) reference(path string, v any) any {
 	}
 	s, ok := scalar(v)
 	if !ok {
-		m.problem(path, "gave %s, not a text, an array of texts or a search rule; it is null", kindOf(v))
+		m.problemf(path, "gave %s, not a text, an array of texts or a search rule; it is null", kindOf(v))
 		return nil
 	}
 	return s
@@ -306,7 +305,7 @@ func (m *mapper) references(path string, list []any) []string {
 		s, ok := scalar(v)
 		switch {
 		case !ok && v != nil:
-			m.problem(path, "gave %s as element %d, not a text; it is left out", kindOf(v), i)
+			m.problemf(path, "gave %s as element %d, not a text; it is left out", kindOf(v), i)
 		case s != "":
 			texts = append(texts, s)
 		}

@@ -56,13 +56,13 @@ type parser struct {
 	warnings []Problem
 }
 
-func (p *parser) fail(path, format string, args ...any) {
+func (p *parser) failf(path, format string, args ...any) {
 	if len(p.problems) < maxProblems {
 		p.problems = append(p.problems, Problem{Path: path, Line: p.line(path), Message: fmt.Sprintf(format, args...)})
 	}
 }
 
-func (p *parser) warn(path, format string, args ...any) {
+func (p *parser) warnf(path, format string, args ...any) {
 	if len(p.warnings) < maxProblems {
 		p.warnings = append(p.warnings, Problem{Path: path, Line: p.line(path), Message: fmt.Sprintf(format, args...), Warning: true})
 	}
@@ -85,7 +85,7 @@ func (p *parser) line(path string) int {
 func (p *parser) config(v any) *Config {
 	top, ok := v.(map[string]any)
 	if !ok {
-		p.fail("", "config.json must be an object with resources, not %s", kindOf(v))
+		p.failf("", "config.json must be an object with resources, not %s", kindOf(v))
 		return nil
 	}
 	c := &Config{}
@@ -97,9 +97,9 @@ func (p *parser) config(v any) *Config {
 		case "skip_delete":
 			c.SkipDelete = p.boolean(key, top[key])
 		case "aws_entities":
-			p.warn(key, "is a checkpoint of Port's exporter and is not used: checkpoints are kept in the database")
+			p.warnf(key, "is a checkpoint of Port's exporter and is not used: checkpoints are kept in the database")
 		case "deleteDependentEntities", "createMissingRelatedEntities", "enableMergeEntity":
-			p.warn(key, "is a setting of Port Ocean and is not used: entities are merged, and deleted with their dependents")
+			p.warnf(key, "is a setting of Port Ocean and is not used: entities are merged, and deleted with their dependents")
 		default:
 			p.unknown(key)
 		}
@@ -107,11 +107,11 @@ func (p *parser) config(v any) *Config {
 	resources, ok := top["resources"].([]any)
 	switch {
 	case !ok && top["resources"] == nil:
-		p.fail("resources", "is missing: it lists the kinds that are exported")
+		p.failf("resources", "is missing: it lists the kinds that are exported")
 	case !ok:
-		p.fail("resources", "must be an array, not %s", kindOf(top["resources"]))
+		p.failf("resources", "must be an array, not %s", kindOf(top["resources"]))
 	case len(resources) > maxResources:
-		p.fail("resources", "has %d elements, at most %d are possible", len(resources), maxResources)
+		p.failf("resources", "has %d elements, at most %d are possible", len(resources), maxResources)
 	default:
 		for i, r := range resources {
 			c.Resources = append(c.Resources, p.resource(i, r))
@@ -140,7 +140,7 @@ func (p *parser) resource(i int, v any) Resource {
 	}
 	r.Kind = p.kind(path+".kind", object["kind"])
 	if _, has := object["port"]; !has {
-		p.fail(path+".port", "is missing: port.entity.mappings says what becomes of the resources")
+		p.failf(path+".port", "is missing: port.entity.mappings says what becomes of the resources")
 	}
 	return r
 }
@@ -148,7 +148,7 @@ func (p *parser) resource(i int, v any) Resource {
 func (p *parser) kind(path string, v any) string {
 	s, ok := p.text(path, v, "the type of the resources, as AWS::Lambda::Function")
 	if ok && !kindPattern.MatchString(s) {
-		p.fail(path, "%q is not a resource type, as AWS::Lambda::Function", s)
+		p.failf(path, "%q is not a resource type, as AWS::Lambda::Function", s)
 	}
 	return s
 }
@@ -190,14 +190,14 @@ func (p *parser) aws(path string, v any, r *Resource) {
 		case "list_parameters":
 			r.ListParameters, _ = p.object(at, object[key])
 		case "next_token":
-			p.warn(at, "is a checkpoint of Port's exporter and is not used: checkpoints are kept in the database")
+			p.warnf(at, "is a checkpoint of Port's exporter and is not used: checkpoints are kept in the database")
 		default:
 			p.unknown(at)
 		}
 	}
 	for region := range r.Models {
 		if r.Regions != nil && !slices.Contains(r.Regions, region) {
-			p.warn(path+".regions_config."+region, "is not used: selector.aws.regions does not name %s", region)
+			p.warnf(path+".regions_config."+region, "is not used: selector.aws.regions does not name %s", region)
 		}
 	}
 }
@@ -211,7 +211,7 @@ func (p *parser) regionsConfig(path string, v any) map[string][]string {
 	for _, region := range keysOf(object) {
 		at := path + "." + region
 		if !regionPattern.MatchString(region) {
-			p.fail(at, "%q is not a region, as us-east-1", region)
+			p.failf(at, "%q is not a region, as us-east-1", region)
 			continue
 		}
 		settings, ok := p.object(at, object[region])
@@ -232,7 +232,7 @@ func (p *parser) regionsConfig(path string, v any) map[string][]string {
 func (p *parser) models(path string, v any) []string {
 	list, ok := v.([]any)
 	if !ok || len(list) > maxModels {
-		p.fail(path, "must be an array of at most %d resource models, each a JSON object written as text", maxModels)
+		p.failf(path, "must be an array of at most %d resource models, each a JSON object written as text", maxModels)
 		return nil
 	}
 	var models []string
@@ -241,7 +241,7 @@ func (p *parser) models(path string, v any) []string {
 		s, ok := m.(string)
 		var object map[string]any
 		if !ok || json.Unmarshal([]byte(s), &object) != nil || object == nil {
-			p.fail(at, `must be a JSON object written as text, as "{\"LoadBalancerArn\":\"arn:…\"}"`)
+			p.failf(at, `must be a JSON object written as text, as "{\"LoadBalancerArn\":\"arn:…\"}"`)
 			continue
 		}
 		models = append(models, s)
@@ -264,7 +264,7 @@ func (p *parser) port(path string, v any) []Mapping {
 	path += ".mappings"
 	list, ok := entity["mappings"].([]any)
 	if !ok || len(list) == 0 || len(list) > maxMappings {
-		p.fail(path, "must be an array of 1 to %d mappings", maxMappings)
+		p.failf(path, "must be an array of 1 to %d mappings", maxMappings)
 		return nil
 	}
 	mappings := make([]Mapping, 0, len(list))
@@ -316,7 +316,7 @@ func (p *parser) blueprint(path string, v any) string {
 		s = s[1 : len(s)-1]
 	}
 	if !blueprintPattern.MatchString(s) || s == "." || s == ".." {
-		p.fail(path, "%q is not the identifier of a blueprint; it is a fixed text, not jq", s)
+		p.failf(path, "%q is not the identifier of a blueprint; it is a fixed text, not jq", s)
 	}
 	return s
 }
@@ -330,14 +330,14 @@ func (p *parser) fields(path string, v any) []Field {
 		return nil
 	}
 	if len(object) > maxFields {
-		p.fail(path, "has %d keys, at most %d are possible", len(object), maxFields)
+		p.failf(path, "has %d keys, at most %d are possible", len(object), maxFields)
 		return nil
 	}
 	fields := make([]Field, 0, len(object))
 	for _, key := range keysOf(object) {
 		at := path + "." + key
 		if !keyPattern.MatchString(key) {
-			p.fail(at, "%q is not a key: letters, digits and @_=\\- are possible, at most 100", key)
+			p.failf(at, "%q is not a key: letters, digits and @_=\\- are possible, at most 100", key)
 		}
 		fields = append(fields, Field{Key: key, Value: p.program(at, object[key])})
 	}
@@ -359,7 +359,7 @@ func (p *parser) program(path string, v any) *jq.Program {
 	}
 	program, err := jq.Compile(s)
 	if err != nil {
-		p.fail(path, "is not jq: %v (in %s)", err, shorten(s))
+		p.failf(path, "is not jq: %v (in %s)", err, shorten(s))
 	}
 	return program
 }
@@ -371,9 +371,9 @@ func (p *parser) apiURL(path string, v any) string {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		p.fail(path, "%q is not a URL, as https://api.getport.io/v1", s)
+		p.failf(path, "%q is not a URL, as https://api.getport.io/v1", s)
 	} else if strings.TrimRight(u.Path, "/") != "/v1" {
-		p.fail(path, "%q must end with /v1, as https://api.getport.io/v1", s)
+		p.failf(path, "%q must end with /v1, as https://api.getport.io/v1", s)
 	}
 	return strings.TrimRight(s, "/")
 }
@@ -385,7 +385,7 @@ func (p *parser) list(path string, v any, limit int, pattern *regexp.Regexp, wha
 	}
 	items, ok := v.([]any)
 	if !ok || len(items) > limit {
-		p.fail(path, "must be an array of at most %d, each %s", limit, what)
+		p.failf(path, "must be an array of at most %d, each %s", limit, what)
 		return nil
 	}
 	texts := make([]string, 0, len(items))
@@ -393,11 +393,11 @@ func (p *parser) list(path string, v any, limit int, pattern *regexp.Regexp, wha
 		at := fmt.Sprintf("%s[%d]", path, i)
 		s, ok := item.(string)
 		if !ok || !pattern.MatchString(s) {
-			p.fail(at, "must be %s", what)
+			p.failf(at, "must be %s", what)
 			continue
 		}
 		if slices.Contains(texts, s) {
-			p.warn(at, "%s is named twice", s)
+			p.warnf(at, "%s is named twice", s)
 			continue
 		}
 		texts = append(texts, s)
@@ -409,11 +409,11 @@ func (p *parser) text(path string, v any, what string) (string, bool) {
 	s, ok := v.(string)
 	switch {
 	case v == nil:
-		p.fail(path, "is missing: it must be %s", what)
+		p.failf(path, "is missing: it must be %s", what)
 	case !ok:
-		p.fail(path, "must be %s, not %s", what, kindOf(v))
+		p.failf(path, "must be %s, not %s", what, kindOf(v))
 	case strings.TrimSpace(s) == "":
-		p.fail(path, "is empty: it must be %s", what)
+		p.failf(path, "is empty: it must be %s", what)
 	default:
 		return s, true
 	}
@@ -423,7 +423,7 @@ func (p *parser) text(path string, v any, what string) (string, bool) {
 func (p *parser) boolean(path string, v any) bool {
 	b, ok := v.(bool)
 	if !ok {
-		p.fail(path, "must be true or false, not %s", kindOf(v))
+		p.failf(path, "must be true or false, not %s", kindOf(v))
 	}
 	return b
 }
@@ -431,9 +431,9 @@ func (p *parser) boolean(path string, v any) bool {
 func (p *parser) object(path string, v any) (map[string]any, bool) {
 	object, ok := v.(map[string]any)
 	if v == nil {
-		p.fail(path, "is missing: it must be an object")
+		p.failf(path, "is missing: it must be an object")
 	} else if !ok {
-		p.fail(path, "must be an object, not %s", kindOf(v))
+		p.failf(path, "must be an object, not %s", kindOf(v))
 	}
 	return object, ok
 }
@@ -447,5 +447,5 @@ func (p *parser) onlyKnown(path string, object map[string]any, known string) {
 }
 
 func (p *parser) unknown(path string) {
-	p.warn(path, "is not a key that is known, and not used")
+	p.warnf(path, "is not a key that is known, and not used")
 }

@@ -130,8 +130,7 @@ func readRecord(body []byte) (map[string]any, error) {
 	decoder.UseNumber()
 	var object map[string]any
 	if err := decoder.Decode(&object); err != nil {
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &kind) {
+		if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return nil, badRecord("", "the record must be a JSON object, not %s", kind.Value)
 		}
 		return nil, badRecord("", "the record is not JSON: %s", jsonMessage(err))
