@@ -71,6 +71,7 @@ func (s *server) follow(ctx context.Context, account string) error {
 				"name": text, "display": text, "key": text, "fifo": map[string]string{"type": "boolean"}, "tags": map[string]string{"type": "object"},
 			}},
 		}, nil),
+		s.rest(ctx, http.MethodPut, "/v1/exporter/sync_settings", map[string]any{"interval": "0s"}, nil), // when it is told to
 		s.rest(ctx, http.MethodPut, "/v1/exporter/accounts/"+account, map[string]any{"home_region": region, "enabled": true}, nil),
 		s.rest(ctx, http.MethodPut, "/v1/exporter/config", map[string]any{"config": map[string]any{"resources": []any{map[string]any{
 			"kind": cloudKind,
