@@ -167,7 +167,10 @@ func TestATemplateIsYAML(t *testing.T) {
 			"Resources:\n    Z:\n        Type: T\n        Properties:\n            Text: \"true\"\n            Number: 1\n            \"On\": true\n            None: null\n" +
 				"            List:\n                - a\n            多: |-\n                行\n                二\n    A:\n        Ref: 'x: y'\n"},
 		{"{ broken", "{ broken"},
+		{`{"a":1,"a":2}`, `{"a":1,"a":2}`}, // no YAML has a name twice
+		{`{"a":"\ud83d\ude80"}`, `{"a":"\ud83d\ude80"}`},
 		{"", ""},
+		{strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000), strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000)},
 	} {
 		if got := yamlText(tt.body); got != tt.want {
 			t.Errorf("%s becomes %q, want %q", tt.body, got, tt.want)
@@ -197,7 +200,9 @@ func FuzzTemplate(f *testing.F) {
 		if err := yaml.Unmarshal([]byte(text), &got); err != nil {
 			t.Fatalf("%s becomes %s: %v", body, text, err)
 		}
-		if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(got)); diff != "" {
+		a, _ := json.Marshal(want)
+		b, _ := json.Marshal(got)
+		if diff := cmp.Diff(string(a), string(b)); diff != "" {
 			t.Errorf("%s becomes %s: %s", body, text, diff)
 		}
 	})

@@ -1,7 +1,9 @@
 package reader
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"regexp"
 	"slices"
@@ -127,28 +129,45 @@ func templateBody(ctx context.Context, c *cloud.Clients, st types.Stack) (string
 	return yamlText(aws.ToString(out.TemplateBody)), nil
 }
 
-// yamlText writes a template that is JSON as YAML, its members in their order.
+// yamlText writes a template that is JSON as YAML, its members in their order. One
+// that would not say the same stays as it is.
 func yamlText(body string) string {
-	if !strings.HasPrefix(strings.TrimSpace(body), "{") {
-		return body
-	}
+	var value any
 	var node yaml.Node
-	if err := yaml.Unmarshal([]byte(body), &node); err != nil {
+	if !strings.HasPrefix(strings.TrimSpace(body), "{") || json.Unmarshal([]byte(body), &value) != nil || yaml.Unmarshal([]byte(body), &node) != nil {
 		return body
 	}
-	block(&node)
+	if !block(&node, maxDepth) {
+		return body
+	}
 	text, err := yaml.Marshal(&node)
-	if err != nil {
+	if err != nil || !says(text, value) {
 		return body
 	}
 	return string(text)
 }
 
+// says reports whether a YAML text has the value of a JSON one.
+func says(text []byte, value any) bool {
+	var got any
+	if yaml.Unmarshal(text, &got) != nil {
+		return false
+	}
+	a, errA := json.Marshal(got)
+	b, errB := json.Marshal(value)
+	return errA == nil && errB == nil && bytes.Equal(a, b)
+}
+
 // oldBool is what readers of YAML 1.1 take for true or false where it has no quotes.
 var oldBool = regexp.MustCompile(`^(?i:y|n|yes|no|on|off)$`)
 
-// block has a node written over lines, with quotes where they are needed alone.
-func block(n *yaml.Node) {
+// maxDepth is how deep what is written over lines may be nested: each level indents
+// all that is in it.
+const maxDepth = 64
+
+// block has a node written over lines, with quotes where they are needed alone. It is
+// false for one that is nested deeper than depth.
+func block(n *yaml.Node, depth int) bool {
 	switch {
 	case n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "\n"):
 		n.Style = yaml.LiteralStyle
@@ -156,8 +175,11 @@ func block(n *yaml.Node) {
 		n.Style = 0
 	}
 	for _, child := range n.Content {
-		block(child)
+		if depth == 0 || !block(child, depth-1) {
+			return false
+		}
 	}
+	return true
 }
 
 // liveStackStatuses are all but that of deleted stacks.
