@@ -120,6 +120,12 @@ func (p *plan) make(snap *snapshot) {
 		}
 	}
 	for i := range p.reads {
+		// What the others answer, the newest of a resource answers too.
+		n := &p.reads[newest[p.reads[i].Key]]
+		n.UpsertAt, n.DeleteAt = latest(n.UpsertAt, p.reads[i].UpsertAt), latest(n.DeleteAt, p.reads[i].DeleteAt)
+		n.ByName = n.ByName || p.reads[i].ByName
+	}
+	for i := range p.reads {
 		r := &p.reads[i]
 		s := &step{read: r, mapped: &p.mapped[i], before: snap.resources[r.Key]}
 		s.out = Applied{Key: r.Key, Ticket: r.Ticket, Before: s.before}
@@ -157,7 +163,7 @@ func (p *plan) named(s *step) (ticket int64, deleteAt time.Time) {
 func (s *step) decide(named, now time.Time, o applyOptions) {
 	s.d = decide(s.before, *s.read, named, now)
 	if s.d.verdict == stale {
-		s.out.Outcome = Stale
+		s.stale(now)
 		return
 	}
 	r := &Resource{Key: s.read.Key}
@@ -186,6 +192,19 @@ func (s *step) decide(named, now time.Time, o applyOptions) {
 		s.out.Outcome = Unchanged
 	}
 	s.recheck(now, s.d.after, s.d.why)
+}
+
+// stale keeps what the events said that the read answers: the later one did not know
+// it, and is made once more.
+func (s *step) stale(now time.Time) {
+	s.out.Outcome = Stale
+	r := *s.before
+	r.UpsertAt, r.DeleteAt = latest(r.UpsertAt, s.read.UpsertAt), latest(r.DeleteAt, s.read.DeleteAt)
+	if r.UpsertAt.Equal(s.before.UpsertAt) && r.DeleteAt.Equal(s.before.DeleteAt) {
+		return
+	}
+	r.RecheckAt, r.Rechecks, r.RecheckWhy = now, 0, "an event told of it while it was being read"
+	s.after, s.wanted = &r, r.Entities
 }
 
 // recheck sets when the resource is read again.
