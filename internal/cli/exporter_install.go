@@ -19,8 +19,11 @@ import (
 	"github.com/rialto-bus/rialto/internal/exporter/kind"
 )
 
-// installPoll is how often an installation that is waited for is looked at.
-const installPoll = 500 * time.Millisecond
+// An installation that is waited for is looked at soon, and then less and less often.
+const (
+	firstInstallPoll = 100 * time.Millisecond
+	lastInstallPoll  = 2 * time.Second
+)
 
 // installation is what a table shows of an installation.
 type installation struct {
@@ -168,16 +171,14 @@ func (f *installFlags) follow(ctx context.Context, s *streams, what, while strin
 		bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what), progressbar.OptionClearOnFinish())
 		defer bar.Finish() //nolint:errcheck // it only draws
 	}
-	tick := time.NewTicker(installPoll)
-	defer tick.Stop()
-	for v.row.State == while {
+	for pause := firstInstallPoll; v.row.State == while; pause = min(lastInstallPoll, pause*3/2) {
 		if bar != nil {
 			_ = bar.Add(1)
 		}
 		select {
 		case <-ctx.Done():
 			return v, errInterrupted
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 		if v, err = step(text(v.row.StackID)); err != nil {
 			return v, err

@@ -27,15 +27,17 @@ const (
 
 // finding is what lint has found.
 type finding struct {
-	Level string `json:"level"` // error or warning
-	File  string `json:"file,omitempty"`
-	config.Problem
+	Level   string `json:"level"` // error or warning
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Path    string `json:"path,omitempty"`
+	Message string `json:"message"`
 }
 
 func found(file string, problems []config.Problem) []finding {
 	list := make([]finding, 0, len(problems))
 	for _, p := range problems {
-		f := finding{Level: "error", File: file, Problem: p}
+		f := finding{Level: "error", File: file, Line: p.Line, Path: p.Path, Message: p.Message}
 		if p.Warning {
 			f.Level = "warning"
 		}
@@ -257,8 +259,11 @@ func (l *exporterLint) print(s *streams) error {
 	} else if err := s.print(append([]finding{}, l.findings...), []string{"LEVEL", "FILE", "LINE", "WHERE", "WHAT"}, rows); err != nil {
 		return err
 	}
-	if faults > 0 {
-		return fmt.Errorf("%d things are wrong", faults)
+	switch faults {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("1 error")
 	}
-	return nil
+	return fmt.Errorf("%d errors", faults)
 }

@@ -89,6 +89,7 @@ func setUpScript(e *testscript.Env) error {
 		return err
 	}
 	e.Setenv("EVENTS", samples)
+	e.Setenv("EXAMPLES", filepath.Join(filepath.Dir(samples), "exporter"))
 	// Nobody listens at port 1.
 	e.Setenv("RIALTO_SERVER", "http://127.0.0.1:1")
 	return nil
