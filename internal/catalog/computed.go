@@ -38,7 +38,7 @@ func (c *Catalog) computeTelling(ctx context.Context, entities []Entity) ([]Prob
 	if err != nil {
 		return nil, err
 	}
-	x := &computing{c: c, m: m, q: c.db, until: time.Now().Add(computeTime), struck: map[string]int{}}
+	x := c.newComputing(m)
 	pointers := make([]*Entity, len(entities))
 	for i := range entities {
 		pointers[i] = &entities[i]
@@ -55,15 +55,19 @@ type computing struct {
 	m       *model
 	q       store.Querier
 	until   time.Time // when there is no more time for calculations
-	related int       // relations that were followed
+	related int       // relations that may still be followed
 
 	mu       sync.Mutex     // guards what follows, while calculations run
 	struck   map[string]int // how often the program of a calculation was stopped
 	problems []Problem
 }
 
-// tell notes why a property of an entity is null.
-func (x *computing) tell(e *Entity, property, format string, args ...any) {
+func (c *Catalog) newComputing(m *model) *computing {
+	return &computing{c: c, m: m, q: c.db, until: time.Now().Add(computeTime), related: maxRelated, struck: map[string]int{}}
+}
+
+// tellf notes why a property of an entity is null.
+func (x *computing) tellf(e *Entity, property, format string, args ...any) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.problems) < maxComputeProblems {

@@ -20,6 +20,8 @@ const (
 	maxCalculators = 1000
 )
 
+const outOfTimeToCompute = "calculations took more time than they have for one answer"
+
 // calculator is the compiled calculation properties of a blueprint in one revision.
 type calculator struct {
 	revision int64
@@ -86,21 +88,21 @@ func (x *computing) calculate(ctx context.Context, b *Blueprint, k *calculator, 
 	var of []string
 	for _, key := range keys {
 		p := k.programs[key]
-		why := ""
+		var why string
 		switch {
 		case x.c.o.JQ == nil:
 			why = "this server evaluates no jq"
 		case p == nil:
 			why = fmt.Sprintf("its calculation is no jq that can be run: %v", k.failed[key])
 		case time.Now().After(x.until):
-			why = fmt.Sprintf("calculations took more than %v for this answer", computeTime)
+			why = outOfTimeToCompute
 		case x.strikes(p) >= maxStrikes:
 			why = "its calculation was stopped for other entities of this answer"
 		default:
 			programs, of = append(programs, p), append(of, key)
 			continue
 		}
-		x.tell(e, key, "%s", why)
+		x.tellf(e, key, "%s", why)
 	}
 	values := make(map[string]any, len(keys))
 	if len(programs) > 0 {
@@ -124,13 +126,17 @@ func (x *computing) strikes(p *jq.Program) int {
 // calculated is the value that an output is for a property, which is null where it is
 // not what the blueprint says it is.
 func (x *computing) calculated(e *Entity, p *jq.Program, key string, calc Calculation, o jq.Output) any {
+	if errors.Is(o.Err, context.DeadlineExceeded) {
+		x.tellf(e, key, outOfTimeToCompute)
+		return nil
+	}
 	if o.Err != nil {
 		if errors.Is(o.Err, jq.ErrTimeout) || errors.Is(o.Err, jq.ErrMemory) {
 			x.mu.Lock()
 			x.struck[p.String()]++
 			x.mu.Unlock()
 		}
-		x.tell(e, key, "%v", o.Err)
+		x.tellf(e, key, "%v", o.Err)
 		return nil
 	}
 	if o.Value == nil {
@@ -141,7 +147,7 @@ func (x *computing) calculated(e *Entity, p *jq.Program, key string, calc Calcul
 		err = calc.check(v)
 	}
 	if err != nil {
-		x.tell(e, key, "what was calculated %v", err)
+		x.tellf(e, key, "what was calculated %v", err)
 		return nil
 	}
 	return v

@@ -48,7 +48,7 @@ func (x *computing) mirrors(ctx context.Context, b *Blueprint, list []*Entity, k
 		}
 		for _, e := range list { // a blueprint on the way was changed
 			e.Properties[key] = nil
-			x.tell(e, key, "its path %s leads nowhere any more", b.Mirrors[key].Path)
+			x.tellf(e, key, "its path %s leads nowhere any more", b.Mirrors[key].Path)
 		}
 	}
 	ids := make([]int64, len(list))
@@ -100,12 +100,12 @@ func (x *computing) follow(ctx context.Context, from *hop, ids []int64) error {
 	}
 	relations := slices.Sorted(maps.Keys(hops))
 	err := inChunks(ids, idsAtOnce, func(chunk []int64) error {
-		left := maxRelated - x.related
+		left := x.related
 		found, err := relationsAlong(ctx, x.q, chunk, relations, left+1)
 		if err != nil {
 			return err
 		}
-		x.related += min(len(found), left)
+		x.related -= min(len(found), left)
 		for _, r := range found {
 			h := hops[r.relation]
 			h.links[r.source] = append(h.links[r.source], r.target)
@@ -180,7 +180,7 @@ func (x *computing) ends(ctx context.Context, ways []mirror, list []*Entity, dep
 	for b, properties := range computed {
 		if depth+1 >= maxComputeDepth {
 			for _, e := range list {
-				x.tell(e, strings.Join(sortedKeys(properties), ", "), "mirror properties show each other more than %d times", maxComputeDepth)
+				x.tellf(e, strings.Join(sortedKeys(properties), ", "), "mirror properties show each other more than %d times", maxComputeDepth)
 			}
 			continue
 		}
@@ -205,7 +205,7 @@ func (x *computing) shown(e *Entity, w mirror, ends map[int64]*Entity) any {
 		var next []int64
 		for _, id := range at {
 			if h.unread[id] {
-				x.tell(e, w.key, "there are more than %d relations to follow for this answer", maxRelated)
+				x.tellf(e, w.key, "there are more relations to follow than the %d for one answer", maxRelated)
 				return nil
 			}
 			next = append(next, h.links[id]...)

@@ -239,3 +239,44 @@ func TestMirrorsOfMirrorsEnd(t *testing.T) {
 		}
 	})
 }
+
+// What is not followed is told, and what was followed in part is not shown.
+func TestMirrorsFollowSoManyRelations(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := computedWorld(t, db)
+		for most, want := range map[int]map[string][]any{
+			0: {"f1": nil, "f2": nil},
+			2: {"f1": nil, "f2": nil}, // f1 points to three layers, and comes first
+			3: {"f1": {32.0, 10.0}, "f2": {}},
+		} {
+			m, err := w.model(t.Context(), w.db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := w.all(t, nil, SearchOptions{Blueprint: "function"})
+			x := w.newComputing(m)
+			x.related = most
+			var pointers []*Entity
+			for i := range list {
+				pointers = append(pointers, &list[i])
+			}
+			if err := x.all(t.Context(), pointers, map[string]bool{"sizes": true}, 0); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range list {
+				if sizes, there := want[e.Identifier]; there {
+					var got []any
+					if v := e.Properties["sizes"]; v != nil {
+						got = v.([]any)
+					}
+					if diff := cmp.Diff(sizes, got); diff != "" {
+						t.Errorf("%s of %d (-want +got):\n%s", e.Identifier, most, diff)
+					}
+				}
+			}
+			if told := len(x.problems) > 0; told != (want["f1"] == nil) {
+				t.Errorf("with %d, it is told: %v", most, x.problems)
+			}
+		}
+	})
+}
