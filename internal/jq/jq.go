@@ -142,10 +142,14 @@ func (e *Evaluator) Each(ctx context.Context, ps []*Program, input any) []Output
 			elsewhere = append(elsewhere, i)
 			continue
 		}
+		began := time.Now()
 		out[i] = first(here, p, v, e.o.MaxOutput)
-		if errors.Is(out[i].Err, ErrTimeout) { // the machine is busy, or what was thought of its cost is wrong
+		if !errors.Is(out[i].Err, ErrTimeout) {
+			continue
+		}
+		elsewhere = append(elsewhere, i) // the machine is busy, or what was thought of its cost is wrong
+		if time.Since(began) > e.o.Timeout/2 {
 			p.costly.Store(true)
-			elsewhere = append(elsewhere, i)
 		}
 	}
 	if len(elsewhere) > 0 {
