@@ -2,10 +2,18 @@
 // users deploy them. The program deploys the same queue.
 package exporter
 
-import _ "embed" // of the template
+import _ "embed" // of the templates
 
-//go:embed queue.yaml
-var queue string
+var (
+	//go:embed queue.yaml
+	queue string
+	//go:embed lambda-rule.yaml
+	lambdaRule string
+)
 
 // Queue is the CloudFormation template of the queue of event records.
 func Queue() string { return queue }
+
+// LambdaRule is the CloudFormation template of an event rule that tells the queue of
+// every Lambda function that is made, changed or deleted.
+func LambdaRule() string { return lambdaRule }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,7 +40,10 @@ func newDemo(s *streams) *cobra.Command {
 		Short: "Play the whole story against a temporary server",
 		Long: `Start a real server on a temporary directory, connect a rule to the inventory's
 webhook, launch and terminate instances in two regions through the AWS SDK, and
-check that the inventory follows. Exits with 1 if it does not.`,
+check that the inventory follows. Then follow Lambda functions with the exporter: its
+queue and the event rule are deployed as stacks, a function is created, changed and
+deleted, and the catalog's entity must follow; an event is lost on purpose, and the
+full sync must find it. Exits with 1 if something does not.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), s) },
 	}
 }
@@ -65,7 +69,7 @@ func runDemo(ctx context.Context, s *streams) (err error) {
 		stop()
 		err = errors.Join(err, server.Wait(serving))
 	}()
-	d := &demo{s: s, url: server.LocalURL(), start: time.Now(), seen: map[string]*sighting{}}
+	d := &demo{s: s, url: server.LocalURL(), start: time.Now(), seen: map[string]time.Time{}}
 	// The keys of the environment are for other servers, and may be of another account.
 	d.api = &client{server: d.url, anonymous: true}
 	d.stepf("A server on a temporary directory serves at %s", d.url)
@@ -80,15 +84,13 @@ type demo struct {
 	start time.Time
 
 	mu   sync.Mutex
-	seen map[string]*sighting // by instance
+	seen map[string]time.Time // when the stream of events first showed what, such as "server.added i-0abc"
 	lost error                // what ended the stream of events
 	news chan struct{}
 }
 
-// sighting is when the stream of events showed an instance's events.
-type sighting struct {
-	pending, terminated, added, removed time.Time
-}
+// span is from one sighting to another.
+type span struct{ from, to string }
 
 func (d *demo) stepf(format string, args ...any) {
 	fmt.Fprintf(d.s.out, "%7s  %s\n", time.Since(d.start).Round(time.Millisecond), fmt.Sprintf(format, args...))
@@ -122,7 +124,10 @@ func (d *demo) play(ctx context.Context) error {
 			return err
 		}
 	}
-	d.stepf("Done: the inventory was right after every change")
+	if err := d.playExporter(ctx); err != nil {
+		return err
+	}
+	d.stepf("Done: inventory and catalog were right after every change")
 	fmt.Fprint(d.s.out, "\nNext: 'rialto serve', and the README's ten minutes with the AWS CLI.\n")
 	return nil
 }
@@ -217,7 +222,7 @@ func (d *demo) launch(ctx context.Context, region string) ([]string, error) {
 		ids = append(ids, *i.InstanceId)
 	}
 	d.stepf("%s: launched %d instances", region, len(ids))
-	lag, err := d.await(ctx, ids, func(v *sighting) (time.Time, time.Time) { return v.pending, v.added })
+	lag, err := d.await(ctx, spans(ids, "pending ", "server.added "))
 	if err != nil {
 		return nil, fmt.Errorf("%s: launched instances are missing from the inventory: %w", region, err)
 	}
@@ -234,7 +239,7 @@ func (d *demo) terminate(ctx context.Context, region string, ids []string) error
 		return fmt.Errorf("terminate %s in %s: %w", gone[0], region, err)
 	}
 	d.stepf("%s: terminated %s", region, gone[0])
-	lag, err := d.await(ctx, gone, func(v *sighting) (time.Time, time.Time) { return v.terminated, v.removed })
+	lag, err := d.await(ctx, spans(gone, "terminated ", "server.removed "))
 	if err != nil {
 		return fmt.Errorf("%s: a terminated instance is still in the inventory: %w", region, err)
 	}
@@ -272,13 +277,21 @@ func (d *demo) check(ctx context.Context, region string, ids []string, present b
 	return nil
 }
 
-// await waits until both events of each instance were seen and returns the
-// longest time between them.
-func (d *demo) await(ctx context.Context, ids []string, of func(*sighting) (from, to time.Time)) (time.Duration, error) {
+// spans are from one event of each thing to another.
+func spans(things []string, from, to string) []span {
+	list := make([]span, len(things))
+	for i, thing := range things {
+		list[i] = span{from + thing, to + thing}
+	}
+	return list
+}
+
+// await waits until both ends of each span were seen and returns the longest.
+func (d *demo) await(ctx context.Context, list []span) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
 	for {
-		if lag, ok := d.lag(ids, of); ok {
+		if lag, ok := d.lag(list); ok {
 			return lag, nil
 		}
 		select {
@@ -294,15 +307,11 @@ func (d *demo) await(ctx context.Context, ids []string, of func(*sighting) (from
 	}
 }
 
-func (d *demo) lag(ids []string, of func(*sighting) (from, to time.Time)) (longest time.Duration, ok bool) {
+func (d *demo) lag(list []span) (longest time.Duration, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, id := range ids {
-		v := d.seen[id]
-		if v == nil {
-			return 0, false
-		}
-		from, to := of(v)
+	for _, s := range list {
+		from, to := d.seen[s.from], d.seen[s.to]
 		if from.IsZero() || to.IsZero() {
 			return 0, false
 		}
@@ -311,39 +320,58 @@ func (d *demo) lag(ids []string, of func(*sighting) (from, to time.Time)) (longe
 	return longest.Round(100 * time.Microsecond), true
 }
 
-// watch notes when the stream of events shows what happens to instances, and
-// when the inventory says that it followed.
+// watched is what the demo reads of an event.
+type watched struct {
+	DetailType string `json:"detail-type"`
+	Detail     struct {
+		InstanceID string `json:"instance-id"`
+		State      string `json:"state"`
+		Server     struct {
+			InstanceID string `json:"instance_id"`
+		} `json:"server"`
+		Identifier        string `json:"identifier"` // an entity's
+		EventName         string `json:"eventName"`
+		RequestParameters struct {
+			FunctionName string `json:"functionName"`
+		} `json:"requestParameters"`
+	} `json:"detail"`
+}
+
+// what is the event's name among the sightings; empty for what the demo does not follow.
+func (e *watched) what() string {
+	d := &e.Detail
+	switch e.DetailType {
+	case "EC2 Instance State-change Notification":
+		return d.State + " " + d.InstanceID
+	case "server.added", "server.removed":
+		return e.DetailType + " " + d.Server.InstanceID
+	case "entity.created", "entity.updated", "entity.deleted":
+		return e.DetailType + " " + d.Identifier
+	case "AWS API Call via CloudTrail":
+		call, _, _ := strings.Cut(d.EventName, "20") // CloudTrail: the date of the API is part of Lambda's names
+		return call + " " + d.RequestParameters.FunctionName
+	}
+	return ""
+}
+
+// watch notes when the stream of events shows what happens to resources, and when
+// the records say that they followed.
 func (d *demo) watch(ctx context.Context) {
 	err := d.api.stream(ctx, "/v1/events/stream", func(data []byte) error {
 		var message struct {
-			Event struct {
-				DetailType string `json:"detail-type"`
-				Detail     struct {
-					InstanceID string `json:"instance-id"`
-					State      string `json:"state"`
-					Server     struct {
-						InstanceID string `json:"instance_id"`
-					} `json:"server"`
-				} `json:"detail"`
-			} `json:"event"`
+			Event watched `json:"event"`
 		}
 		if err := json.Unmarshal(data, &message); err != nil {
 			return err
 		}
-		e := message.Event
+		what := message.Event.what()
+		if what == "" {
+			return nil
+		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		switch e.DetailType + " " + e.Detail.State {
-		case "EC2 Instance State-change Notification pending":
-			first(&d.sighting(e.Detail.InstanceID).pending)
-		case "EC2 Instance State-change Notification terminated":
-			first(&d.sighting(e.Detail.InstanceID).terminated)
-		case "server.added ":
-			first(&d.sighting(e.Detail.Server.InstanceID).added)
-		case "server.removed ":
-			first(&d.sighting(e.Detail.Server.InstanceID).removed)
-		default:
-			return nil
+		if _, ok := d.seen[what]; !ok { // a forwarded event is seen twice
+			d.seen[what] = time.Now()
 		}
 		select {
 		case d.news <- struct{}{}:
@@ -354,22 +382,6 @@ func (d *demo) watch(ctx context.Context) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lost = err
-}
-
-// first keeps the time of the first sighting: a forwarded event is seen twice.
-func first(t *time.Time) {
-	if t.IsZero() {
-		*t = time.Now()
-	}
-}
-
-func (d *demo) sighting(instance string) *sighting {
-	v, ok := d.seen[instance]
-	if !ok {
-		v = &sighting{}
-		d.seen[instance] = v
-	}
-	return v
 }
 
 var demoCredentials = credentials.NewStaticCredentialsProvider(demoAccount, "demo", "")

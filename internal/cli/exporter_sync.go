@@ -350,17 +350,19 @@ func newExporterSyncChanges(s *streams, c *client) *cobra.Command {
 	return listing(remote(cmd, c), s)
 }
 
+// drift is what a table shows of a change that no event told of.
+type drift struct {
+	Run        string     `json:"run"`
+	Account    string     `json:"account"`
+	Region     string     `json:"region"`
+	Kind       string     `json:"kind"`
+	Identifier string     `json:"identifier"`
+	Missed     string     `json:"missed"`
+	Since      *time.Time `json:"since"`
+	FoundAt    *time.Time `json:"found_at"`
+}
+
 func newExporterSyncDrift(s *streams, c *client) *cobra.Command {
-	type drift struct {
-		Run        string     `json:"run"`
-		Account    string     `json:"account"`
-		Region     string     `json:"region"`
-		Kind       string     `json:"kind"`
-		Identifier string     `json:"identifier"`
-		Missed     string     `json:"missed"`
-		Since      *time.Time `json:"since"`
-		FoundAt    *time.Time `json:"found_at"`
-	}
 	f := filters{}
 	var pending bool
 	cmd := &cobra.Command{
