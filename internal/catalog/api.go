@@ -194,24 +194,24 @@ func answer(w http.ResponseWriter, status int, members map[string]any) error {
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, map[string]any, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, nil, tooLarge("the request body is larger than the %d bytes allowed", maxBody)
+		return nil, nil, tooLarge("The request body is larger than the %d bytes allowed.", maxBody)
 	}
 	if err != nil {
-		return nil, nil, malformed("the request body could not be read: %v", err)
+		return nil, nil, malformed("The request body could not be read: %v.", err)
 	}
 	if !utf8.Valid(body) {
-		return nil, nil, malformed("the request body is not valid UTF-8")
+		return nil, nil, malformed("The request body is not valid UTF-8.")
 	}
 	if err := httpapi.CheckJSON(body); err != nil {
-		return nil, nil, malformed("the request body is not valid JSON: %v", err)
+		return nil, nil, malformed("The request body is not valid JSON: %v.", err)
 	}
 	var v any
 	if err := json.Unmarshal(body, &v); err != nil {
-		return nil, nil, malformed("the request body is not valid JSON: %v", err)
+		return nil, nil, malformed("The request body is not valid JSON: %v.", err)
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
-		return nil, nil, invalid("the request body must be a JSON object")
+		return nil, nil, invalid("The request body must be a JSON object.")
 	}
 	return body, object, nil
 }
@@ -229,10 +229,10 @@ func readList(w http.ResponseWriter, r *http.Request, name string, least, most i
 	}
 	list, ok := body[name].([]any)
 	if !ok {
-		return nil, invalid("%s must be a list", name)
+		return nil, invalid("%s must be a list.", name)
 	}
 	if len(list) < least || len(list) > most {
-		return nil, invalid("%s must have %d to %d elements, not %d", name, least, most, len(list))
+		return nil, invalid("%s must have %d to %d elements, not %d.", name, least, most, len(list))
 	}
 	return list, nil
 }
@@ -245,7 +245,7 @@ func flag(q url.Values, name string) (bool, error) {
 	case "true", "1":
 		return true, nil
 	default:
-		return false, invalid("query parameter %s must be true or false, not %q", name, shorten(s))
+		return false, invalid("Query parameter %s must be true or false, not %q.", name, shorten(s))
 	}
 }
 
@@ -287,16 +287,16 @@ func segment(r *http.Request, n int) string {
 func writer(r *http.Request) (Writer, error) {
 	agent := r.Header.Get("User-Agent")
 	if len(agent) > maxAgent {
-		return Writer{}, invalid("the User-Agent has %d bytes; at most %d are kept as $datasource", len(agent), maxAgent)
+		return Writer{}, invalid("The User-Agent has %d bytes; at most %d are kept as $datasource.", len(agent), maxAgent)
 	}
-	if err := checkPlain("the User-Agent", agent); err != nil {
+	if err := checkPlain("The User-Agent", agent); err != nil {
 		return Writer{}, err
 	}
 	run := r.URL.Query().Get("run_id")
 	if len(run) > maxName {
-		return Writer{}, invalid("query parameter run_id has %d bytes; at most %d are taken", len(run), maxName)
+		return Writer{}, invalid("Query parameter run_id has %d bytes; at most %d are taken.", len(run), maxName)
 	}
-	if err := checkPlain("query parameter run_id", run); err != nil {
+	if err := checkPlain("Query parameter run_id", run); err != nil {
 		return Writer{}, err
 	}
 	who, _ := auth.PrincipalFrom(r.Context())

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -32,7 +33,7 @@ func (c *Catalog) serveAudits(w http.ResponseWriter, r *http.Request) error {
 	if f == nil {
 		return answer(w, http.StatusOK, map[string]any{"audits": []any{}, "next": nil})
 	}
-	list, err := c.Audits(r.Context(), *f)
+	list, err := c.audits(r.Context(), *f)
 	if err != nil {
 		return err
 	}
@@ -54,6 +55,19 @@ func (c *Catalog) serveAudits(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, map[string]any{"audits": audits, "next": next})
 }
 
+// audits goes by the index of an entity's history where that is all that is asked for.
+func (c *Catalog) audits(ctx context.Context, f ChangeFilter) ([]Change, error) {
+	of := ChangeFilter{Blueprint: f.Blueprint, Identifier: f.Identifier, Before: f.Before, Limit: f.Limit}
+	if f != of || f.Blueprint == "" || f.Identifier == "" {
+		return c.Audits(ctx, f)
+	}
+	list, err := c.History(ctx, f.Blueprint, f.Identifier, f.Before, f.Limit)
+	if notThere(err) { // the blueprint may have been deleted since, or renamed
+		return c.Audits(ctx, f)
+	}
+	return list, err
+}
+
 // lists reads a parameter that may be repeated, joined with commas or named with [].
 func lists(q url.Values, name string) []string {
 	return append(paramList(q, name), paramList(q, name+"[]")...)
@@ -63,7 +77,7 @@ func auditIncludes(q url.Values) ([]string, error) {
 	includes := lists(q, "includes")
 	for _, name := range includes {
 		if !slices.Contains(auditMembers, name) {
-			return nil, invalid("query parameter includes names %q; an entry has %s", shorten(name), strings.Join(auditMembers, ", "))
+			return nil, invalid("Query parameter includes names %q; an entry has %s.", shorten(name), strings.Join(auditMembers, ", "))
 		}
 	}
 	return includes, nil
@@ -74,7 +88,7 @@ func auditFilter(q url.Values) (*ChangeFilter, error) {
 	f := &ChangeFilter{Blueprint: q.Get("blueprint"), Identifier: q.Get("entity"), RunID: q.Get("run_id"), Limit: defaultChanges}
 	for _, name := range []string{"webhookId", "InstallationId", "webhook_event_id"} {
 		if q.Get(name) != "" {
-			return nil, invalid("query parameter %s is not kept here: ask by origin, blueprint, entity, run_id or time", name)
+			return nil, invalid("Query parameter %s is not kept here: ask by origin, blueprint, entity, run_id or time.", name)
 		}
 	}
 	if id := q.Get("identifier"); id != "" {
@@ -85,27 +99,27 @@ func auditFilter(q url.Values) (*ChangeFilter, error) {
 	}
 	for name, v := range map[string]string{"blueprint": f.Blueprint, "entity": f.Identifier, "run_id": f.RunID} {
 		if len(v) > 4000 || checkPlain("", v) != nil {
-			return nil, invalid("query parameter %s is no such thing", name)
+			return nil, invalid("Query parameter %s is no such thing.", name)
 		}
 	}
 	origins := lists(q, "origin")
 	for _, o := range origins {
 		if checkPlain("", o) != nil || len(o) > 100 {
-			return nil, invalid("query parameter origin is no such thing")
+			return nil, invalid("Query parameter origin is no such thing.")
 		}
 	}
 	f.Origin = strings.ToLower(strings.Join(origins, ","))
 	switch f.Action = q.Get("action"); f.Action {
 	case "", ActionCreate, ActionUpdate, ActionDelete:
 	default:
-		return nil, invalid("query parameter action must be CREATE, UPDATE or DELETE, not %q", shorten(f.Action))
+		return nil, invalid("Query parameter action must be CREATE, UPDATE or DELETE, not %q.", shorten(f.Action))
 	}
 	switch status := q.Get("status"); status {
 	case "", "SUCCESS":
 	case "FAILURE":
 		return nil, nil //nolint:nilnil // what is refused leaves no trace
 	default:
-		return nil, invalid("query parameter status must be SUCCESS or FAILURE, not %q", shorten(status))
+		return nil, invalid("Query parameter status must be SUCCESS or FAILURE, not %q.", shorten(status))
 	}
 	return auditBounds(q, f)
 }
@@ -118,21 +132,21 @@ func auditBounds(q url.Values, f *ChangeFilter) (*ChangeFilter, error) {
 		}
 		at, err := time.Parse(time.RFC3339, s)
 		if err != nil {
-			return nil, invalid("query parameter %s must be a time such as 2026-11-21T09:30:00Z, not %q", name, shorten(s))
+			return nil, invalid("Query parameter %s must be a time such as 2026-11-21T09:30:00Z, not %q.", name, shorten(s))
 		}
 		*into = at
 	}
 	if s := q.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > mostChanges {
-			return nil, invalid("query parameter limit must be a whole number from 1 to %d, not %q", mostChanges, shorten(s))
+			return nil, invalid("Query parameter limit must be a whole number from 1 to %d, not %q.", mostChanges, shorten(s))
 		}
 		f.Limit = n
 	}
 	if s := q.Get("before"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n < 1 {
-			return nil, invalid("query parameter before must be the next of an earlier answer, not %q", shorten(s))
+			return nil, invalid("Query parameter before must be the next of an earlier answer, not %q.", shorten(s))
 		}
 		f.Before = n
 	}
@@ -169,12 +183,12 @@ func auditJSON(c *Change) (map[string]any, error) {
 	case ActionDelete:
 		diff["after"] = nil
 	}
-	context := map[string]any{"blueprint": c.Blueprint}
+	of := map[string]any{"blueprint": c.Blueprint}
 	if c.Resource == ResourceEntity {
-		context["entity"] = c.Identifier
+		of["entity"] = c.Identifier
 	}
 	if c.Cause.RunID != "" {
-		context["runId"] = c.Cause.RunID
+		of["runId"] = c.Cause.RunID
 	}
 	origin := c.Cause.Origin
 	if origin == "" {
@@ -183,7 +197,7 @@ func auditJSON(c *Change) (map[string]any, error) {
 	return map[string]any{
 		"identifier": "audit_" + strconv.FormatInt(c.ID, 10), "action": c.Action, "resourceType": c.Resource, "status": "SUCCESS",
 		"trigger": map[string]any{"by": map[string]any{"orgId": organizationID, "userId": c.By}, "origin": origin, "at": stamp(c.At)},
-		"context": context, "diff": diff, "message": "",
+		"context": of, "diff": diff, "message": "",
 		"additionalData": map[string]any{"cause": c.Cause, "fields": c.Fields, "datasource": c.Datasource},
 	}, nil
 }

@@ -98,7 +98,7 @@ func (c *Catalog) serveBulk(w http.ResponseWriter, r *http.Request) error {
 func bulkInput(v any, blueprint string) (EntityInput, *Error) {
 	object, ok := v.(map[string]any)
 	if !ok {
-		return EntityInput{}, invalid("an entity must be an object, not %s", jsonKind(v))
+		return EntityInput{}, invalid("An entity must be an object, not %s.", jsonKind(v))
 	}
 	in, err := givenEntity(object, blueprint)
 	if e, ok := errorOf(err); ok {
@@ -139,7 +139,7 @@ func (c *Catalog) serveBulkDelete(w http.ResponseWriter, r *http.Request) error 
 	for i, v := range list {
 		id, ok := v.(string)
 		if !ok || id == "" {
-			return invalid("entities[%d] must be the identifier of an entity, not %s", i, inBrief(v))
+			return invalid("entities[%d] must be the identifier of an entity, not %s.", i, inBrief(v))
 		}
 		changes = append(changes, EntityChange{Delete: true, Blueprint: blueprint, Identifier: id, DeleteDependents: dependents})
 	}

@@ -50,7 +50,7 @@ func TestContractOfTheAWSExporter(t *testing.T) {
 			x.ok("POST", "/v1/integration?upsert=true", `{"installationId":"eu-west-1:123456789012","installationAppType":"AWS EXPORTER",
 				"title":"AWS EXPORTER - eu-west-1:123456789012","version":"0.1"}`)
 		}
-		for _, id := range []string{"arn:aws:lambda:eu-west-1:123456789012:function:订单", "a/b+c=d@e", "plain"} {
+		for _, id := range []string{"arn:aws:lambda:eu-west-1:123456789012:function:订单", "a/b+c=d@e", "https://example.com//a/../b/", "plain"} {
 			body := fmt.Sprintf(`{"identifier":%q,"properties":{"arn":%q,"memory":128,"link":null,"arch":null,"tags":[{"Key":"k","Value":"上海"}]}}`, id, id)
 			made := x.status(201, "POST", "/v1/blueprints/lambda/entities?upsert=true&merge=true", body)
 			if at(made, "entity", "blueprint") != "lambda" || at(made, "entity", "identifier") != id {
@@ -72,7 +72,7 @@ func TestContractOfTheAWSExporter(t *testing.T) {
 			{"property":"$datasource","operator":"contains","value":"accountid/123456789012 region/eu-west-1"}]}`)
 		ids := identifiersIn(found)
 		slices.Sort(ids)
-		if want := []string{"a/b+c=d@e", "arn:aws:lambda:eu-west-1:123456789012:function:订单", "plain"}; !cmp.Equal(ids, want) {
+		if want := []string{"a/b+c=d@e", "arn:aws:lambda:eu-west-1:123456789012:function:订单", "https://example.com//a/../b/", "plain"}; !cmp.Equal(ids, want) {
 			t.Errorf("found %v, want %v", ids, want)
 		}
 		if e, _ := at(found, "entities", 0).(map[string]any); len(e) != 2 || e["blueprint"] != "lambda" {

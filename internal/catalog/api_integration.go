@@ -130,7 +130,7 @@ func (c *Catalog) serveIntegration(w http.ResponseWriter, r *http.Request) error
 	case "logIngestId":
 		in, err = c.Integration(r.Context(), r.PathValue("id"), true)
 	default:
-		err = invalid("query parameter byField must be installationId or logIngestId, not %q", shorten(field))
+		err = invalid("Query parameter byField must be installationId or logIngestId, not %q.", shorten(field))
 	}
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (c *Catalog) servePatchConfig(w http.ResponseWriter, r *http.Request) error
 	}
 	config, ok := body["config"].(map[string]any)
 	if !ok {
-		return invalid("config must be an object")
+		return invalid("config must be an object.")
 	}
 	by, err := writer(r)
 	if err != nil {
@@ -202,7 +202,7 @@ func (c *Catalog) serveResyncState(w http.ResponseWriter, r *http.Request) error
 	state := body
 	if inner, ok := body["resyncState"]; ok {
 		if state, ok = inner.(map[string]any); !ok {
-			return invalid("resyncState must be an object")
+			return invalid("resyncState must be an object.")
 		}
 	}
 	found, err := c.integrationOf(r)
@@ -275,7 +275,7 @@ func (c *Catalog) serveSetCursor(w http.ResponseWriter, r *http.Request) error {
 	}
 	cursor, ok := body["cursor"]
 	if !ok {
-		return invalid("cursor is missing; null clears it")
+		return invalid("cursor is missing; null clears it.")
 	}
 	in, err := c.integrationOf(r)
 	if err != nil {
@@ -322,21 +322,21 @@ func logFilter(r *http.Request) (LogFilter, error) {
 	if s := q.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > maxLogPage {
-			return f, invalid("query parameter limit must be a whole number from 1 to %d, not %q", maxLogPage, shorten(s))
+			return f, invalid("Query parameter limit must be a whole number from 1 to %d, not %q.", maxLogPage, shorten(s))
 		}
 		f.Limit = n
 	}
 	if s := q.Get("timestamp"); s != "" {
 		at, ok := parseLogTime(s)
 		if !ok {
-			return f, invalid("query parameter timestamp must be a time such as 2026-11-21T09:30:00Z, not %q", shorten(s))
+			return f, invalid("Query parameter timestamp must be a time such as 2026-11-21T09:30:00Z, not %q.", shorten(s))
 		}
 		f.At = at
 	}
 	if s := q.Get("log_id"); s != "" {
 		id, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || id < 0 {
-			return f, invalid("query parameter log_id must be the id of a log line, not %q", shorten(s))
+			return f, invalid("Query parameter log_id must be the id of a log line, not %q.", shorten(s))
 		}
 		f.ID = id
 	}
@@ -345,10 +345,10 @@ func logFilter(r *http.Request) (LogFilter, error) {
 	case "after":
 		f.After = true
 	default:
-		return f, invalid("query parameter direction must be before or after, not %q", shorten(s))
+		return f, invalid("Query parameter direction must be before or after, not %q.", shorten(s))
 	}
 	if plainString(f.EventID, maxName) != f.EventID || plainString(f.Level, maxName) != f.Level {
-		return f, invalid("query parameters eventId and level must be lines of text of at most %d bytes", maxName)
+		return f, invalid("Query parameters eventId and level must be lines of text of at most %d bytes.", maxName)
 	}
 	return f, nil
 }
@@ -401,7 +401,7 @@ func (c *Catalog) servePutMetrics(w http.ResponseWriter, r *http.Request) error 
 	}
 	metrics, ok := body["syncKindMetrics"].(map[string]any)
 	if !ok {
-		return invalid("syncKindMetrics must be an object")
+		return invalid("syncKindMetrics must be an object.")
 	}
 	metrics["eventId"], metrics["kindIdentifier"] = segment(r, 6), segment(r, 8)
 	in, err := c.integrationOf(r)

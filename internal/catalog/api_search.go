@@ -171,7 +171,7 @@ func readSearch(body map[string]any) (in searchBody, err error) {
 	if raw, ok := body["query"]; ok && raw != nil {
 		text, err := json.Marshal(raw)
 		if err != nil {
-			return in, invalid("query cannot be read: %v", err)
+			return in, invalid("query cannot be read: %v.", err)
 		}
 		if in.query, err = ParseQuery(text); err != nil {
 			return in, err
@@ -196,13 +196,13 @@ func stringList(body map[string]any, name string) ([]string, error) {
 	}
 	list, ok := v.([]any)
 	if !ok {
-		return nil, invalid("%s must be a list of strings, not %s", name, jsonKind(v))
+		return nil, invalid("%s must be a list of strings, not %s.", name, jsonKind(v))
 	}
 	out := make([]string, 0, len(list))
 	for i, x := range list {
 		s, ok := x.(string)
 		if !ok {
-			return nil, invalid("%s[%d] must be a string, not %s", name, i, jsonKind(x))
+			return nil, invalid("%s[%d] must be a string, not %s.", name, i, jsonKind(x))
 		}
 		out = append(out, s)
 	}
@@ -218,7 +218,7 @@ func pageSize(v any, otherwise, most int) (int, error) {
 			return int(n), nil
 		}
 	}
-	return 0, invalid("limit must be a whole number from 1 to %d, not %s", most, inBrief(v))
+	return 0, invalid("limit must be a whole number from 1 to %d, not %s.", most, inBrief(v))
 }
 
 // cursorOf reads where a page begins: what the page before gave as next.
@@ -228,7 +228,7 @@ func cursorOf(v any) (string, error) {
 	}
 	s, ok := v.(string)
 	if !ok || len(s) > maxCursor {
-		return "", invalid("from must be the next of an earlier page")
+		return "", invalid("from must be the next of an earlier page.")
 	}
 	return s, nil
 }
@@ -281,18 +281,18 @@ func (c *Catalog) serveDatasourceEntities(w http.ResponseWriter, r *http.Request
 	for name, into := range map[string]*string{"datasource_prefix": &in.prefix, "datasource_suffix": &in.suffix} {
 		v, ok := body[name].(string)
 		if !ok && body[name] != nil {
-			return invalid("%s must be a string, not %s", name, jsonKind(body[name]))
+			return invalid("%s must be a string, not %s.", name, jsonKind(body[name]))
 		}
 		*into = v
 	}
 	if in.prefix == "" && in.suffix == "" {
-		return invalid("datasource_prefix is missing")
+		return invalid("datasource_prefix is missing.")
 	}
 	var before time.Time
 	if v := body["before"]; v != nil {
 		s, _ := v.(string)
 		if before, err = time.Parse(time.RFC3339, s); err != nil {
-			return invalid("before must be a time such as 2026-11-21T09:30:00.000Z, not %s", inBrief(v))
+			return invalid("before must be a time such as 2026-11-21T09:30:00.000Z, not %s.", inBrief(v))
 		}
 	}
 	limit, err := pageSize(body["limit"], MaxDatasourcePage, MaxDatasourcePage)

@@ -484,3 +484,32 @@ func TestDeletionOfAllEntities(t *testing.T) {
 		}
 	})
 }
+
+// A server that stops in the middle goes on where it was when it is back.
+func TestDeletionOfAllEntitiesGoesOnAfterAStop(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		first := startAPI(t, db)
+		c := first.client(t, "x")
+		c.blueprint("node", "")
+		const n = 400
+		for i := 0; i < n; i += 100 {
+			var changes []catalog.EntityChange
+			for k := i; k < i+100; k++ {
+				changes = append(changes, catalog.EntityChange{Blueprint: "node", Entity: catalog.EntityInput{Identifier: catalog.Given(fmt.Sprint("n", k))}})
+			}
+			if _, err := first.catalog.Apply(t.Context(), catalog.Writer{By: "test"}, changes, catalog.ApplyOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		asked := c.ok("DELETE", "/v1/blueprints/node/all-entities", "")
+		first.stop()
+		c = startAPI(t, db).client(t, "x")
+		c.entity("node", `{"identifier":"later"}`)
+		if m := awaitMigration(c, asked, "COMPLETED"); m["deletedEntities"] != float64(n) {
+			t.Errorf("deleted %v, want %d", m["deletedEntities"], n)
+		}
+		if got := identifiersIn(c.ok("GET", "/v1/blueprints/node/entities", "")); !cmp.Equal(got, []string{"later"}) {
+			t.Errorf("left are %d entities, want the one that was made later", len(got))
+		}
+	})
+}

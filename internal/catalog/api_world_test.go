@@ -26,6 +26,7 @@ type apiServer struct {
 	auth    *auth.Auth
 	catalog *catalog.Catalog
 	clock   *testClock
+	stop    func() // ends it before the test does
 }
 
 // testClock goes on by itself, and can be set ahead.
@@ -71,12 +72,13 @@ func startAPI(t *testing.T, db *store.DB) *apiServer {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = jobs.Run(ctx) })
 	wg.Go(func() { _ = c.Run(ctx) })
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		server.Close()
 		cancel()
 		wg.Wait()
 	})
-	return &apiServer{url: server.URL, auth: a, catalog: c, clock: clock}
+	t.Cleanup(stop)
+	return &apiServer{url: server.URL, auth: a, catalog: c, clock: clock, stop: stop}
 }
 
 // apiClient calls the API as a program that names itself so.

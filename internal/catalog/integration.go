@@ -75,7 +75,7 @@ var serverOwned = []string{
 func (c *Catalog) PutIntegration(ctx context.Context, w Writer, body map[string]any, upsert bool) (in Integration, created bool, warnings []string, err error) {
 	id, ok := body[integrationID].(string)
 	if !ok {
-		return in, false, nil, invalid("installationId must be a string")
+		return in, false, nil, invalid("installationId must be a string.")
 	}
 	if err := checkInstallationID(id); err != nil {
 		return in, false, nil, err
@@ -90,7 +90,7 @@ func (c *Catalog) PutIntegration(ctx context.Context, w Writer, body map[string]
 			return err
 		}
 		if found && !upsert {
-			return taken("integration %q exists already", id)
+			return taken("Integration %q exists already.", id)
 		}
 		if found {
 			created = false
@@ -118,9 +118,9 @@ func annotate(err error, format string, args ...any) error {
 func checkInstallationID(id string) error {
 	switch {
 	case id == "" || len(id) > maxInstallationID:
-		return invalid("installationId must have 1 to %d bytes", maxInstallationID)
+		return invalid("installationId must have 1 to %d bytes.", maxInstallationID)
 	case id == "." || id == ".." || id == provisionEnabled:
-		return invalid("installationId %q is not allowed: it could not be found by its path", id)
+		return invalid("installationId %q is not allowed: it could not be found by its path.", id)
 	}
 	return checkPlain("installationId", id)
 }
@@ -128,7 +128,7 @@ func checkInstallationID(id string) error {
 // checkPlain refuses what is no single line of text.
 func checkPlain(field, s string) error {
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return invalid("%s must be a line of text", field)
+		return invalid("%s must be a line of text.", field)
 	}
 	return nil
 }
@@ -147,14 +147,14 @@ func integrationBody(given map[string]any) (body map[string]any, warnings []stri
 	}
 	if config, ok := body[integrationConfig]; ok && config != nil {
 		if _, isObject := config.(map[string]any); !isObject {
-			return nil, nil, invalid("config must be an object")
+			return nil, nil, invalid("config must be an object.")
 		}
 	}
 	if err := checkChangelogDestination(body[changelogDestination]); err != nil {
 		return nil, nil, err
 	}
 	if body[portResourcesOrigin] == createdByPort {
-		return nil, nil, invalid("createPortResourcesOrigin Port is not offered: no resources are made here; use Ocean")
+		return nil, nil, invalid("createPortResourcesOrigin Port is not offered: no resources are made here; use Ocean.")
 	}
 	if enabled, ok := body[actionsProcessing]; ok {
 		if enabled == true {
@@ -162,7 +162,7 @@ func integrationBody(given map[string]any) (body map[string]any, warnings []stri
 		}
 		body[actionsProcessing] = false
 	}
-	return body, warnings, checkSize("an integration", body, maxIntegrationBody)
+	return body, warnings, checkSize("An integration", body, maxIntegrationBody)
 }
 
 func checkIntegrationText(body map[string]any, name string) error {
@@ -172,10 +172,10 @@ func checkIntegrationText(body map[string]any, name string) error {
 	}
 	s, isString := v.(string)
 	if !isString {
-		return invalid("%s must be a string", name)
+		return invalid("%s must be a string.", name)
 	}
 	if utf8.RuneCountInString(s) > maxIntegrationText {
-		return invalid("%s must have at most %d characters", name, maxIntegrationText)
+		return invalid("%s must have at most %d characters.", name, maxIntegrationText)
 	}
 	return checkPlain(name, s)
 }
@@ -186,23 +186,23 @@ func checkChangelogDestination(v any) error {
 	}
 	destination, ok := v.(map[string]any)
 	if !ok {
-		return invalid("changelogDestination must be an object")
+		return invalid("changelogDestination must be an object.")
 	}
 	switch kind := destination["type"]; kind {
 	case nil, "", pollingListener:
 		return nil
 	default:
-		return invalid("changelogDestination.type %v %s", kind, changelogNotDelivered)
+		return invalid("changelogDestination.type %v %s.", kind, changelogNotDelivered)
 	}
 }
 
 func checkSize(what string, v any, limit int) error {
 	text, err := json.Marshal(v)
 	if err != nil {
-		return invalid("%s cannot be written as JSON: %v", what, err)
+		return invalid("%s cannot be written as JSON: %v.", what, err)
 	}
 	if len(text) > limit {
-		return tooLarge("%s has %d bytes as JSON; at most %d are taken", what, len(text), limit)
+		return tooLarge("%s has %d bytes as JSON; at most %d are taken.", what, len(text), limit)
 	}
 	return nil
 }
@@ -213,7 +213,7 @@ func (c *Catalog) addIntegration(ctx context.Context, tx *store.Tx, w Writer, id
 		return Integration{}, err
 	}
 	if n >= maxIntegrations {
-		return Integration{}, invalid("there are %d integrations, as many as are allowed; delete some first", n)
+		return Integration{}, invalid("There are %d integrations, as many as are allowed; delete some first.", n)
 	}
 	now := c.now()
 	in := Integration{
@@ -228,7 +228,7 @@ func (c *Catalog) addIntegration(ctx context.Context, tx *store.Tx, w Writer, id
 func (c *Catalog) mergeIntegration(ctx context.Context, tx *store.Tx, w Writer, in Integration, given map[string]any, touch bool) (Integration, error) {
 	body := maps.Clone(in.Body)
 	maps.Copy(body, given)
-	if err := checkSize("an integration", body, maxIntegrationBody); err != nil {
+	if err := checkSize("An integration", body, maxIntegrationBody); err != nil {
 		return in, err
 	}
 	if !touch && sameMembers(body, in.Body) {
@@ -260,7 +260,7 @@ func sameMembers(a, b map[string]any) bool {
 func (c *Catalog) PatchIntegration(ctx context.Context, w Writer, id string, body map[string]any) (in Integration, warnings []string, err error) {
 	if other, ok := body[integrationID]; ok && other != nil {
 		if s, isString := other.(string); !isString || s != id {
-			return in, nil, invalid("installationId is %v in the body; that of an integration cannot be changed", other)
+			return in, nil, invalid("installationId is %v in the body; that of an integration cannot be changed.", other)
 		}
 	}
 	body, warnings, err = integrationBody(body)
@@ -289,7 +289,7 @@ func (c *Catalog) changeIntegration(ctx context.Context, id string, change func(
 // the SELECT.
 func findIntegration(ctx context.Context, q store.Querier, id, lock string) (Integration, error) {
 	if len(id) > maxInstallationID || checkPlain("", id) != nil {
-		return Integration{}, notFound("integration %q does not exist", shorten(id))
+		return Integration{}, notFound("Integration %q does not exist.", shorten(id))
 	}
 	for _, by := range []integrationColumn{byInstallation, byID} {
 		in, found, err := loadIntegration(ctx, q, by, id, lock)
@@ -297,7 +297,7 @@ func findIntegration(ctx context.Context, q store.Querier, id, lock string) (Int
 			return in, err
 		}
 	}
-	return Integration{}, notFound("integration %q does not exist", id)
+	return Integration{}, notFound("Integration %q does not exist.", id)
 }
 
 // Integration returns an integration by its installation id or by ours; with
@@ -308,11 +308,11 @@ func (c *Catalog) Integration(ctx context.Context, id string, byLogIngest bool) 
 		return in, annotate(err, "read integration %s", shorten(id))
 	}
 	if len(id) > maxInstallationID || checkPlain("", id) != nil {
-		return Integration{}, notFound("integration with log ingest id %q does not exist", shorten(id))
+		return Integration{}, notFound("Integration with log ingest id %q does not exist.", shorten(id))
 	}
 	in, found, err := loadIntegration(ctx, c.db, byLogIngestID, id, "")
 	if err == nil && !found {
-		err = notFound("integration with log ingest id %q does not exist", id)
+		err = notFound("Integration with log ingest id %q does not exist.", id)
 	}
 	return in, annotate(err, "read integration of log ingest id %s", shorten(id))
 }
@@ -329,7 +329,7 @@ func (c *Catalog) SetResyncState(ctx context.Context, id string, state map[strin
 	return c.changeIntegration(ctx, id, func(tx *store.Tx, in Integration) (Integration, error) {
 		merged := maps.Clone(in.ResyncState)
 		maps.Copy(merged, state)
-		if err := checkSize("the resync state", merged, maxIntegrationBody); err != nil {
+		if err := checkSize("The resync state", merged, maxIntegrationBody); err != nil {
 			return in, err
 		}
 		in.ResyncState = merged

@@ -37,17 +37,17 @@ func (c *Catalog) PutKindExamples(ctx context.Context, id, kind string, examples
 		return err
 	}
 	examples = examples[:min(len(examples), maxExamples)]
-	if err := checkSize("the examples", examples, maxExamplesBytes); err != nil {
+	if err := checkSize("The examples", examples, maxExamplesBytes); err != nil {
 		return err
 	}
 	text, err := json.Marshal(examples)
 	if err != nil {
-		return invalid("the examples cannot be written as JSON: %v", err)
+		return invalid("The examples cannot be written as JSON: %v.", err)
 	}
 	_, err = c.changeIntegration(ctx, id, func(tx *store.Tx, in Integration) (Integration, error) {
 		n, err := countOtherKinds(ctx, tx, in.ID, kind)
 		if err == nil && n >= maxKinds {
-			err = invalid("integration %q has examples of %d kinds, as many as are kept", in.InstallationID, n)
+			err = invalid("Integration %q has examples of %d kinds, as many as are kept.", in.InstallationID, n)
 		}
 		if err != nil {
 			return in, err
@@ -60,7 +60,7 @@ func (c *Catalog) PutKindExamples(ctx context.Context, id, kind string, examples
 // checkName refuses an empty or long name and one that is no line of text.
 func checkName(field, s string) error {
 	if s == "" || len(s) > maxName {
-		return invalid("%s must have 1 to %d bytes", field, maxName)
+		return invalid("%s must have 1 to %d bytes.", field, maxName)
 	}
 	return checkPlain(field, s)
 }
@@ -81,17 +81,17 @@ func (c *Catalog) SetCursor(ctx context.Context, id, kind, index string, cursor 
 	if err := checkCursor(kind, index); err != nil {
 		return err
 	}
-	if err := checkSize("the cursor", cursor, maxCursorBytes); err != nil {
+	if err := checkSize("The cursor", cursor, maxCursorBytes); err != nil {
 		return err
 	}
 	text, err := json.Marshal(cursor)
 	if err != nil {
-		return invalid("the cursor cannot be written as JSON: %v", err)
+		return invalid("The cursor cannot be written as JSON: %v.", err)
 	}
 	_, err = c.changeIntegration(ctx, id, func(tx *store.Tx, in Integration) (Integration, error) {
 		n, err := countOtherCursors(ctx, tx, in.ID, kind, index)
 		if err == nil && n >= maxCursors {
-			err = invalid("integration %q has %d cursors, as many as are kept", in.InstallationID, n)
+			err = invalid("Integration %q has %d cursors, as many as are kept.", in.InstallationID, n)
 		}
 		if err != nil {
 			return in, err
@@ -102,13 +102,13 @@ func (c *Catalog) SetCursor(ctx context.Context, id, kind, index string, cursor 
 }
 
 func checkCursor(kind, index string) error {
-	if err := checkName("query parameter kind", kind); err != nil {
+	if err := checkName("Query parameter kind", kind); err != nil {
 		return err
 	}
 	if len(index) > maxName {
-		return invalid("query parameter index must have at most %d bytes", maxName)
+		return invalid("Query parameter index must have at most %d bytes.", maxName)
 	}
-	return checkPlain("query parameter index", index)
+	return checkPlain("Query parameter index", index)
 }
 
 // Cursor returns what SetCursor stored; JSON null if nothing is.
@@ -141,7 +141,7 @@ type LogLine struct {
 // 1000. Of an integration the last 10,000 are kept, for 14 days.
 func (c *Catalog) AddLogs(ctx context.Context, id string, lines []any) error {
 	if len(lines) > maxLogBatch {
-		return invalid("logs has %d lines; send at most %d at a time", len(lines), maxLogBatch)
+		return invalid("logs has %d lines; send at most %d at a time.", len(lines), maxLogBatch)
 	}
 	now := c.now()
 	parsed := make([]LogLine, 0, len(lines))
@@ -165,14 +165,14 @@ func (c *Catalog) AddLogs(ctx context.Context, id string, lines []any) error {
 func parseLogLine(v any, now time.Time) (LogLine, error) {
 	object, ok := v.(map[string]any)
 	if !ok {
-		return LogLine{}, invalid("it must be an object")
+		return LogLine{}, invalid("it must be an object.")
 	}
 	text, err := json.Marshal(object)
 	if err != nil {
 		return LogLine{}, err
 	}
 	if len(text) > maxLogLine {
-		return LogLine{}, invalid("it has %d bytes; at most %d are kept", len(text), maxLogLine)
+		return LogLine{}, invalid("it has %d bytes; at most %d are kept.", len(text), maxLogLine)
 	}
 	line := LogLine{At: now, ReceivedAt: now, Line: text}
 	line.Level = plainString(object["level"], 50)
@@ -265,7 +265,7 @@ type Sync struct {
 // days, of an integration the last 10,000.
 func (c *Catalog) PutSyncMetrics(ctx context.Context, id string, metrics []any) error {
 	if len(metrics) > maxMetricsBatch {
-		return invalid("syncKindsMetrics has %d elements; send at most %d at a time", len(metrics), maxMetricsBatch)
+		return invalid("syncKindsMetrics has %d elements; send at most %d at a time.", len(metrics), maxMetricsBatch)
 	}
 	parsed := make([]SyncMetrics, 0, len(metrics))
 	for i, v := range metrics {
@@ -291,14 +291,14 @@ func (c *Catalog) PutSyncMetrics(ctx context.Context, id string, metrics []any) 
 func parseMetrics(v any) (SyncMetrics, error) {
 	object, ok := v.(map[string]any)
 	if !ok {
-		return SyncMetrics{}, invalid("it must be an object")
+		return SyncMetrics{}, invalid("it must be an object.")
 	}
 	text, err := json.Marshal(object)
 	if err != nil {
 		return SyncMetrics{}, err
 	}
 	if len(text) > maxMetrics {
-		return SyncMetrics{}, invalid("it has %d bytes; at most %d are kept", len(text), maxMetrics)
+		return SyncMetrics{}, invalid("it has %d bytes; at most %d are kept.", len(text), maxMetrics)
 	}
 	m := SyncMetrics{Metrics: text}
 	m.EventID, _ = object["eventId"].(string)

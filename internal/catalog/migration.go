@@ -92,11 +92,11 @@ func (c *Catalog) DeleteAllEntities(ctx context.Context, w Writer, blueprint str
 // Migration returns a migration of the last 30 days, or a not_found *Error.
 func (c *Catalog) Migration(ctx context.Context, id string) (Migration, error) {
 	if len(id) > maxMigrationID || checkPlain("", id) != nil {
-		return Migration{}, notFound("migration %q does not exist", shorten(id))
+		return Migration{}, notFound("Migration %q does not exist.", shorten(id))
 	}
 	m, found, err := loadMigration(ctx, c.db, id)
 	if err == nil && !found {
-		err = notFound("migration %q does not exist", id)
+		err = notFound("Migration %q does not exist.", id)
 	}
 	return m, annotate(err, "read migration %s", shorten(id))
 }
