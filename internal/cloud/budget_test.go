@@ -356,7 +356,7 @@ func TestBudgetsOfServicesAreSetAndKept(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		a := open(t, db, "http://127.0.0.1:1")
 		configure(t, a, func(s *Settings) {
-			s.RequestsPerSecond, s.Burst = 20, 30
+			s.EndpointURL, s.RequestsPerSecond, s.Burst = "http://127.0.0.1:1", 20, 30
 			s.Budgets = map[string]Budget{"cloudcontrol": {RequestsPerSecond: 100}, "acm": {Burst: 3}}
 		})
 		s, err := a.Get(t.Context(), account)
@@ -390,6 +390,32 @@ func TestBudgetsThatMakeNoSenseAreNamed(t *testing.T) {
 	}
 }
 
+// Nothing would be found in another account, and all be taken for deleted.
+func TestKeysOfAnotherAccountReadNothing(t *testing.T) {
+	real := newEndpoint(t)
+	a := open(t, storetest.SQLite(t), "http://127.0.0.1:1")
+	t.Setenv("AWS_ENDPOINT_URL", real.URL)
+	configure(t, a, func(*Settings) {})
+	for range 2 {
+		if _, err := a.Clients(t.Context(), account, "us-east-1"); !errors.Is(err, ErrWrongAccount) || !Unreadable(err) {
+			t.Errorf("keys of account 999999999999: %v", err)
+		}
+	}
+	const other = "999999999999"
+	if _, err := a.Put(t.Context(), Settings{AccountID: other, AccessKeyID: "AKIAEXAMPLEEXAMPLE00"}, "s"); err != nil {
+		t.Fatal(err)
+	}
+	before := len(real.calls)
+	for range 3 {
+		if _, err := a.Clients(t.Context(), other, "us-east-1"); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := len(real.calls) - before; n != 1 {
+		t.Errorf("AWS was asked %d times who we are", n)
+	}
+}
+
 // Clients are the same for as long as the settings are, for the box's accounts too, and
 // are bounded.
 func TestClientsAreKept(t *testing.T) {
@@ -406,7 +432,7 @@ func TestClientsAreKept(t *testing.T) {
 		return c
 	}
 	box := same(account, "us-east-1")
-	configure(t, a, func(*Settings) {})
+	configure(t, a, func(s *Settings) { s.EndpointURL = "http://127.0.0.1:1" })
 	real := same(account, "us-east-1")
 	if box == real || real == same(account, "us-west-2") {
 		t.Error("accounts and regions share clients")
@@ -414,7 +440,7 @@ func TestClientsAreKept(t *testing.T) {
 	if real.EC2.Options().Retryer.(*budgeted).budget != same(account, "us-west-2").EC2.Options().Retryer.(*budgeted).budget {
 		t.Error("regions do not share the budget")
 	}
-	configure(t, a, func(*Settings) {})
+	configure(t, a, func(s *Settings) { s.EndpointURL = "http://127.0.0.1:1" })
 	if same(account, "us-east-1") == real {
 		t.Error("clients outlive a change of the settings")
 	}

@@ -32,7 +32,8 @@ type Clients struct {
 
 // Clients returns the clients for a region of the account, AWS's own where it is
 // configured as real and the box's where not. Ask again for each call: the settings
-// may have changed. Errors are those of EC2.
+// may have changed. Errors are those of EC2, and ErrWrongAccount where the settings'
+// keys turn out to be another account's.
 func (a *Accounts) Clients(ctx context.Context, account, region string) (*Clients, error) {
 	cfg, c, err := a.config(ctx, account, region)
 	if err != nil {
@@ -40,6 +41,9 @@ func (a *Accounts) Clients(ctx context.Context, account, region string) (*Client
 	}
 	if c == nil {
 		return a.boxClients(ctx, account, cfg)
+	}
+	if err := c.verify(ctx); err != nil {
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

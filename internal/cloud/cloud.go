@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -76,6 +77,7 @@ type accountConfig struct {
 	budgets   map[string]*budget // by service
 	base      aws.Config
 	transport *http.Transport // nil: the SDK's client is not one of its own
+	verified  atomic.Bool     // the credentials are the account's
 
 	mu       sync.Mutex
 	services map[string]*Services   // by region
@@ -303,6 +305,13 @@ func (a *Accounts) Identity(ctx context.Context, account string) (string, error)
 	if err != nil {
 		return "", fmt.Errorf("configure account %s: %w", account, err)
 	}
+	return c.identity(ctx)
+}
+
+// identity asks AWS who we are, and checks that it is the account that the settings
+// are for.
+func (c *accountConfig) identity(ctx context.Context) (string, error) {
+	account := c.settings.AccountID
 	out, err := sts.NewFromConfig(c.base).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
 		return "", fmt.Errorf("ask AWS who we are in account %s: %w", account, err)
@@ -310,7 +319,19 @@ func (a *Accounts) Identity(ctx context.Context, account string) (string, error)
 	if got := aws.ToString(out.Account); got != account {
 		return "", fmt.Errorf("the credentials for account %s lead to account %s: %w", account, got, ErrWrongAccount)
 	}
+	c.verified.Store(true)
 	return aws.ToString(out.Arn), nil
+}
+
+// verify makes sure, once, that the credentials are the account's: in another one
+// nothing would be found, and be taken for deleted. A role says which account it is
+// of, and an endpoint of one's own may have no STS.
+func (c *accountConfig) verify(ctx context.Context) error {
+	if c.settings.RoleARN != "" || c.settings.EndpointURL != "" || c.verified.Load() {
+		return nil
+	}
+	_, err := c.identity(ctx)
+	return err
 }
 
 // oneCall makes calls without following redirects: what is signed and sent is

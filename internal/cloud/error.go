@@ -76,9 +76,10 @@ var denied = map[string]bool{
 }
 
 // Unreadable reports whether a call failed in a way that trying again does not
-// mend: no credentials, not allowed, or a region that the settings leave out.
+// mend: no credentials, or another account's, not allowed, or a region that the
+// settings leave out.
 func Unreadable(err error) bool {
-	if errors.Is(err, ErrRegion) {
+	if errors.Is(err, ErrRegion) || errors.Is(err, ErrWrongAccount) {
 		return true
 	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {

@@ -116,6 +116,8 @@ func classOf(s Scope, err error) Class {
 		return Failed
 	case errors.Is(err, cloud.ErrRegion):
 		return RegionOff
+	case errors.Is(err, cloud.ErrWrongAccount):
+		return Denied
 	case errors.Is(err, cloud.ErrBudget), cloud.Throttled(err):
 		return Throttled
 	}
