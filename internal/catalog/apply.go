@@ -19,6 +19,7 @@ const MaxChanges = 100
 const (
 	maxDatasource = 1000
 	maxBy         = 300
+	maxCause      = 2000 // each text of a Cause
 )
 
 // errMoved says that what was read has changed since: the changes are planned anew.
@@ -50,13 +51,15 @@ func (c *Catalog) Apply(ctx context.Context, w Writer, changes []EntityChange, o
 // applyDeep is Apply; deep tells how many large deletes it is part of.
 func (c *Catalog) applyDeep(ctx context.Context, w Writer, changes []EntityChange, o ApplyOptions, deep int) ([]ChangeResult, error) {
 	refusals := map[int]*Error{} // of large deletes
-	for try := 1; ; try++ {
+	shrunk := 0
+	for try := 1; ; {
 		results, err := c.apply(ctx, w, changes, o, refusals, try > outsideTries)
 		var large *largeError
 		switch {
 		case err == nil:
 			return results, nil
-		case errors.As(err, &large) && try < maxTries:
+		case errors.As(err, &large) && shrunk < 2*len(changes):
+			shrunk++
 			err := c.shrink(ctx, w, changes[large.index], deep)
 			if refusal, ok := errors.AsType[*Error](err); ok {
 				refusals[large.index] = refusal
@@ -69,6 +72,7 @@ func (c *Catalog) applyDeep(ctx context.Context, w Writer, changes []EntityChang
 		case !errors.Is(err, errMoved) && !store.IsUnique(err) || try >= maxTries:
 			return nil, fmt.Errorf("change entities: %w", err)
 		}
+		try++
 		if err := pause(ctx, try); err != nil {
 			return nil, err
 		}
@@ -95,6 +99,10 @@ func pause(ctx context.Context, try int) error {
 // bounded is the writer in texts that both databases keep.
 func (w Writer) bounded() Writer {
 	w.By, w.Datasource = boundText(w.By, maxBy), boundText(w.Datasource, maxDatasource)
+	c := &w.Cause
+	for _, s := range []*string{&c.Origin, &c.EventID, &c.EventTime, &c.RuleARN, &c.RunID, &c.Record, &c.Why} {
+		*s = boundText(*s, maxCause)
+	}
 	return w
 }
 

@@ -9,15 +9,13 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
 // maxBlueprints is how many blueprints there are at most.
 const maxBlueprints = 2000
-
-// errUnchanged ends a transaction that has nothing to write.
-var errUnchanged = errors.New("nothing changed")
 
 // Blueprints returns all blueprints by identifier. What is returned must not be changed.
 func (c *Catalog) Blueprints(ctx context.Context) ([]*Blueprint, error) {
@@ -40,29 +38,32 @@ func (c *Catalog) Blueprint(ctx context.Context, identifier string) (*Blueprint,
 // CreateBlueprint stores a new blueprint from its JSON. What is wrong with it is an
 // *Error: validation_error with each place, or identifier_taken.
 func (c *Catalog) CreateBlueprint(ctx context.Context, w Writer, raw json.RawMessage) (*Blueprint, error) {
-	b, err := readBlueprint(raw)
-	if err != nil {
-		return nil, err
-	}
-	err = c.changeModel(ctx, func(tx *store.Tx, m *model) error {
+	w = w.bounded()
+	var b *Blueprint
+	err := c.changeModel(ctx, func(m *model) (_ change, err error) {
+		if b, err = readBlueprint(raw); err != nil {
+			return nil, err
+		}
 		if m.byIdentifier[b.Identifier] != nil {
-			return taken("Blueprint %q exists already.", b.Identifier)
+			return nil, taken("Blueprint %q exists already.", b.Identifier)
 		}
 		if len(m.byID) >= maxBlueprints {
-			return invalid("There are %d blueprints, as many as are allowed.", len(m.byID))
+			return nil, invalid("There are %d blueprints, as many as are allowed.", len(m.byID))
 		}
 		if err := m.check(b, ""); err != nil {
-			return err
+			return nil, err
 		}
 		now := c.now()
 		b.Revision, b.CreatedAt, b.CreatedBy, b.UpdatedAt, b.UpdatedBy = 1, now, w.By, now, w.By
-		if err := insertBlueprint(ctx, tx, b); err != nil {
-			return err
-		}
-		if err := saveRelations(ctx, tx, m, nil, b); err != nil {
-			return err
-		}
-		return c.recordBlueprint(ctx, tx, w, nil, b)
+		return func(ctx context.Context, tx *store.Tx) error {
+			if err := insertBlueprint(ctx, tx, b); err != nil {
+				return err
+			}
+			if err := saveRelations(ctx, tx, m, nil, b); err != nil {
+				return err
+			}
+			return c.recordBlueprint(ctx, tx, w, nil, b)
+		}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -121,6 +122,9 @@ func withIdentifier(raw json.RawMessage, identifier string) (json.RawMessage, er
 
 // readBlueprint parses a definition that a writer sent.
 func readBlueprint(raw json.RawMessage) (*Blueprint, error) {
+	if !utf8.Valid(raw) {
+		return nil, invalid("The blueprint is not UTF-8.")
+	}
 	raw, err := withoutServerKeys(raw)
 	if err != nil {
 		return nil, err
@@ -170,50 +174,74 @@ func withoutServerKeys(raw json.RawMessage) (json.RawMessage, error) {
 	return b.Bytes(), nil
 }
 
-// changeModel runs change in a transaction that is the only one to change blueprints.
-func (c *Catalog) changeModel(ctx context.Context, change func(tx *store.Tx, m *model) error) error {
-	return c.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
-		if _, err := lockModel(ctx, tx); err != nil {
-			return err
-		}
-		m, err := c.model(ctx, tx)
+// change writes what was planned.
+type change func(ctx context.Context, tx *store.Tx) error
+
+// changeModel has a change of the blueprints planned by how they are, and carries it out in a
+// transaction that is the only one to change them, if they still are so. A plan without a
+// change is done.
+func (c *Catalog) changeModel(ctx context.Context, plan func(m *model) (change, error)) error {
+	for try := 1; ; try++ {
+		m, err := c.model(ctx, c.db)
 		if err != nil {
 			return err
 		}
-		return change(tx, m)
-	})
+		write, err := plan(m)
+		if err != nil || write == nil {
+			return err
+		}
+		tried := false
+		err = c.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
+			revision, err := lockModel(ctx, tx)
+			if err != nil {
+				return err
+			}
+			if tried || revision != m.revision+1 {
+				return errMoved
+			}
+			tried = true
+			return write(ctx, tx)
+		})
+		if !errors.Is(err, errMoved) || try >= maxTries {
+			return err
+		}
+		if err := pause(ctx, try); err != nil {
+			return err
+		}
+	}
 }
 
 // updateBlueprint stores what next makes of a blueprint.
 func (c *Catalog) updateBlueprint(ctx context.Context, w Writer, identifier string, next func(old *Blueprint) (json.RawMessage, error)) (*Blueprint, error) {
+	w = w.bounded()
 	var b *Blueprint
-	err := c.changeModel(ctx, func(tx *store.Tx, m *model) error {
+	err := c.changeModel(ctx, func(m *model) (change, error) {
 		old, err := m.blueprint(identifier)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		raw, err := next(old)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if b, err = readBlueprint(raw); err != nil {
-			return err
+			return nil, err
 		}
 		if sameJSON(old.Raw, b.Raw) {
 			b = old
-			return errUnchanged
+			return nil, nil
 		}
 		if other := m.byIdentifier[b.Identifier]; other != nil && other != old {
-			return taken("Blueprint %q cannot be renamed: %q exists already.", identifier, b.Identifier)
+			return nil, taken("Blueprint %q cannot be renamed: %q exists already.", identifier, b.Identifier)
 		}
 		if err := m.check(b, old.Identifier); err != nil {
-			return err
+			return nil, err
 		}
 		b.id, b.Revision, b.CreatedAt, b.CreatedBy = old.id, old.Revision+1, old.CreatedAt, old.CreatedBy
 		b.UpdatedAt, b.UpdatedBy = c.now(), w.By
-		return c.saveBlueprint(ctx, tx, w, m, old, b)
+		return func(ctx context.Context, tx *store.Tx) error { return c.saveBlueprint(ctx, tx, w, m, old, b) }, nil
 	})
-	if err != nil && !errors.Is(err, errUnchanged) {
+	if err != nil {
 		return nil, err
 	}
 	return b, nil
@@ -344,29 +372,34 @@ func retarget(top map[string]any, from, to string) (changed bool) {
 // DeleteBlueprint deletes a blueprint that has no entities and that no other blueprint
 // points to; otherwise it returns the *Error has_dependents.
 func (c *Catalog) DeleteBlueprint(ctx context.Context, w Writer, identifier string) error {
-	return c.changeModel(ctx, func(tx *store.Tx, m *model) error {
+	w = w.bounded()
+	return c.changeModel(ctx, func(m *model) (change, error) {
 		b, err := m.blueprint(identifier)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if by := m.pointersTo(b); len(by) > 0 {
-			return hasDependents("Blueprint %q cannot be deleted: it is the target of %s.", identifier, strings.Join(by, ", "))
+			return nil, hasDependents("Blueprint %q cannot be deleted: it is the target of %s.", identifier, strings.Join(by, ", "))
 		}
-		if err := lockBlueprint(ctx, tx, b.id); err != nil {
-			return err
-		}
-		some, err := hasEntities(ctx, tx, b.id)
-		if err != nil {
-			return err
-		}
-		if some {
-			return hasDependents("Blueprint %q cannot be deleted: it has entities. Delete them first.", identifier)
-		}
-		if err := deleteBlueprintRow(ctx, tx, b.id); err != nil {
-			return err
-		}
-		return c.recordBlueprint(ctx, tx, w, b, nil)
+		return func(ctx context.Context, tx *store.Tx) error { return c.removeBlueprint(ctx, tx, w, b) }, nil
 	})
+}
+
+func (c *Catalog) removeBlueprint(ctx context.Context, tx *store.Tx, w Writer, b *Blueprint) error {
+	if err := lockBlueprint(ctx, tx, b.id); err != nil {
+		return err
+	}
+	some, err := hasEntities(ctx, tx, b.id)
+	if err != nil {
+		return err
+	}
+	if some {
+		return hasDependents("Blueprint %q cannot be deleted: it has entities. Delete them first.", b.Identifier)
+	}
+	if err := deleteBlueprintRow(ctx, tx, b.id); err != nil {
+		return err
+	}
+	return c.recordBlueprint(ctx, tx, w, b, nil)
 }
 
 // pointersTo names what other blueprints have that needs this one.

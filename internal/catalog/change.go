@@ -66,6 +66,8 @@ type ChangeFilter struct {
 	Before int64
 	// Limit is how many at most; 0 stands for 100, more than 1000 for 1000.
 	Limit int
+
+	blueprintID int64
 }
 
 // Limits of a list of changes.
@@ -96,6 +98,16 @@ func (c *Catalog) History(ctx context.Context, blueprint, identifier string, bef
 // Audits lists changes of entities and blueprints, the last first.
 func (c *Catalog) Audits(ctx context.Context, f ChangeFilter) ([]Change, error) {
 	f.Limit = clampChanges(f.Limit)
+	if f.Blueprint != "" {
+		m, err := c.model(ctx, c.db)
+		if err != nil {
+			return nil, err
+		}
+		// By its id an index finds them; one that is gone is looked for by its name.
+		if b := m.byIdentifier[f.Blueprint]; b != nil {
+			f.blueprintID = b.id
+		}
+	}
 	list, err := listChanges(ctx, c.db, f)
 	if err != nil {
 		return nil, fmt.Errorf("list changes of the catalog: %w", err)

@@ -284,8 +284,11 @@ func (d *definition) aggregations(b *Blueprint, top map[string]any) {
 		d.aggregation(&a, at+"calculationSpec.", spec)
 		if query := d.object(v, at, "query"); query != nil {
 			text, err := encode(query)
+			if err == nil {
+				_, err = ParseQuery(text)
+			}
 			if err != nil {
-				d.wrong(at+"query", "%v", err)
+				d.wrong(at+"query", "cannot be used: %v", err)
 			}
 			a.Query = text
 		}

@@ -13,7 +13,7 @@ const (
 	maxTeams       = 100
 	maxTeamName    = 200
 	// maxTargets is to how many entities one relation points.
-	maxTargets = 5000
+	maxTargets = 1000
 )
 
 // UnmarshalJSON reads the members that an entity has; what else there is counts for nothing.

@@ -160,6 +160,8 @@ func saveRefit(ctx context.Context, tx *store.Tx, blueprint int64, r *refit) err
 func deleteBlueprintRow(ctx context.Context, tx *store.Tx, id int64) error {
 	for _, stmt := range []string{
 		`DELETE FROM catalog_blueprint_relations WHERE blueprint_id = $1`,
+		`DELETE FROM catalog_aggregations WHERE key_id IN (SELECT id FROM catalog_value_keys WHERE blueprint_id = $1)`,
+		`DELETE FROM catalog_value_keys WHERE blueprint_id = $1`,
 		`DELETE FROM catalog_blueprints WHERE id = $1`,
 	} {
 		if _, err := tx.Exec(ctx, stmt, id); err != nil {

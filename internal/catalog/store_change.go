@@ -83,6 +83,10 @@ func listChanges(ctx context.Context, q store.Querier, f ChangeFilter) ([]Change
 	var a argList
 	var where strings.Builder
 	where.WriteString("WHERE 1 = 1")
+	if f.blueprintID != 0 {
+		where.WriteString(" AND c.blueprint_id = " + a.add(f.blueprintID))
+		f.Blueprint = ""
+	}
 	for column, v := range map[string]string{
 		"c.resource": f.Resource, "c.blueprint": f.Blueprint, "c.identifier": f.Identifier, "c.action": f.Action, "c.changed_by": f.By,
 	} {
@@ -90,10 +94,8 @@ func listChanges(ctx context.Context, q store.Querier, f ChangeFilter) ([]Change
 			where.WriteString(" AND " + column + " = " + a.add(v))
 		}
 	}
-	for key, v := range map[string]string{"run_id": f.RunID} {
-		if v != "" {
-			where.WriteString(" AND " + causeMember(q, key) + " = " + a.add(v))
-		}
+	if f.RunID != "" {
+		where.WriteString(" AND " + causeMember(q, "run_id") + " = " + a.add(f.RunID))
 	}
 	if f.Origin != "" {
 		where.WriteString(" AND " + causeMember(q, "origin") + " IN (" + a.texts(strings.Split(f.Origin, ",")) + ")")
