@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -411,4 +412,33 @@ func (c *simCloud) List(_ context.Context, s reader.Scope, _ reader.ListQuery) (
 		}
 	}
 	return page, nil
+}
+
+// call makes a request of the REST API and wants a status.
+func (w *world) call(method, path, body string, status int, into any) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.http.URL+path, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if resp.StatusCode != status {
+		w.t.Fatalf("%s %s: %d, want %d: %s", method, path, resp.StatusCode, status, text)
+	}
+	if into != nil {
+		if err := json.Unmarshal(text, into); err != nil {
+			w.t.Fatalf("%s %s: %s: %v", method, path, text, err)
+		}
+	}
 }
