@@ -55,7 +55,7 @@ func (s *Sink) call(ctx context.Context, r request, out any) error {
 			return err
 		}
 	}
-	refreshed, tries := false, cmp.Or(r.tries, attempts)
+	refreshed, faults := false, 0
 	for attempt := 1; ; attempt++ {
 		token, err := s.bearer(ctx)
 		if err != nil {
@@ -70,8 +70,12 @@ func (s *Sink) call(ctx context.Context, r request, out any) error {
 			refreshed = true // the token was revoked, or our clock is off
 			s.tokens.forget(token)
 			continue
-		case ctx.Err() != nil, attempt >= tries, refused && !passing[answer.Status]:
+		case ctx.Err() != nil, attempt == attempts, refused && !passing[answer.Status]:
 			return err
+		case refused && answer.Status >= http.StatusInternalServerError:
+			if faults++; faults == r.tries {
+				return err
+			}
 		}
 		if err := s.sleep(ctx, max(wait, backoff(attempt)), err); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/rialto-bus/rialto/internal/catalog"
@@ -80,15 +81,20 @@ func (b *batch) write(ctx context.Context, places []int) error {
 	return nil
 }
 
-// missingRelated are the upserts that failed since an entity is not there. Port: 404
-// and not_found.
+// missingRelated are the upserts that failed since an entity is not there, unless a
+// later change is of the same entity. Port: 404 and not_found.
 func (b *batch) missingRelated() (places []int) {
-	for i, r := range b.results {
+	later := map[catalog.EntityRef]bool{}
+	for i, r := range slices.Backward(b.results) {
+		c := &b.changes[i]
+		ref := catalog.EntityRef{Blueprint: c.Blueprint, Identifier: identifier(c)}
 		e, ok := errors.AsType[*catalog.Error](r.Err)
-		if ok && !b.changes[i].Delete && e.Status == http.StatusNotFound && e.Code == catalog.CodeNotFound {
+		if ok && !c.Delete && !later[ref] && e.Status == http.StatusNotFound && e.Code == catalog.CodeNotFound {
 			places = append(places, i)
 		}
+		later[ref] = true
 	}
+	slices.Reverse(places)
 	return places
 }
 

@@ -197,6 +197,14 @@ func TestOneChangeThatIsRefusedSpoilsNoOther(t *testing.T) {
 	}
 }
 
+func TestWhatComesLaterIsNotUndoneByAnotherTry(t *testing.T) {
+	a := newAPI(t)
+	rs := write(t, newSink(t, a, nil), upsert("b", "child", related("parent")), upsert("b", "other"), gone("b", "child"), upsert("b", "parent"))
+	if status(rs[0].Err) != http.StatusNotFound || rs[3].Err != nil || a.has("b", "child") != nil {
+		t.Errorf("the results are %+v, the child %v", rs, a.has("b", "child"))
+	}
+}
+
 func TestWhatHasDependentsIsKept(t *testing.T) {
 	a := newAPI(t)
 	s := newSink(t, a, nil)
