@@ -21,9 +21,11 @@ type Declared struct {
 	Name string
 	// Line is where it is in the file.
 	Line int
-	// Pattern is its event pattern, JSON; nil where it has none that can be read.
-	Pattern []byte
-	Targets []DeclaredTarget
+	// Pattern is its event pattern, JSON, at PatternLine; nil where it has none that can be
+	// read.
+	Pattern     []byte
+	PatternLine int
+	Targets     []DeclaredTarget
 }
 
 // DeclaredTarget is a target of an event rule.
@@ -45,14 +47,14 @@ func ReadRules(text []byte) ([]Declared, []config.Problem) {
 		return nil, []config.Problem{{Message: fmt.Sprintf("the file has %d bytes, at most %d are possible", len(text), MaxRules)}}
 	}
 	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		if looksLikeTerraform(text) {
-			return nil, []config.Problem{{Message: "this is no CloudFormation template but a Terraform configuration: check what 'rialto exporter rules' prints as CloudFormation of the same kinds"}}
-		}
-		return nil, []config.Problem{{Message: "the template is neither YAML nor JSON: " + err.Error()}}
-	}
+	err := yaml.Unmarshal(text, &doc)
 	resources := member(&doc, "Resources")
-	if resources == nil || resources.Kind != yaml.MappingNode {
+	switch {
+	case (err != nil || resources == nil) && looksLikeTerraform(text):
+		return nil, []config.Problem{{Message: "this is no CloudFormation template but a Terraform configuration: check what 'rialto exporter rules' prints as CloudFormation of the same kinds"}}
+	case err != nil:
+		return nil, []config.Problem{{Message: "the template is neither YAML nor JSON: " + err.Error()}}
+	case resources == nil || resources.Kind != yaml.MappingNode:
 		return nil, []config.Problem{{Path: "Resources", Message: "is missing: this is no CloudFormation template"}}
 	}
 	var rules []Declared
@@ -94,12 +96,16 @@ func readRule(name, properties *yaml.Node) (Declared, []config.Problem) {
 	case err != nil:
 		fail(pattern, ".EventPattern", "cannot be read: %v", err)
 	default:
-		r.Pattern = text
+		r.Pattern, r.PatternLine = text, pattern.Line
 	}
 	targets := member(properties, "Targets")
 	switch {
 	case targets == nil:
 		fail(name, ".Targets", "is missing: the rule sends to nobody")
+	case isFunction(targets):
+		problems = append(problems, config.Problem{
+			Path: r.Name + ".Targets", Line: targets.Line, Warning: true, Message: "is a function of CloudFormation, and is not checked",
+		})
 	case targets.Kind != yaml.SequenceNode:
 		fail(targets, ".Targets", "is no list of targets")
 	default:
@@ -183,6 +189,15 @@ func member(n *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
+// isFunction reports whether a value is a function of CloudFormation, in its short or its long
+// form.
+func isFunction(n *yaml.Node) bool {
+	if strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!") {
+		return true
+	}
+	return n.Kind == yaml.MappingNode && len(n.Content) == 2 && (n.Content[0].Value == "Ref" || strings.HasPrefix(n.Content[0].Value, "Fn::"))
+}
+
 // maxDepth is how deep what is read of a template may be nested.
 const maxDepth = 100
 
@@ -195,7 +210,7 @@ func plainAt(n *yaml.Node, depth int) (any, error) {
 		return nil, nil
 	case depth > maxDepth || n.Kind == yaml.AliasNode:
 		return nil, errors.New("is nested too deep, or has aliases, which CloudFormation does not take")
-	case strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!"):
+	case isFunction(n):
 		return nil, errFunction
 	}
 	switch n.Kind {
@@ -212,15 +227,11 @@ func plainAt(n *yaml.Node, depth int) (any, error) {
 	case yaml.MappingNode:
 		object := map[string]any{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			key := n.Content[i].Value
-			if key == "Ref" || strings.HasPrefix(key, "Fn::") {
-				return nil, errFunction
-			}
 			v, err := plainAt(n.Content[i+1], depth+1)
 			if err != nil {
 				return nil, err
 			}
-			object[key] = v
+			object[n.Content[i].Value] = v
 		}
 		return object, nil
 	}

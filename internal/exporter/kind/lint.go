@@ -59,7 +59,7 @@ func (l *ruleLinter) warn(at config.Problem, format string, args ...any) {
 }
 
 func (l *ruleLinter) rule(r *Declared, events []SampleEvent) {
-	at := config.Problem{Path: r.Name + ".EventPattern", Line: r.Line}
+	at := config.Problem{Path: r.Name + ".EventPattern", Line: r.PatternLine}
 	var pattern *eventpattern.Pattern
 	if r.Pattern != nil {
 		var err error

@@ -42,7 +42,7 @@ type eventCase struct {
 	Event   json.RawMessage
 }
 
-func readCase(t *testing.T, file string) eventCase {
+func readCase(t testing.TB, file string) eventCase {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
