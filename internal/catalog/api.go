@@ -101,7 +101,7 @@ var unserved = []struct {
 //	DELETE /v1/integration/{id}
 //	PATCH  /v1/integration/{id}/resync-state                      {integration}
 //	GET    /v1/integration/{id}/resync-request                R   {request}
-//	GET    /v1/integration/{id}/kinds                         R   {kinds}
+//	GET    /v1/integration/{id}/kinds                         R   {data}: examples by kind
 //	POST   /v1/integration/{id}/kinds/{kind}/examples             {examples}
 //	GET    /v1/integration/{id}/cursor                        R   ?kind&index; {cursor}
 //	PUT    /v1/integration/{id}/cursor                            ?kind&index; {cursor}; POST does the same

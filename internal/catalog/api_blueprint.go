@@ -20,8 +20,8 @@ func (c *Catalog) registerBlueprints(add register) {
 	add("GET /v1/migrations/{id}", auth.Read, c.serveMigration)
 }
 
-// blueprintJSON is a blueprint as it was given, with what a client expects of every
-// one and when it was made and changed.
+// blueprintJSON is a blueprint as it was given, with what clients expect of every one,
+// such as required and many of a relation, and when it was made and changed.
 func blueprintJSON(b *Blueprint) (map[string]any, error) {
 	out := map[string]any{}
 	if err := json.Unmarshal(b.Raw, &out); err != nil {
@@ -31,6 +31,15 @@ func blueprintJSON(b *Blueprint) (map[string]any, error) {
 		if out[name] == nil {
 			out[name] = map[string]any{}
 		}
+	}
+	relations, _ := out["relations"].(map[string]any)
+	for key := range relations {
+		if r, ok := relations[key].(map[string]any); ok {
+			r["required"], r["many"] = b.Relations[key].Required, b.Relations[key].Many
+		}
+	}
+	if schema, ok := out["schema"].(map[string]any); ok && schema["required"] == nil {
+		schema["required"] = []string{}
 	}
 	out["identifier"], out["title"] = b.Identifier, b.Title
 	out["createdAt"], out["createdBy"] = stamp(b.CreatedAt), b.CreatedBy

@@ -284,7 +284,14 @@ func TestContractOfTheKubernetesExporter(t *testing.T) {
 		s := startAPI(t, db)
 		k := s.client(t, kubeAgent)
 		k.ok("POST", "/v1/integration?upsert=true", `{"title":"shop","installationAppType":"K8S EXPORTER","installationId":"shop","version":"0.3.4","config":{"resources":[]},"changelogDestination":{"type":"POLLING"}}`)
-		k.blueprint("pod", `"phase":{"type":"string"}`)
+		k.blueprint("node", "")
+		// What is false and empty is left out, and must come back all the same.
+		made := k.status(201, "POST", "/v1/blueprints", `{"identifier":"pod","title":"Pod","icon":"","description":"","schema":{"properties":{"phase":{"type":"string"}}},"relations":{"on":{"target":"node"}}}`)
+		for what, b := range map[string]any{"made": made["blueprint"], "read": k.ok("GET", "/v1/blueprints/pod", "")["blueprint"], "listed": at(k.ok("GET", "/v1/blueprints", ""), "blueprints", 1)} {
+			if at(b, "relations", "on", "required") != false || at(b, "relations", "on", "many") != false || at(b, "schema", "required") == nil {
+				t.Errorf("%s: %v lacks what a client needs of a relation and a schema", what, b)
+			}
+		}
 		for i := range 3 {
 			got := k.ok("POST", "/v1/blueprints/pod/entities?upsert=true&merge=true&run_id=&create_missing_related_entities=true",
 				fmt.Sprintf(`{"identifier":"shop-pod-%d","blueprint":"pod","title":"p","icon":"","properties":{"phase":"Running"},"relations":{}}`, i))

@@ -235,9 +235,17 @@ func (c *Catalog) serveKinds(w http.ResponseWriter, r *http.Request) error {
 	}
 	kinds := map[string]any{}
 	for _, k := range list {
-		kinds[k.Kind] = map[string]any{"examples": k.Examples, "updatedAt": stamp(k.UpdatedAt)}
+		var examples []json.RawMessage
+		if err := json.Unmarshal(k.Examples, &examples); err != nil {
+			return err
+		}
+		shown := make([]any, 0, len(examples))
+		for i, example := range examples {
+			shown = append(shown, map[string]any{"_id": strconv.Itoa(i), "data": example})
+		}
+		kinds[k.Kind] = map[string]any{"examples": shown, "updatedAt": stamp(k.UpdatedAt)}
 	}
-	return answer(w, http.StatusOK, map[string]any{"kinds": kinds})
+	return answer(w, http.StatusOK, map[string]any{"data": kinds})
 }
 
 func (c *Catalog) serveExamples(w http.ResponseWriter, r *http.Request) error {

@@ -93,7 +93,7 @@ func TestIntegrationTellsOfItsSyncs(t *testing.T) {
 
 		c.ok("POST", base+"/kinds/pull+request%2Fx/examples", `{"examples":[{"n":1},{"n":"二 🙂"}]}`)
 		c.ok("POST", base+"/kinds/pull+request%2Fx/examples", `{"examples":[{"n":2}]}`)
-		if got := c.ok("GET", base+"/kinds", ""); !cmp.Equal(at(got, "kinds", "pull request/x", "examples"), any([]any{map[string]any{"n": 2.0}})) {
+		if got := c.ok("GET", base+"/kinds", ""); !cmp.Equal(at(got, "data", "pull request/x", "examples"), any([]any{map[string]any{"_id": "0", "data": map[string]any{"n": 2.0}}})) {
 			t.Errorf("kinds %v", got)
 		}
 
@@ -218,7 +218,7 @@ func TestIntegrationsBadInputChangesNothing(t *testing.T) {
 	if after := c.ok("GET", "/v1/integration", ""); !cmp.Equal(before, after) {
 		t.Errorf("refused calls changed something: %s", cmp.Diff(before, after))
 	}
-	for path, member := range map[string]string{"kinds": "kinds", "logs": "logs", "syncMetrics": "syncMetrics"} {
+	for path, member := range map[string]string{"kinds": "data", "logs": "logs", "syncMetrics": "syncMetrics"} {
 		if got := c.ok("GET", "/v1/integration/in/"+path, "")[member]; got != nil && fmt.Sprint(got) != "[]" && fmt.Sprint(got) != "map[]" {
 			t.Errorf("%s after refused calls: %v", path, got)
 		}
