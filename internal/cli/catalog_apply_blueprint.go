@@ -80,7 +80,11 @@ func (a *applier) applyBlueprint(ctx context.Context, b *applied, body map[strin
 		return nil
 	}
 	if a.dryRun {
-		b.Result = wouldBe(there, b.body)
+		would := answer.Blueprint // as the server would show it
+		if len(body) < len(b.body) {
+			would = b.body
+		}
+		b.Result = wouldBe(there, would)
 		return nil
 	}
 	a.existing[b.Blueprint] = answer.Blueprint
