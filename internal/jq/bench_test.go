@@ -70,7 +70,7 @@ func BenchmarkMapping(b *testing.B) {
 		out := make([]Output, len(ps))
 		for b.Loop() {
 			v, _, _ := normalize(in)
-			e.pool.evaluate(context.Background(), ps, which, v, out)
+			e.pool.evaluate(context.Background(), ps, which, v, callOutputs*e.o.MaxOutput, out)
 			if out[0].Value == nil {
 				b.Fatal(out[0].Err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -73,7 +74,8 @@ func FuzzCheapProgramsAreBounded(f *testing.F) {
 				}
 				break
 			}
-			w, err := outward(got, 1<<30)
+			left := 1 << 30
+			w, err := outward(got, &left)
 			if err != nil {
 				t.Fatalf("%s over %s: %v", text, sample, err)
 			}
@@ -93,4 +95,34 @@ type worst struct{ work, max, n float64 }
 func (p *Program) bound(t *testing.T, size int) worst {
 	a, out := analyzed(t, p.text, size)
 	return worst{a.work + out.total, out.max, out.n}
+}
+
+// A cheap program gives the same in this process and in a worker.
+func FuzzBothWaysGiveTheSame(f *testing.F) {
+	for _, text := range []string{
+		`.`, `..`, `tojson`, `.[]?`, `"\(.)"`, `@base64d`, `fromjson`, `explode`, `.a + .n`, `-.`, `[.[]? | tostring]`, `error`, `error("\u0000")`, `1e1000`, `nan`, `{a: 1e17}`, `123456789012345678901234567890`, `-0`, `"\ud83d"`, `@uri`, `keys`, `.n / 3`,
+	} {
+		for _, s := range samples {
+			f.Add(text, s)
+		}
+	}
+	e := New(Options{Workers: 1})
+	f.Cleanup(func() { e.Close() })
+	f.Fuzz(func(t *testing.T, text, sample string) {
+		p, err := Compile(text)
+		var in any
+		if err != nil || strings.Contains(text, "now") || json.Unmarshal([]byte(sample), &in) != nil {
+			return
+		}
+		if _, size, err := normalize(in); err != nil || !p.cheap(size) {
+			return
+		}
+		here, there := inProcess(e, p, in), inWorker(e, p, in)
+		if errors.Is(there.Err, ErrTimeout) {
+			return
+		}
+		if !equal(here, there) {
+			t.Fatalf("%s over %s:\nhere  %#v %v\nthere %#v %v", text, sample, here.Value, here.Err, there.Value, there.Err)
+		}
+	})
 }

@@ -42,6 +42,9 @@ const (
 	DefaultMaxOutput = 1 << 20
 )
 
+// callOutputs is how many of the largest outputs those of one call may be together.
+const callOutputs = 16
+
 // The reasons for which a program is stopped. They are wrapped in the Err of an
 // Output: what a program itself raises is a *RuntimeError instead.
 var (
@@ -69,7 +72,8 @@ type Options struct {
 	Timeout time.Duration
 	// MaxMemory is how many bytes of data a worker process may have.
 	MaxMemory int64
-	// MaxOutput is how long an output may be, in bytes of JSON.
+	// MaxOutput is how long an output may be, in bytes of JSON. Those of one call
+	// may be 16 times as long together.
 	MaxOutput int
 }
 
@@ -137,13 +141,17 @@ func (e *Evaluator) Each(ctx context.Context, ps []*Program, input any) []Output
 	here, cancel := context.WithTimeout(ctx, e.o.Timeout)
 	defer cancel()
 	var elsewhere []int
+	together := callOutputs * e.o.MaxOutput
 	for i, p := range ps {
 		if !p.cheap(size) {
 			elsewhere = append(elsewhere, i)
 			continue
 		}
 		began := time.Now()
-		out[i] = first(here, p, v, e.o.MaxOutput)
+		left := min(e.o.MaxOutput, together)
+		before := left
+		out[i] = first(here, p, v, &left)
+		together -= before - max(0, left)
 		if !errors.Is(out[i].Err, ErrTimeout) {
 			continue
 		}
@@ -153,13 +161,14 @@ func (e *Evaluator) Each(ctx context.Context, ps []*Program, input any) []Output
 		}
 	}
 	if len(elsewhere) > 0 {
-		e.pool.evaluate(ctx, ps, elsewhere, v, out)
+		e.pool.evaluate(ctx, ps, elsewhere, v, together, out)
 	}
 	return out
 }
 
-// first evaluates p over v in this process, until ctx ends.
-func first(ctx context.Context, p *Program, v any, maxOutput int) (o Output) {
+// first evaluates p over v in this process, until ctx ends. Its output may be as
+// long as there are bytes left.
+func first(ctx context.Context, p *Program, v any, left *int) (o Output) {
 	defer func() {
 		if r := recover(); r != nil {
 			o = Output{Err: &RuntimeError{Message: fmt.Sprintf("the jq interpreter failed: %v", r)}}
@@ -172,7 +181,7 @@ func first(ctx context.Context, p *Program, v any, maxOutput int) (o Output) {
 	if err, is := got.(error); is {
 		return stopped(ctx, err)
 	}
-	w, err := outward(got, maxOutput)
+	w, err := outward(got, left)
 	if err != nil {
 		return Output{Err: err}
 	}

@@ -19,4 +19,10 @@ func data() int64 {
 }
 
 // executable is this program's, also after its file was replaced.
-func executable() (string, error) { return "/proc/self/exe", nil }
+func executable() (string, error) {
+	const self = "/proc/self/exe"
+	if _, err := os.Stat(self); err != nil {
+		return os.Executable()
+	}
+	return self, nil
+}

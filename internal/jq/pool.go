@@ -76,8 +76,9 @@ func (p *pool) close() {
 	}
 }
 
-// evaluate puts the outputs of the programs at places which into out.
-func (p *pool) evaluate(ctx context.Context, ps []*Program, which []int, input any, out []Output) {
+// evaluate puts the outputs of the programs at places which into out. together is
+// how many bytes of JSON they may have.
+func (p *pool) evaluate(ctx context.Context, ps []*Program, which []int, input any, together int, out []Output) {
 	encoded, err := json.Marshal(input)
 	if err != nil {
 		for _, i := range which {
@@ -85,7 +86,7 @@ func (p *pool) evaluate(ctx context.Context, ps []*Program, which []int, input a
 		}
 		return
 	}
-	c := &pooled{pool: p, ps: ps, input: encoded, out: out, until: time.Now().Add(callTimeouts * p.o.Timeout)}
+	c := &pooled{pool: p, ps: ps, input: encoded, left: together, out: out, until: time.Now().Add(callTimeouts * p.o.Timeout)}
 	good, bad := p.split(ps, which)
 	c.run(ctx, good)
 	if len(bad) == 0 {
@@ -176,6 +177,7 @@ type pooled struct {
 	pool  *pool
 	ps    []*Program
 	input json.RawMessage
+	left  int // bytes of outputs
 	out   []Output
 	until time.Time
 }
@@ -254,6 +256,9 @@ func (c *pooled) ask(ctx context.Context, w *worker, which []int) (int, error) {
 		var a answer
 		if err := w.receive(&a, timeout+grace); err != nil {
 			return n, err
+		}
+		if c.left -= len(a.Value); c.left < 0 {
+			a = answer{Reason: reasonOutput}
 		}
 		c.out[i] = a.output()
 		if a.Reason == reasonTimeout {

@@ -202,12 +202,10 @@ func decimal(n json.Number) (any, error) {
 }
 
 // outward returns a copy of an output as callers see it, and ErrOutput where it
-// is longer than limit bytes of JSON. As in jq 1.6, what is not a number is null
-// and what is beyond the numbers is the largest of them.
-func outward(v any, limit int) (any, error) {
-	left := limit
-	return out(v, &left, 0)
-}
+// is longer, as JSON, than the bytes that are left, which are fewer then. As in
+// jq 1.6, what is not a number is null and what is beyond the numbers is the
+// largest of them.
+func outward(v any, left *int) (any, error) { return out(v, left, 0) }
 
 func out(v any, left *int, depth int) (any, error) {
 	if *left -= 2; *left < 0 || depth > maxDepth {

@@ -24,6 +24,9 @@ const (
 	outOfMemory = 41
 	// kept is how many compiled programs a worker keeps.
 	kept = 200
+	// idleTime is how long a worker waits for a request before it ends; when there
+	// is one again, another is started.
+	idleTime = 5 * time.Minute
 )
 
 // Main makes a worker of a process that New started as one, and then never
@@ -63,13 +66,17 @@ func work(memory int64) error {
 		}
 	}()
 	programs := map[string]*Program{}
-	for r := range requests {
-		if err := serve(r, programs); err != nil {
-			return fmt.Errorf("answer: %w", err)
+	for {
+		select {
+		case <-time.After(idleTime):
+			return nil
+		case r := <-requests:
+			if err := serve(r, programs); err != nil {
+				return fmt.Errorf("answer: %w", err)
+			}
 		}
 		tidy(memory, programs)
 	}
-	return nil
 }
 
 // watchHeap ends the process when its heap is too large. It notices what grows
@@ -123,7 +130,8 @@ func serveProgram(text string, programs map[string]*Program, input any, r reques
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.TimeoutMS)*time.Millisecond)
 	defer cancel()
-	return first(ctx, p, input, r.MaxOutput)
+	left := r.MaxOutput
+	return first(ctx, p, input, &left)
 }
 
 // tidy gives memory back that a request left behind: one that was large, or the
