@@ -78,7 +78,7 @@ func newWorld(t testing.TB, db *store.DB) *world {
 		BoxEndpoint: func() string { return w.http.URL }, BoxCredentials: w.auth.InternalCredentials, Sealer: w.auth.Sealer(),
 	})
 	t.Cleanup(w.queues.Close)
-	api := awsapi.New(awsapi.Config{Keys: w.auth, DevMode: w.auth.DevMode})
+	api := awsapi.New(awsapi.Config{Keys: w.auth, DevMode: w.auth.DevMode, Logger: slog.New(slog.DiscardHandler)})
 	api.Register(sqsapi.Bind(queue.New(db, queue.Options{BaseURL: func() string { return w.http.URL }})))
 	rest, mux := http.NewServeMux(), http.NewServeMux()
 	mux.Handle("/v1/", w.auth.Middleware(rest))
@@ -100,6 +100,11 @@ func newWorld(t testing.TB, db *store.DB) *world {
 		t.Fatal(err)
 	}
 	if err := w.x.takeOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	onDemand := DefaultSyncSettings()
+	onDemand.Interval = 0
+	if _, err := w.x.SetSyncSettings(t.Context(), onDemand); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -188,8 +193,8 @@ func (w *world) things() map[string]any {
 	w.t.Helper()
 	out := map[string]any{}
 	err := w.sink.Owned(w.t.Context(), w.now().Add(time.Hour), func(ref catalog.EntityRef) error {
-		if ref.Blueprint == "thing" {
-			out[ref.Identifier] = w.entity("thing", ref.Identifier).Properties["size"]
+		if e := w.entity(ref.Blueprint, ref.Identifier); e != nil && ref.Blueprint == "thing" {
+			out[ref.Identifier] = e.Properties["size"]
 		}
 		return nil
 	})
@@ -331,6 +336,19 @@ func (w *world) dead() []DeadRecord {
 		w.t.Fatal(err)
 	}
 	return list
+}
+
+// heard is what the followers were told.
+func (w *world) heard() []settled {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.told)
+}
+
+func (c *simCloud) reads() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gets
 }
 
 // simCloud is a cloud whose resources a test puts in.
