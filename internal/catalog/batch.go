@@ -233,15 +233,16 @@ func (b *batch) touch(n *node) {
 // put makes a node the one that its name stands for.
 func (b *batch) put(n *node) { b.nodes[nodeKey{n.blueprint.id, n.identifier}] = n }
 
-// changed says whether the node is to be written: as it is stored it is something else.
+// changed says whether the node is to be written: as it is stored it is something else. What
+// a batch changes and changes back is not.
 func (n *node) changed() bool {
 	switch {
-	case n.id == 0:
-		return n.there
+	case n.before == nil:
+		return n.after != nil
 	case !n.there:
 		return true
 	}
-	return n.after != n.before || n.identifier != n.stored
+	return n.identifier != n.stored || n.after != n.before && (n.before.hidden != nil || !same(n.before, n.after))
 }
 
 // entity is the node in its state, for those outside of a batch.

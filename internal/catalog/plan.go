@@ -193,7 +193,7 @@ func (b *batch) next(ctx context.Context, r *request, n *node, res *ChangeResult
 		return nil, nil, err
 	}
 	maps.Copy(next.properties, r.properties)
-	stubs, err := b.setRelations(ctx, r, next, res)
+	stubs, err := b.setRelations(ctx, r, n, next, res)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -260,8 +260,8 @@ func (b *batch) setTeam(ctx context.Context, r *request, next *state) error {
 
 // setRelations sets the relations that are given, and returns the entities that have to be made
 // for them.
-func (b *batch) setRelations(ctx context.Context, r *request, next *state, res *ChangeResult) (stubs []*node, err error) {
-	made := map[nodeKey]*node{}
+func (b *batch) setRelations(ctx context.Context, r *request, self *node, next *state, res *ChangeResult) (stubs []*node, err error) {
+	made := map[nodeKey]bool{}
 	for _, key := range sortedKeys(r.relations) {
 		v, rel := r.relations[key], r.blueprint.Relations[key]
 		target := b.m.byIdentifier[rel.Target]
@@ -278,17 +278,20 @@ func (b *batch) setRelations(ctx context.Context, r *request, next *state, res *
 				return nil, err
 			}
 			n := b.nodes[k]
-			if made[k] != nil {
-				n = made[k]
+			// It may point to itself as it is being made, or renamed.
+			itself := target == r.blueprint && (name == self.identifier || name == r.identifier)
+			if itself {
+				n = self
 			}
-			// It may point to itself as it is being made.
-			itself := target == r.blueprint && name == r.key()
-			if !n.there && !itself && made[k] == nil {
+			if slices.Contains(list, n) {
+				continue
+			}
+			if !n.there && !itself && !made[k] {
 				if !r.CreateMissingRelated {
 					return nil, notFound("Entity %q of blueprint %q does not exist: relation %q of %s cannot point to it.",
 						name, target.Identifier, key, r.lowerName())
 				}
-				made[k] = n
+				made[k] = true
 				stubs = append(stubs, n)
 			}
 			list = append(list, n)

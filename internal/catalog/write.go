@@ -61,6 +61,9 @@ func (b *batch) store(ctx context.Context, tx *store.Tx, r report, hold bool) er
 	}
 	for _, s := range b.shown {
 		s.entity.id = s.node.id
+		if s.node.before != nil && !s.node.changed() {
+			*s.entity = *s.node.entity(s.node.before)
+		}
 	}
 	return nil
 }
