@@ -144,7 +144,7 @@ func readBlueprint(raw json.RawMessage) (*Blueprint, error) {
 				return nil, err
 			}
 			for _, problem := range problems {
-				d.wrong("schema.properties."+key+".default", "%s", problem.Message)
+				d.wrongf("schema.properties."+key+".default", "%s", problem.Message)
 			}
 		}
 	}
@@ -436,9 +436,9 @@ func (m *model) check(b *Blueprint, was string) error {
 	for _, key := range sortedKeys(b.Relations) {
 		r := b.Relations[key]
 		if r.Target == was && was != b.Identifier {
-			d.wrong("relations."+key+".target", "is blueprint %q, which is renamed %q by this", was, b.Identifier)
+			d.wrongf("relations."+key+".target", "is blueprint %q, which is renamed %q by this", was, b.Identifier)
 		} else if find(r.Target) == nil {
-			d.wrong("relations."+key+".target", "is blueprint %q, which does not exist", shorten(r.Target))
+			d.wrongf("relations."+key+".target", "is blueprint %q, which does not exist", shorten(r.Target))
 		}
 	}
 	for _, key := range sortedKeys(b.Mirrors) {
@@ -458,7 +458,7 @@ func (d *definition) walk(at string, b *Blueprint, path []string, find func(stri
 	for _, step := range path {
 		r, there := b.Relations[step]
 		if !there {
-			d.wrong(at, "goes by relation %q, which blueprint %q does not have", shorten(step), b.Identifier)
+			d.wrongf(at, "goes by relation %q, which blueprint %q does not have", shorten(step), b.Identifier)
 			return nil
 		}
 		if b = find(r.Target); b == nil {
@@ -473,27 +473,27 @@ func (d *definition) mirrorPath(at string, b *Blueprint, path string, find func(
 	last := steps[len(steps)-1]
 	end := d.walk(at, b, steps[:len(steps)-1], find)
 	if end != nil && !end.hasProperty(last) {
-		d.wrong(at, "ends in property %q, which blueprint %q does not have", shorten(last), end.Identifier)
+		d.wrongf(at, "ends in property %q, which blueprint %q does not have", shorten(last), end.Identifier)
 	}
 }
 
 func (d *definition) aggregationTarget(at string, b *Blueprint, a Aggregation, find func(string) *Blueprint) {
 	target := find(a.Target)
 	if target == nil {
-		d.wrong(at+"target", "is blueprint %q, which does not exist", shorten(a.Target))
+		d.wrongf(at+"target", "is blueprint %q, which does not exist", shorten(a.Target))
 		return
 	}
 	if a.By == "property" && !target.hasProperty(a.Property) {
-		d.wrong(at+"calculationSpec.property", "is %q, which blueprint %q does not have", shorten(a.Property), a.Target)
+		d.wrongf(at+"calculationSpec.property", "is %q, which blueprint %q does not have", shorten(a.Property), a.Target)
 	}
 	if a.MeasureTimeBy != "" && !target.hasProperty(a.MeasureTimeBy) {
-		d.wrong(at+"calculationSpec.measureTimeBy", "is %q, which blueprint %q does not have", shorten(a.MeasureTimeBy), a.Target)
+		d.wrongf(at+"calculationSpec.measureTimeBy", "is %q, which blueprint %q does not have", shorten(a.MeasureTimeBy), a.Target)
 	}
 	for i, f := range a.PathFilter {
 		from := b
 		if f.FromBlueprint != "" {
 			if from = find(f.FromBlueprint); from == nil {
-				d.wrong(fmt.Sprintf("%spathFilter[%d].fromBlueprint", at, i), "is blueprint %q, which does not exist", shorten(f.FromBlueprint))
+				d.wrongf(fmt.Sprintf("%spathFilter[%d].fromBlueprint", at, i), "is blueprint %q, which does not exist", shorten(f.FromBlueprint))
 				continue
 			}
 		}

@@ -125,8 +125,6 @@ func clampChanges(limit int) int {
 // fields collects what differs between two things.
 type fields map[string]FieldChange
 
-var null = json.RawMessage("null")
-
 // add notes a field unless it is the same. Null and not there are the same.
 func (f fields) add(name string, before, after any) error {
 	if reflect.DeepEqual(before, after) {

@@ -29,7 +29,7 @@ const (
 // definition reads the JSON of a blueprint and collects what is wrong with it.
 type definition struct{ problems []Problem }
 
-func (d *definition) wrong(path, format string, args ...any) {
+func (d *definition) wrongf(path, format string, args ...any) {
 	if len(d.problems) < maxProblems {
 		d.problems = append(d.problems, Problem{path, fmt.Sprintf(format, args...)})
 	}
@@ -75,7 +75,7 @@ func parseBlueprint(raw json.RawMessage) (*Blueprint, error) {
 	b.Identifier = d.text(top, "", "identifier", 0, true)
 	if b.Identifier != "" {
 		if what := checkBlueprintIdentifier(b.Identifier); what != "" {
-			d.wrong("identifier", "%s", what)
+			d.wrongf("identifier", "%s", what)
 		}
 	}
 	b.Title = d.text(top, "", "title", maxTitle, true)
@@ -90,7 +90,7 @@ func parseBlueprint(raw json.RawMessage) (*Blueprint, error) {
 	d.changelog(top)
 	if v, there := top["includeInGlobalSearch"]; there && v != nil {
 		if _, ok := v.(bool); !ok {
-			d.wrong("includeInGlobalSearch", "must be true or false")
+			d.wrongf("includeInGlobalSearch", "must be true or false")
 		}
 	}
 	d.distinct(b)
@@ -110,20 +110,20 @@ func (d *definition) text(o map[string]any, at, key string, most int, required b
 	v, there := o[key]
 	if !there || v == nil {
 		if required {
-			d.wrong(at+key, "must be given")
+			d.wrongf(at+key, "must be given")
 		}
 		return ""
 	}
 	s, ok := v.(string)
 	switch {
 	case !ok:
-		d.wrong(at+key, "must be a string")
+		d.wrongf(at+key, "must be a string")
 	case s == "" && required:
-		d.wrong(at+key, "must not be empty")
+		d.wrongf(at+key, "must not be empty")
 	case most > 0 && utf8.RuneCountInString(s) > most:
-		d.wrong(at+key, "has %d characters; at most %d are allowed", utf8.RuneCountInString(s), most)
+		d.wrongf(at+key, "has %d characters; at most %d are allowed", utf8.RuneCountInString(s), most)
 	case strings.ContainsRune(s, 0):
-		d.wrong(at+key, "contains the character U+0000")
+		d.wrongf(at+key, "contains the character U+0000")
 	default:
 		return s
 	}
@@ -138,7 +138,7 @@ func (d *definition) flag(o map[string]any, at, key string) bool {
 	}
 	b, ok := v.(bool)
 	if !ok {
-		d.wrong(at+key, "must be true or false")
+		d.wrongf(at+key, "must be true or false")
 	}
 	return b
 }
@@ -151,7 +151,7 @@ func (d *definition) object(o map[string]any, at, key string) map[string]any {
 	}
 	m, ok := v.(map[string]any)
 	if !ok {
-		d.wrong(at+key, "must be an object")
+		d.wrongf(at+key, "must be an object")
 	}
 	return m
 }
@@ -163,12 +163,12 @@ func (d *definition) objects(o map[string]any, at, key string, yield func(key, a
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		path := at + key + "." + shorten(k)
 		if what := checkKey(k); what != "" {
-			d.wrong(path, "%s", what)
+			d.wrongf(path, "%s", what)
 			continue
 		}
 		v, ok := m[k].(map[string]any)
 		if !ok {
-			d.wrong(path, "must be an object")
+			d.wrongf(path, "must be an object")
 			continue
 		}
 		yield(k, path+".", v)
@@ -179,7 +179,7 @@ func (d *definition) objects(o map[string]any, at, key string, yield func(key, a
 func (d *definition) oneOf(o map[string]any, at, key string, required bool, words []string) string {
 	s := d.text(o, at, key, 0, required)
 	if s != "" && !slices.Contains(words, s) {
-		d.wrong(at+key, "is %q; it must be one of %s", shorten(s), strings.Join(words, ", "))
+		d.wrongf(at+key, "is %q; it must be one of %s", shorten(s), strings.Join(words, ", "))
 		return ""
 	}
 	return s
@@ -189,7 +189,7 @@ func (d *definition) schema(b *Blueprint, top map[string]any) {
 	b.Properties = map[string]Property{}
 	schema := d.object(top, "", "schema")
 	if schema == nil {
-		d.wrong("schema", "must be given, as in {\"properties\": {}, \"required\": []}")
+		d.wrongf("schema", "must be given, as in {\"properties\": {}, \"required\": []}")
 		return
 	}
 	d.objects(schema, "schema.", "properties", func(key, at string, v map[string]any) {
@@ -201,7 +201,7 @@ func (d *definition) schema(b *Blueprint, top map[string]any) {
 		for i, v := range list {
 			s, _ := v.(string)
 			if _, known := b.Properties[s]; !known {
-				d.wrong(fmt.Sprintf("schema.required[%d]", i), "is not one of the properties")
+				d.wrongf(fmt.Sprintf("schema.required[%d]", i), "is not one of the properties")
 				continue
 			}
 			if !slices.Contains(b.Required, s) {
@@ -209,7 +209,7 @@ func (d *definition) schema(b *Blueprint, top map[string]any) {
 			}
 		}
 	default:
-		d.wrong("schema.required", "must be a list of keys of properties")
+		d.wrongf("schema.required", "must be a list of keys of properties")
 	}
 }
 
@@ -224,7 +224,7 @@ func (d *definition) relations(b *Blueprint, top map[string]any) {
 		}
 	})
 	if len(b.Relations) > maxRelations {
-		d.wrong("relations", "has %d relations; at most %d are allowed", len(b.Relations), maxRelations)
+		d.wrongf("relations", "has %d relations; at most %d are allowed", len(b.Relations), maxRelations)
 	}
 }
 
@@ -234,10 +234,10 @@ func (d *definition) mirrors(b *Blueprint, top map[string]any) {
 		m := Mirror{Title: d.text(v, at, "title", maxTitle, false), Path: d.text(v, at, "path", 0, true)}
 		steps := strings.Split(m.Path, ".")
 		if m.Path != "" && (len(steps) < 2 || slices.Contains(steps, "")) {
-			d.wrong(at+"path", "is %q; it must be relations and a property, as in service.domain.title", shorten(m.Path))
+			d.wrongf(at+"path", "is %q; it must be relations and a property, as in service.domain.title", shorten(m.Path))
 		}
 		if len(steps) > maxMirrorSteps {
-			d.wrong(at+"path", "has %d steps; at most %d are allowed", len(steps), maxMirrorSteps)
+			d.wrongf(at+"path", "has %d steps; at most %d are allowed", len(steps), maxMirrorSteps)
 		}
 		b.Mirrors[key] = m
 	})
@@ -254,7 +254,7 @@ func (d *definition) calculations(b *Blueprint, top map[string]any) {
 		}
 		if calc.Calculation != "" {
 			if _, err := jq.Compile(calc.Calculation); err != nil {
-				d.wrong(at+"calculation", "is no jq that can be run: %v", err)
+				d.wrongf(at+"calculation", "is no jq that can be run: %v", err)
 			}
 		}
 		d.format(at, calc.Type, calc.Format)
@@ -278,7 +278,7 @@ func (d *definition) aggregations(b *Blueprint, top map[string]any) {
 		}
 		spec := d.object(v, at, "calculationSpec")
 		if spec == nil {
-			d.wrong(at+"calculationSpec", "must be given, as in {\"func\": \"count\", \"calculationBy\": \"entities\"}")
+			d.wrongf(at+"calculationSpec", "must be given, as in {\"func\": \"count\", \"calculationBy\": \"entities\"}")
 			return
 		}
 		d.aggregation(&a, at+"calculationSpec.", spec)
@@ -288,7 +288,7 @@ func (d *definition) aggregations(b *Blueprint, top map[string]any) {
 				_, err = ParseQuery(text)
 			}
 			if err != nil {
-				d.wrong(at+"query", "cannot be used: %v", err)
+				d.wrongf(at+"query", "cannot be used: %v", err)
 			}
 			a.Query = text
 		}
@@ -305,9 +305,9 @@ func (d *definition) aggregation(a *Aggregation, at string, spec map[string]any)
 	a.MeasureTimeBy = d.text(spec, at, "measureTimeBy", maxKey, false)
 	switch {
 	case a.By == "entities" && a.Func != "" && a.Func != "count" && a.Func != "average":
-		d.wrong(at+"func", "is %s, which is calculated by property, not by entities", a.Func)
+		d.wrongf(at+"func", "is %s, which is calculated by property, not by entities", a.Func)
 	case a.By == "property" && a.Func == "count":
-		d.wrong(at+"func", "is count, which is calculated by entities, not by property")
+		d.wrongf(at+"func", "is count, which is calculated by entities, not by property")
 	}
 }
 
@@ -318,26 +318,26 @@ func (d *definition) pathFilter(a *Aggregation, at string, v map[string]any) {
 	}
 	list, ok := raw.([]any)
 	if !ok || len(list) > 1 {
-		d.wrong(at+"pathFilter", "must be a list of at most one path")
+		d.wrongf(at+"pathFilter", "must be a list of at most one path")
 		return
 	}
 	for i, item := range list {
 		at := fmt.Sprintf("%spathFilter[%d]", at, i)
 		o, ok := item.(map[string]any)
 		if !ok {
-			d.wrong(at, "must be an object")
+			d.wrongf(at, "must be an object")
 			continue
 		}
 		f := PathFilter{FromBlueprint: d.text(o, at+".", "fromBlueprint", 0, false)}
 		steps, ok := o["path"].([]any)
 		if !ok || len(steps) == 0 || len(steps) > maxMirrorSteps {
-			d.wrong(at+".path", "must be a list of 1 to %d relations", maxMirrorSteps)
+			d.wrongf(at+".path", "must be a list of 1 to %d relations", maxMirrorSteps)
 			continue
 		}
 		for j, step := range steps {
 			s, _ := step.(string)
 			if what := checkKey(s); what != "" {
-				d.wrong(fmt.Sprintf("%s.path[%d]", at, j), "%s", what)
+				d.wrongf(fmt.Sprintf("%s.path[%d]", at, j), "%s", what)
 			}
 			f.Path = append(f.Path, s)
 		}
@@ -379,7 +379,7 @@ func (d *definition) distinct(b *Blueprint) {
 	note := func(kind string, keys []string) {
 		for _, k := range keys {
 			if other, twice := seen[k]; twice {
-				d.wrong(kind+"."+k, "has the key of another property in %s", other)
+				d.wrongf(kind+"."+k, "has the key of another property in %s", other)
 			}
 			seen[k] = kind
 		}
@@ -389,7 +389,7 @@ func (d *definition) distinct(b *Blueprint) {
 	note("calculationProperties", slices.Sorted(maps.Keys(b.Calculations)))
 	note("aggregationProperties", slices.Sorted(maps.Keys(b.Aggregations)))
 	if len(seen) > maxProperties {
-		d.wrong("schema.properties", "and the other properties are %d; at most %d are allowed", len(seen), maxProperties)
+		d.wrongf("schema.properties", "and the other properties are %d; at most %d are allowed", len(seen), maxProperties)
 	}
 }
 

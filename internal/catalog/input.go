@@ -3,6 +3,7 @@ package catalog
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -81,13 +82,13 @@ func (m *model) read(ch EntityChange) *request {
 	d := &definition{}
 	if ch.Identifier != "" && !ch.Delete {
 		if what := checkIdentifier(ch.Identifier); what != "" {
-			d.wrong("identifier", "%s", what)
+			d.wrongf("identifier", "%s", what)
 		}
 	}
 	r.readIdentifier(d)
 	if ch.Delete {
 		if r.key() == "" && r.idRule == nil && len(d.problems) == 0 {
-			d.wrong("identifier", "must be given")
+			d.wrongf("identifier", "must be given")
 		}
 		r.err = d.err(r.name())
 		return r
@@ -126,18 +127,18 @@ func (r *request) readIdentifier(d *definition) {
 			return
 		}
 		if what := checkIdentifier(v); what != "" {
-			d.wrong("identifier", "%s", what)
+			d.wrongf("identifier", "%s", what)
 			return
 		}
 		r.identifier = v
 	case map[string]any:
 		if r.Identifier != "" {
-			d.wrong("identifier", "must be a string, as the path names the entity")
+			d.wrongf("identifier", "must be a string, as the path names the entity")
 			return
 		}
 		r.idRule = v
 	default:
-		d.wrong("identifier", "must be a string or a search rule")
+		d.wrongf("identifier", "must be a string or a search rule")
 	}
 }
 
@@ -147,12 +148,12 @@ func (r *request) text(d *definition, name string, o Optional, most int) *string
 	s, ok := v.(string)
 	switch {
 	case err != nil:
-		d.wrong(name, "%v", err)
+		d.wrongf(name, "%v", err)
 	case v == nil:
 	case !ok:
-		d.wrong(name, "must be a string")
+		d.wrongf(name, "must be a string")
 	case utf8.RuneCountInString(s) > most:
-		d.wrong(name, "has %d characters; at most %d are allowed", utf8.RuneCountInString(s), most)
+		d.wrongf(name, "has %d characters; at most %d are allowed", utf8.RuneCountInString(s), most)
 	case s != "":
 		return &s
 	}
@@ -162,7 +163,7 @@ func (r *request) text(d *definition, name string, o Optional, most int) *string
 func (r *request) readTeam(d *definition) {
 	v, err := normalize(r.Entity.Team.Value, 0)
 	if err != nil {
-		d.wrong("team", "%v", err)
+		d.wrongf("team", "%v", err)
 		return
 	}
 	switch v := v.(type) {
@@ -173,14 +174,14 @@ func (r *request) readTeam(d *definition) {
 		}
 	case []any:
 		if len(v) > maxTeams {
-			d.wrong("team", "has %d teams; at most %d are allowed", len(v), maxTeams)
+			d.wrongf("team", "has %d teams; at most %d are allowed", len(v), maxTeams)
 			return
 		}
 		for i, t := range v {
 			s, ok := t.(string)
 			at := fmt.Sprintf("team[%d]", i)
 			if !ok {
-				d.wrong(at, "must be a string")
+				d.wrongf(at, "must be a string")
 				continue
 			}
 			r.addTeam(d, at, s)
@@ -188,21 +189,18 @@ func (r *request) readTeam(d *definition) {
 	case map[string]any:
 		r.teamRule = v
 	default:
-		d.wrong("team", "must be a string, a list of strings or a search rule")
+		d.wrongf("team", "must be a string, a list of strings or a search rule")
 	}
 }
 
 func (r *request) addTeam(d *definition, at, team string) {
 	if utf8.RuneCountInString(team) > maxTeamName || !teamForm.MatchString(team) {
-		d.wrong(at, "is %q, which is no name of a team: 1 to %d characters without ; # / ? and without space around", shorten(team), maxTeamName)
+		d.wrongf(at, "is %q, which is no name of a team: 1 to %d characters without ; # / ? and without space around", shorten(team), maxTeamName)
 		return
 	}
-	for _, t := range r.team {
-		if t == team {
-			return
-		}
+	if !slices.Contains(r.team, team) {
+		r.team = append(r.team, team)
 	}
-	r.team = append(r.team, team)
 }
 
 func (r *request) readProperties(d *definition) {
@@ -217,17 +215,17 @@ func (r *request) readProperties(d *definition) {
 		}
 		v, err := normalize(r.Entity.Properties[key], 0)
 		if err != nil {
-			d.wrong("properties."+key, "%v", err)
+			d.wrongf("properties."+key, "%v", err)
 			continue
 		}
 		r.properties[key] = v
 	}
 	problems, err := r.blueprint.schema.validate(r.properties)
 	if err != nil {
-		d.wrong("properties", "%v", err)
+		d.wrongf("properties", "%v", err)
 	}
 	for _, p := range problems {
-		d.wrong(p.Path, "%s", p.Message)
+		d.wrongf(p.Path, "%s", p.Message)
 	}
 }
 
@@ -253,7 +251,7 @@ func (r *request) readRelations(d *definition) {
 		rel, known := r.blueprint.Relations[key]
 		at := "relations." + shorten(key)
 		if !known {
-			d.wrong(at, "is no relation of blueprint %q", r.blueprint.Identifier)
+			d.wrongf(at, "is no relation of blueprint %q", r.blueprint.Identifier)
 			continue
 		}
 		r.relations[key] = readRelation(d, at, rel, r.Entity.Relations[key])
@@ -279,26 +277,26 @@ func readRelation(d *definition, at string, rel Relation, v any) (value relation
 	case []any:
 		items = v
 	default:
-		d.wrong(at, "must be a string, a list of strings, a search rule or null")
+		d.wrongf(at, "must be a string, a list of strings, a search rule or null")
 		return value
 	}
 	if _, one := v.(string); !one && !rel.Many {
-		d.wrong(at, "is a list; the relation is to one entity")
+		d.wrongf(at, "is a list; the relation is to one entity")
 		return value
 	}
 	if len(items) > maxTargets {
-		d.wrong(at, "has %d entities; at most %d are allowed", len(items), maxTargets)
+		d.wrongf(at, "has %d entities; at most %d are allowed", len(items), maxTargets)
 		return value
 	}
 	seen := make(map[string]bool, len(items))
 	for i, item := range items {
 		s, ok := item.(string)
 		if !ok {
-			d.wrong(fmt.Sprintf("%s[%d]", at, i), "must be a string")
+			d.wrongf(fmt.Sprintf("%s[%d]", at, i), "must be a string")
 			continue
 		}
 		if what := checkIdentifier(s); what != "" {
-			d.wrong(at, "%s", what)
+			d.wrongf(at, "%s", what)
 			continue
 		}
 		if !seen[s] {

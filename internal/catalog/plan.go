@@ -215,11 +215,11 @@ func (r *request) complete(n *node, next *state) error {
 			next.properties[key] = p.Default
 			continue
 		}
-		d.wrong("properties."+key, "is required")
+		d.wrongf("properties."+key, "is required")
 	}
 	for key, rel := range r.blueprint.Relations {
 		if rel.Required && len(next.relations[key]) == 0 {
-			d.wrong("relations."+key, "is required")
+			d.wrongf("relations."+key, "is required")
 		}
 	}
 	slices.SortFunc(d.problems, func(a, b Problem) int {

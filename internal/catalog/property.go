@@ -109,9 +109,9 @@ func (d *definition) format(at, typ, format string) {
 	types, known := formatTypes[format]
 	switch {
 	case !known:
-		d.wrong(at+"format", "is %q; it must be one of %s", shorten(format), strings.Join(slices.Sorted(maps.Keys(formatTypes)), ", "))
+		d.wrongf(at+"format", "is %q; it must be one of %s", shorten(format), strings.Join(slices.Sorted(maps.Keys(formatTypes)), ", "))
 	case !slices.Contains(types, typ):
-		d.wrong(at+"format", "is %s, which is for type %s, not %s", format, strings.Join(types, " or "), typ)
+		d.wrongf(at+"format", "is %s, which is for type %s, not %s", format, strings.Join(types, " or "), typ)
 	}
 }
 
@@ -130,7 +130,7 @@ func (d *definition) colours(v map[string]any, at, key string) {
 	m := d.object(v, at, key)
 	for _, value := range slices.Sorted(maps.Keys(m)) {
 		if c, ok := m[value].(string); !ok || !slices.Contains(colours, c) {
-			d.wrong(at+key+"."+shorten(value), "is no colour: it must be one of %s", strings.Join(colours, ", "))
+			d.wrongf(at+key+"."+shorten(value), "is no colour: it must be one of %s", strings.Join(colours, ", "))
 		}
 	}
 }
@@ -138,13 +138,13 @@ func (d *definition) colours(v map[string]any, at, key string) {
 // keywords checks what values are to be checked against, here and below.
 func (d *definition) keywords(at string, v map[string]any, deep int, count *int) {
 	if *count++; *count > maxSchemas || deep > maxSchemaDeep {
-		d.wrong(strings.TrimSuffix(at, "."), "is made of too many schemas: at most %d, nested %d deep, are allowed", maxSchemas, maxSchemaDeep)
+		d.wrongf(strings.TrimSuffix(at, "."), "is made of too many schemas: at most %d, nested %d deep, are allowed", maxSchemas, maxSchemaDeep)
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(v)) {
 		value := v[name]
 		if slices.Contains(unsupported, name) {
-			d.wrong(at+name, "is not available in a property's definition")
+			d.wrongf(at+name, "is not available in a property's definition")
 			continue
 		}
 		if value == nil {
@@ -152,14 +152,14 @@ func (d *definition) keywords(at string, v map[string]any, deep int, count *int)
 		}
 		if check := keywords[name]; check != nil {
 			if what := check(value); what != "" {
-				d.wrong(at+name, "%s", what)
+				d.wrongf(at+name, "%s", what)
 			}
 		}
 	}
 	d.enum(at, v)
 	if text := d.text(v, at, "pattern", 0, false); text != "" {
 		if _, err := compilePattern(text); err != nil {
-			d.wrong(at+"pattern", "%v", err)
+			d.wrongf(at+"pattern", "%v", err)
 		}
 	}
 	d.below(at, v, deep, count)
@@ -174,9 +174,9 @@ func (d *definition) enum(at string, v map[string]any) {
 	switch {
 	case ok && len(list) > 0 && len(list) <= maxEnum:
 	case isComputed(raw):
-		d.wrong(at+"enum", "is computed by jq, which is for actions' inputs, not for properties")
+		d.wrongf(at+"enum", "is computed by jq, which is for actions' inputs, not for properties")
 	default:
-		d.wrong(at+"enum", "must be a list of 1 to %d values", maxEnum)
+		d.wrongf(at+"enum", "must be a list of 1 to %d values", maxEnum)
 	}
 }
 
@@ -199,7 +199,7 @@ func (d *definition) below(at string, v map[string]any, deep int, count *int) {
 		path := fmt.Sprintf("%sproperties.%s.", at, shorten(key))
 		m, ok := members[key].(map[string]any)
 		if !ok {
-			d.wrong(strings.TrimSuffix(path, "."), "must be an object")
+			d.wrongf(strings.TrimSuffix(path, "."), "must be an object")
 			continue
 		}
 		d.oneOf(m, path, "type", false, append([]string{"integer", "null"}, propertyTypes...))
@@ -213,7 +213,7 @@ func (d *definition) below(at string, v map[string]any, deep int, count *int) {
 			}
 		}
 		if !ok {
-			d.wrong(at+"required", "must be a list of strings")
+			d.wrongf(at+"required", "must be a list of strings")
 		}
 	}
 }
