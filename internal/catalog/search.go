@@ -28,15 +28,15 @@ const (
 // searchPlan says how a search goes about it.
 type searchPlan struct {
 	// few is how many entities an index may name for them to be read right away, many how many
-	// before a blueprint is read through instead.
-	few, many int
+	// before a blueprint is read through instead. Indexes that name fewest are looked for first.
+	fewest, few, many int
 	// first is how many entities are read in order before an index that names many is asked.
 	first int
 	// inUpdate is how many are read within a transaction that changes entities.
 	inUpdate int
 }
 
-var defaultPlan = searchPlan{few: 2_000, many: 200_000, first: 4_000, inUpdate: 2_000}
+var defaultPlan = searchPlan{fewest: 100, few: 2_000, many: 200_000, first: 4_000, inUpdate: 2_000}
 
 // SearchOptions are about one search.
 type SearchOptions struct {
@@ -199,13 +199,27 @@ func (s *search) fill(ctx context.Context, parts []part, from cursor, page *Sear
 			break
 		}
 	}
-	ids := make([]int64, 0, len(found))
-	for _, e := range found {
-		ids = append(ids, e.id)
-	}
 	var err error
-	page.Entities, err = s.c.entities(ctx, s.q, s.m, ids)
+	page.Entities, err = s.whole(ctx, found)
 	return err
+}
+
+// whole makes entities of candidates.
+func (s *search) whole(ctx context.Context, found []*candidate) ([]Entity, error) {
+	rows := make([]entityRow, 0, len(found))
+	for _, e := range found {
+		rows = append(rows, e.row)
+	}
+	b := s.c.newBatch(s.m, s.q, Writer{})
+	if err := b.take(ctx, rows); err != nil {
+		return nil, err
+	}
+	list := make([]Entity, 0, len(found))
+	for _, e := range found {
+		n := b.byID[e.id]
+		list = append(list, *n.entity(n.after))
+	}
+	return list, nil
 }
 
 // outOfTime makes an error of the search's deadline one that its caller is told.
@@ -222,12 +236,15 @@ func (s *search) find(ctx context.Context, b *Blueprint, cond *condition, after 
 	if cond.fixed != nil && *cond.fixed == no {
 		return nil, nil
 	}
-	sources, err := s.sources(ctx, cond, b, s.c.plan.few)
-	if err != nil {
-		return nil, err
-	}
-	if sources != nil {
-		return s.pick(ctx, b, cond, sources, after, limit)
+	var sources []source
+	var err error
+	for _, most := range []int{s.c.plan.fewest, s.c.plan.few} {
+		if sources, err = s.sources(ctx, cond, b, most); err != nil {
+			return nil, err
+		}
+		if sources != nil {
+			return s.pick(ctx, b, cond, sources, after, limit)
+		}
 	}
 	found, after, whole, err := s.scan(ctx, b, cond, after, limit, s.c.plan.first)
 	if err != nil || whole {
@@ -264,30 +281,46 @@ func (s *search) pick(ctx context.Context, b *Blueprint, cond *condition, source
 		ids = append(ids, list...)
 	}
 	slices.Sort(ids)
-	names, err := identifiersByID(ctx, s.q, b.id, slices.Compact(ids), after)
+	ids = slices.Compact(ids)
+	if len(ids) <= idsAtOnce {
+		return s.look(ctx, b, cond, ids, after, limit)
+	}
+	names, err := identifiersByID(ctx, s.q, b.id, ids, after)
 	if err != nil {
 		return nil, fmt.Errorf("read identifiers: %w", err)
 	}
 	slices.SortFunc(names, func(a, b named) int { return strings.Compare(a.identifier, b.identifier) })
 	var found []*candidate
 	for chunk := range slices.Chunk(names, idsAtOnce) {
-		ids := ids[:0]
+		ids = ids[:0]
 		for _, n := range chunk {
 			ids = append(ids, n.id)
 		}
-		list, err := candidatesByID(ctx, s.q, b, ids)
+		list, err := s.look(ctx, b, cond, ids, after, limit-len(found))
 		if err != nil {
-			return nil, fmt.Errorf("read entities: %w", err)
-		}
-		slices.SortFunc(list, func(a, b *candidate) int { return strings.Compare(a.Identifier, b.Identifier) })
-		if list, err = s.judge(ctx, b, cond, list); err != nil {
 			return nil, err
 		}
 		if found = append(found, list...); len(found) >= limit {
-			return found[:limit], nil
+			return found, nil
 		}
 	}
 	return found, nil
+}
+
+// look reads entities and returns those that satisfy the condition, in order, at most limit.
+func (s *search) look(ctx context.Context, b *Blueprint, cond *condition, ids []int64, after string, limit int) ([]*candidate, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	list, err := candidatesByID(ctx, s.q, b, ids, after)
+	if err != nil {
+		return nil, fmt.Errorf("read entities: %w", err)
+	}
+	slices.SortFunc(list, func(a, b *candidate) int { return strings.Compare(a.Identifier, b.Identifier) })
+	if list, err = s.judge(ctx, b, cond, list); err != nil {
+		return nil, err
+	}
+	return list[:min(limit, len(list))], nil
 }
 
 // scan looks at entities in order, at most a number of them. whole says that there is nothing

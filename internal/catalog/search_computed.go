@@ -114,7 +114,8 @@ func (s *search) compute(ctx context.Context, b *Blueprint, cond *condition, lis
 			byID[entities[i].id] = &entities[i]
 			pointers = append(pointers, &entities[i])
 		}
-		x := &computing{c: s.c, m: s.m, q: s.q, until: time.Now().Add(searchTime), struck: map[string]int{}}
+		x := s.c.newComputing(s.m)
+		x.q, x.until = s.q, time.Now().Add(searchTime)
 		if err := x.all(ctx, pointers, only, 0); err != nil {
 			return err
 		}
@@ -132,7 +133,7 @@ func (s *search) compute(ctx context.Context, b *Blueprint, cond *condition, lis
 
 // incomplete refuses to search by what was left null for want of time or of room.
 func (x *computing) incomplete(b *Blueprint) error {
-	if x.related >= maxRelated {
+	if x.related <= 0 {
 		return tooMany("query", "would have to follow more than %d relations for mirror properties of blueprint %s; add a rule on a property that is stored", maxRelated, b.Identifier)
 	}
 	for _, times := range x.struck {

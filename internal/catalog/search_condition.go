@@ -255,7 +255,7 @@ func (s *search) bound(r *rule) (operand, error) {
 type candidate struct {
 	Entity
 	of         *Blueprint
-	text       string // its properties, as stored
+	row        entityRow
 	raw        map[string]json.RawMessage
 	values     map[string]any
 	related    map[string]any // its relations, once they are read
@@ -336,7 +336,7 @@ func (e *candidate) property(name string) (any, error) {
 		return v, nil
 	}
 	if e.raw == nil {
-		if err := json.Unmarshal([]byte(e.text), &e.raw); err != nil {
+		if err := json.Unmarshal([]byte(e.row.properties), &e.raw); err != nil {
 			return nil, fmt.Errorf("read the properties of entity %s: %w", e.Identifier, err)
 		}
 		e.values = map[string]any{}

@@ -29,7 +29,7 @@ func TestSearchFindsWhatIsThere(t *testing.T) {
 			"relations": {"one": {"target": "b", "required": false, "many": false}, "many": {"target": "a", "required": false, "many": true}},
 			"mirrorProperties": {"m": {"path": "one.s"}, "mt": {"path": "one.$title"}}}`)
 		rapid.Check(t, func(rt *rapid.T) {
-			w.plan = rapid.SampledFrom([]searchPlan{defaultPlan, {few: 3, many: 6, first: 2}, {few: -1, many: -1, first: 1}, {few: 2, many: 1000, first: 1}}).Draw(rt, "plan")
+			w.plan = rapid.SampledFrom([]searchPlan{defaultPlan, {fewest: 1, few: 3, many: 6, first: 2}, {fewest: -1, few: -1, many: -1, first: 1}, {few: 2, many: 1000, first: 1}}).Draw(rt, "plan")
 			n := &naive{now: w.now, entities: map[string]*worldEntity{}}
 			w.empty(rt, db)
 			for range 3 {

@@ -59,11 +59,14 @@ func (s *search) sourcesOf(ctx context.Context, c *condition, b *Blueprint, most
 
 // countOf returns how many a source names, or more than the most.
 func (s *search) countOf(ctx context.Context, one *source, most int) (int, error) {
-	if !one.slow {
-		return one.count(ctx, s.q, most)
+	if one.query == "" {
+		return len(one.ids), nil
 	}
-	if !s.patient {
+	if one.slow && !s.patient {
 		return most + 1, nil
+	}
+	if !one.slow && most > s.c.plan.few {
+		return one.count(ctx, s.q, most)
 	}
 	ids, err := one.readSome(ctx, s.q, most+1) // not again later
 	*one = source{ids: ids}

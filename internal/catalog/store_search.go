@@ -73,7 +73,7 @@ type keyRange struct{ from, to string }
 // readSome returns so many of the ids at most.
 func (s *source) readSome(ctx context.Context, q store.Querier, most int) ([]int64, error) {
 	a := argList{args: s.args[:len(s.args):len(s.args)]}
-	rows, err := q.Query(ctx, `SELECT entity_id FROM (`+s.query+`) AS found LIMIT `+a.add(most), a.args...)
+	rows, err := q.Query(ctx, `SELECT * FROM (`+s.query+`) AS found LIMIT `+a.add(most), a.args...)
 	list, err := store.All(rows, err, scanID)
 	if err != nil {
 		return nil, fmt.Errorf("read an index: %w", err)
@@ -163,20 +163,19 @@ func datasources(ctx context.Context, q store.Querier) ([]datasource, error) {
 	return list, nil
 }
 
-const selectCandidate = `SELECT e.id, e.identifier, e.title, e.icon, e.team, e.properties, d.datasource, e.created_at, e.created_by, e.updated_at, e.updated_by
-	FROM catalog_entities e JOIN catalog_datasources d ON d.id = e.datasource_id WHERE e.blueprint_id = $1`
-
 func scanCandidate(b *Blueprint) func(store.Row) (*candidate, error) {
 	return func(row store.Row) (*candidate, error) {
-		e := &candidate{Entity: Entity{Blueprint: b.Identifier, blueprintID: b.id}, of: b}
-		var team string
-		var created, updated int64
-		if err := row.Scan(&e.id, &e.Identifier, &e.Title, &e.Icon, &team, &e.text, &e.Datasource, &created, &e.CreatedBy, &updated, &e.UpdatedBy); err != nil {
+		r, err := scanEntity(row)
+		if err != nil {
 			return nil, err
 		}
-		e.CreatedAt, e.UpdatedAt = fromMillis(created), fromMillis(updated)
-		if team != "" && team != "[]" {
-			if err := json.Unmarshal([]byte(team), &e.Team); err != nil {
+		e := &candidate{row: r, of: b, Entity: Entity{
+			Blueprint: b.Identifier, Identifier: r.identifier, Title: r.title, Icon: r.icon, Datasource: r.datasource,
+			CreatedAt: fromMillis(r.createdAt), CreatedBy: r.createdBy, UpdatedAt: fromMillis(r.updatedAt), UpdatedBy: r.updatedBy,
+			id: r.id, blueprintID: b.id,
+		}}
+		if r.team != "[]" {
+			if err := json.Unmarshal([]byte(r.team), &e.Team); err != nil {
 				return nil, fmt.Errorf("read the team of entity %s: %w", e.Identifier, err)
 			}
 		}
@@ -184,15 +183,16 @@ func scanCandidate(b *Blueprint) func(store.Row) (*candidate, error) {
 	}
 }
 
-// candidatesByID reads entities of a blueprint, in no order; those of others are left out.
-func candidatesByID(ctx context.Context, q store.Querier, b *Blueprint, ids []int64) ([]*candidate, error) {
-	rows, err := q.Query(ctx, selectCandidate+` AND e.id IN (`+store.IDList(ids)+`)`, b.id)
+// candidatesByID reads entities of a blueprint after one in their order, in no order; those of
+// others are left out.
+func candidatesByID(ctx context.Context, q store.Querier, b *Blueprint, ids []int64, after string) ([]*candidate, error) {
+	rows, err := q.Query(ctx, selectEntity+`WHERE e.id IN (`+store.IDList(ids)+`) AND e.blueprint_id = $1 AND e.identifier > $2`, b.id, after)
 	return store.All(rows, err, scanCandidate(b))
 }
 
 // candidatesAfter reads entities of a blueprint in the order of their identifiers.
 func candidatesAfter(ctx context.Context, q store.Querier, b *Blueprint, after string, limit int) ([]*candidate, error) {
-	rows, err := q.Query(ctx, selectCandidate+` AND e.identifier > $2 ORDER BY e.identifier LIMIT $3`, b.id, after, limit)
+	rows, err := q.Query(ctx, selectEntity+`WHERE e.blueprint_id = $1 AND e.identifier > $2 ORDER BY e.identifier LIMIT $3`, b.id, after, limit)
 	return store.All(rows, err, scanCandidate(b))
 }
 
