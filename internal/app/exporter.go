@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/auth"
@@ -13,6 +14,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/exporter"
 	"github.com/rialto-bus/rialto/internal/exporter/port"
 	"github.com/rialto-bus/rialto/internal/exporter/reader"
+	"github.com/rialto-bus/rialto/internal/httpapi"
 	"github.com/rialto-bus/rialto/internal/jq"
 )
 
@@ -92,4 +94,15 @@ func (c *Config) validatePort() error {
 		return errors.New("--port-base-url needs PORT_CLIENT_ID and PORT_CLIENT_SECRET; leave all three out to write to the catalog in here")
 	}
 	return nil
+}
+
+// writeRefusal answers what the guard refuses, in the shape of the API that was called.
+func writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
+	for _, path := range append(catalog.Paths(), auth.PortTokenPath) {
+		if r.URL.Path == path || strings.HasSuffix(path, "/") && strings.HasPrefix(r.URL.Path, path) {
+			httpapi.WritePortError(w, r, err)
+			return
+		}
+	}
+	httpapi.WriteError(w, r, err)
 }

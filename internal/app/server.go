@@ -30,7 +30,7 @@ const (
 )
 
 func (a *App) makeServer(public *url.URL) error {
-	handler, err := httpapi.Guard(a.routes(), httpapi.GuardOptions{PublicURL: public, Hosts: a.config.Hosts, Open: a.auth.DevMode, Page: isLink})
+	handler, err := httpapi.Guard(a.routes(), httpapi.GuardOptions{PublicURL: public, Hosts: a.config.Hosts, Open: a.auth.DevMode, WriteError: writeRefusal, Page: isLink})
 	if err != nil {
 		return err
 	}

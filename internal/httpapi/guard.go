@@ -25,6 +25,8 @@ type GuardOptions struct {
 	// Open reports whether nobody is asked for credentials, as only this machine
 	// reaches the server. Nil: everybody is asked.
 	Open func(context.Context) bool
+	// WriteError answers what is refused; nil: the package's WriteError.
+	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 	// Page reports whether a request is for a page that a link on another site
 	// may open. Nil: none is.
 	Page func(*http.Request) bool
@@ -39,7 +41,7 @@ type GuardOptions struct {
 //     that is neither ours nor the public URL's) is refused, reads as well.
 //   - POST, PUT and PATCH under /v1 need a content type of JSON or JSON lines,
 //     which a page of another site cannot send unasked; the token endpoint is
-//     excepted.
+//     excepted, and a request without a body that has a bearer token.
 //   - While the server is Open, what a proxy has passed on is refused: others
 //     reach the proxy.
 //
@@ -47,6 +49,9 @@ type GuardOptions struct {
 // headers against framing, sniffing and leaking referrers.
 func Guard(next http.Handler, o GuardOptions) (http.Handler, error) {
 	g := &guard{next: next, page: o.Page, open: o.Open, hosts: map[string]bool{"localhost": true}}
+	if g.refuse = o.WriteError; g.refuse == nil {
+		g.refuse = WriteError
+	}
 	for _, h := range o.Hosts {
 		name := strings.ToLower(strings.TrimSuffix(strings.TrimSpace(h), "."))
 		if name == "" || strings.ContainsAny(name, "/:*@ ") {
@@ -81,6 +86,8 @@ type guard struct {
 	cross http.CrossOriginProtection
 	page  func(*http.Request) bool
 	open  func(context.Context) bool
+	// refuse answers with an error.
+	refuse func(w http.ResponseWriter, r *http.Request, err error)
 }
 
 // proxyHeaders are how proxies say for whom they call.
@@ -104,7 +111,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	if err := g.check(r); err != nil {
-		WriteError(w, r, err)
+		g.refuse(w, r, err)
 		return
 	}
 	g.next.ServeHTTP(w, r)
@@ -162,6 +169,10 @@ func (g *guard) opensPage(r *http.Request) bool {
 
 func wantsJSON(r *http.Request) bool {
 	if !strings.HasPrefix(r.URL.Path, "/v1/") || r.URL.Path == TokenPath {
+		return false
+	}
+	// No body has no type; a page cannot send a token to another site unasked.
+	if scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); r.ContentLength == 0 && strings.EqualFold(scheme, "Bearer") {
 		return false
 	}
 	switch r.Method {

@@ -84,6 +84,8 @@ func TestGuard(t *testing.T) {
 		{"REST write as a form", "POST", "localhost", "/v1/keys", header("Content-Type", "application/x-www-form-urlencoded"), 415},
 		{"REST write as text", "PUT", "localhost", "/v1/keys", header("Content-Type", "text/plain"), 415},
 		{"REST write without a type", "PATCH", "localhost", "/v1/keys", none, 415},
+		{"REST write without a body, with a token", "POST", "localhost", "/v1/keys", header("Authorization", "Bearer x"), 200},
+		{"REST write without a body, with what a browser remembers", "POST", "localhost", "/v1/keys", header("Authorization", "Basic eDp4"), 415},
 		{"REST read without a type", "GET", "localhost", "/v1/keys", none, 200},
 		{"REST delete without a type", "DELETE", "localhost", "/v1/keys/x", none, 200},
 		{"the token endpoint takes forms", "POST", "localhost", TokenPath, header("Content-Type", "application/x-www-form-urlencoded"), 200},
