@@ -89,7 +89,7 @@ func writeWhole(name string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it is gone once renamed
+	defer os.Remove(f.Name())
 	if _, err = f.Write(text); err == nil {
 		err = f.Chmod(0o644)
 	}

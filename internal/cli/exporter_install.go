@@ -55,7 +55,7 @@ func (f *installFlags) register(cmd *cobra.Command) {
 
 func newExporterInstall(s *streams, c *client) *cobra.Command {
 	var f installFlags
-	var print bool
+	var printed bool
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Deploy the queue of event records to an account, and have it read",
@@ -74,7 +74,7 @@ The event rules that fill the queue are printed by 'rialto exporter rules'.`,
   rialto exporter install --account 111122223333 --queue arn:aws:sqs:eu-west-1:111122223333:records
   rialto exporter install --print > queue.yaml`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if print {
+			if printed {
 				_, err := fmt.Fprint(s.out, exporter.Queue())
 				return err
 			}
@@ -86,7 +86,7 @@ The event rules that fill the queue are printed by 'rialto exporter rules'.`,
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&f.queue, "queue", "", "deploy nothing and read this queue: its ARN, or its URL at AWS")
-	cmd.Flags().BoolVar(&print, "print", false, "print the stack's template, and do nothing")
+	cmd.Flags().BoolVar(&printed, "print", false, "print the stack's template, and do nothing")
 	return listing(remote(cmd, c), s)
 }
 

@@ -192,7 +192,7 @@ func (l *exporterLint) readSample(name, short string) (problem string) {
 	case info.Size() > maxSampleFile:
 		return fmt.Sprintf("has %d bytes, at most %d are possible", info.Size(), maxSampleFile)
 	}
-	text, err := os.ReadFile(name) //nolint:gosec // the user names the directory
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return err.Error()
 	}

@@ -145,6 +145,9 @@ func (x *Exporter) lead(ctx context.Context) error {
 //	DELETE /v1/exporter/accounts/{account}                   204; what was exported stays until a full sync
 //	PUT    /v1/exporter/accounts/{account}/queues            {queue, stack}: reads a queue, by ARN or URL
 //	DELETE /v1/exporter/accounts/{account}/queues/{queue}    204, by ARN
+//	GET    /v1/exporter/accounts/{account}/install           ?region&stack_name&stack_id: how far the queue's stack is
+//	POST   /v1/exporter/accounts/{account}/install           {region, stack_name, stack_id, queue}: 202 while it is deployed, again until 200
+//	DELETE /v1/exporter/accounts/{account}/install           ?region&stack_name&stack_id&discard: 202 while it is deleted, again until 200
 //	GET    /v1/exporter/records                           R  ?queue&account&region&kind&identifier; {list: [dead record]}
 //	GET    /v1/exporter/records/{record}                  R  dead record
 //	POST   /v1/exporter/records/{record}/redrive          W  204: back on its queue

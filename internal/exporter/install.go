@@ -113,6 +113,9 @@ func (x *Exporter) Install(ctx context.Context, p Place) (Installation, error) {
 	if st == nil {
 		return createStack(ctx, client, in)
 	}
+	if in.State == InstallStands && p.StackID != "" && takenBack(in.StackStatus) {
+		in.State = InstallFailed
+	}
 	if in.State == InstallStands && p.StackID == "" {
 		if begun, err := updateStack(ctx, client, &in); begun || err != nil {
 			return in, err
@@ -260,6 +263,11 @@ func stateOf(s types.StackStatus) InstallState {
 	return InstallFailed
 }
 
+// takenBack reports whether the last update of a stack did not succeed.
+func takenBack(status string) bool {
+	return status == string(types.StackStatusUpdateRollbackComplete) || status == string(types.StackStatusUpdateFailed)
+}
+
 func createStack(ctx context.Context, client *cloudformation.Client, in Installation) (Installation, error) {
 	out, err := client.CreateStack(ctx, &cloudformation.CreateStackInput{
 		StackName: &in.Stack, TemplateBody: aws.String(exporter.Queue()), OnFailure: types.OnFailureDelete,
@@ -385,27 +393,44 @@ func explain(ctx context.Context, client *cloudformation.Client, in *Installatio
 		}
 		return nil
 	}
-	pages := cloudformation.NewDescribeStackEventsPaginator(client, &cloudformation.DescribeStackEventsInput{StackName: &in.StackID})
-	var failures []string
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return cloudError(in.Place, "read the events of stack "+in.Stack, err)
-		}
-		for _, e := range page.StackEvents {
-			if reason := aws.ToString(e.ResourceStatusReason); strings.HasSuffix(string(e.ResourceStatus), "_FAILED") && reason != "" {
-				failures = append(failures, aws.ToString(e.LogicalResourceId)+": "+reason)
-			}
-		}
+	failed, err := failures(ctx, client, in)
+	if err != nil {
+		return cloudError(in.Place, "read the events of stack "+in.Stack, err)
 	}
-	if len(failures) > 0 {
-		slices.Reverse(failures) // events come the last first
-		in.Why = failures[0]
+	if len(failed) > 0 {
+		in.Why = failed[len(failed)-1] // events come the last first
 	}
 	if gone && in.Why != "" {
 		in.State = InstallFailed
 	}
 	return nil
+}
+
+// failures are what failed in the last operation on a stack, the last first.
+func failures(ctx context.Context, client *cloudformation.Client, in *Installation) ([]string, error) {
+	var list []string
+	pages := cloudformation.NewDescribeStackEventsPaginator(client, &cloudformation.DescribeStackEventsInput{StackName: &in.StackID})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.StackEvents {
+			if aws.ToString(e.PhysicalResourceId) == in.StackID && begins(e.ResourceStatus, in.StackStatus) {
+				return list, nil
+			}
+			if reason := aws.ToString(e.ResourceStatusReason); strings.HasSuffix(string(e.ResourceStatus), "_FAILED") && reason != "" {
+				list = append(list, aws.ToString(e.LogicalResourceId)+": "+reason)
+			}
+		}
+	}
+	return list, nil
+}
+
+// begins reports whether a stack's event begins the operation that led to a status.
+func begins(s types.ResourceStatus, status string) bool {
+	return s == types.ResourceStatusCreateInProgress || s == types.ResourceStatusUpdateInProgress ||
+		s == types.ResourceStatusDeleteInProgress && status == string(types.StackStatusDeleteFailed)
 }
 
 // follow has the account followed and the stack's queue read.

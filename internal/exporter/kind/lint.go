@@ -36,7 +36,7 @@ func LintRules(rules []Declared, events []SampleEvent) ([]config.Problem, []conf
 	}
 	for _, e := range events {
 		if len(rules) > 0 && !l.matched[e.Name] {
-			l.warn(config.Problem{Path: e.Name}, "matches none of the rules")
+			l.warnf(config.Problem{Path: e.Name}, "matches none of the rules")
 		}
 	}
 	return l.problems, l.records
@@ -48,14 +48,14 @@ type ruleLinter struct {
 	matched  map[string]bool // events, by name
 }
 
-func (l *ruleLinter) fail(at config.Problem, format string, args ...any) {
+func (l *ruleLinter) failf(at config.Problem, format string, args ...any) {
 	at.Message = fmt.Sprintf(format, args...)
 	l.problems = append(l.problems, at)
 }
 
-func (l *ruleLinter) warn(at config.Problem, format string, args ...any) {
+func (l *ruleLinter) warnf(at config.Problem, format string, args ...any) {
 	at.Warning = true
-	l.fail(at, format, args...)
+	l.failf(at, format, args...)
 }
 
 func (l *ruleLinter) rule(r *Declared, events []SampleEvent) {
@@ -64,7 +64,7 @@ func (l *ruleLinter) rule(r *Declared, events []SampleEvent) {
 	if r.Pattern != nil {
 		var err error
 		if pattern, err = eventpattern.Compile(r.Pattern); err != nil {
-			l.fail(at, "is no event pattern: %v", err)
+			l.failf(at, "is no event pattern: %v", err)
 		}
 		l.pattern(at, r.Pattern)
 	}
@@ -76,7 +76,7 @@ func (l *ruleLinter) rule(r *Declared, events []SampleEvent) {
 // pattern warns of what a pattern should have, or not.
 func (l *ruleLinter) pattern(at config.Problem, pattern []byte) {
 	if len(pattern) > maxPatternDefault {
-		l.warn(at, "has %d characters, and EventBridge takes %d unless more was agreed", len(pattern), maxPatternDefault)
+		l.warnf(at, "has %d characters, and EventBridge takes %d unless more was agreed", len(pattern), maxPatternDefault)
 	}
 	var p struct {
 		DetailType []any `json:"detail-type"`
@@ -88,7 +88,7 @@ func (l *ruleLinter) pattern(at config.Problem, pattern []byte) {
 		return // of another form: what it is compiled with says so
 	}
 	if slices.Contains(p.DetailType, any(callDetailType)) && p.Detail.ErrorCode == nil {
-		l.warn(at, `matches calls that failed too, which change nothing; add "errorCode": [{"exists": false}] to detail`)
+		l.warnf(at, `matches calls that failed too, which change nothing; add "errorCode": [{"exists": false}] to detail`)
 	}
 }
 
@@ -96,15 +96,15 @@ func (l *ruleLinter) target(r *Declared, t *DeclaredTarget, pattern *eventpatter
 	at := config.Problem{Path: r.Name + ".Targets." + t.ID + ".InputTransformer", Line: t.Line}
 	switch {
 	case !t.Transforms:
-		l.warn(at, "is missing: the event goes as it is, which is no record for the exporter")
+		l.warnf(at, "is missing: the event goes as it is, which is no record for the exporter")
 		return
 	case t.Unread != "":
-		l.warn(at, "is not checked: %s", t.Unread)
+		l.warnf(at, "is not checked: %s", t.Unread)
 		return
 	}
 	transform, err := inputtransform.Compile(inputtransform.Input{Template: &inputtransform.Template{Paths: t.Paths, Text: t.Template}})
 	if err != nil {
-		l.fail(at, "%v", err)
+		l.failf(at, "%v", err)
 		return
 	}
 	l.inlined(at, t.Template)
@@ -128,7 +128,7 @@ func (l *ruleLinter) target(r *Declared, t *DeclaredTarget, pattern *eventpatter
 func (l *ruleLinter) render(name string, at config.Problem, transform *inputtransform.Transform, event []byte) {
 	body, err := transform.Render(event, variables())
 	if err != nil {
-		l.fail(at, "cannot be filled in: %v (%s)", err, name)
+		l.failf(at, "cannot be filled in: %v (%s)", err, name)
 		return
 	}
 	l.records = append(l.records, config.SampleRecord{Name: name, Body: body})
@@ -151,7 +151,7 @@ func (l *ruleLinter) inlined(at config.Problem, template string) {
 	}
 	for _, key := range []string{"identifier", "action"} {
 		if s, ok := keys[key].(string); ok && strings.Contains(s, inlineMark) {
-			l.warn(at, `%s has text of the event within its jq, which a quote or a backslash there breaks; put the value at a key of its own, and read it as .key`, key)
+			l.warnf(at, `%s has text of the event within its jq, which a quote or a backslash there breaks; put the value at a key of its own, and read it as .key`, key)
 		}
 	}
 }
@@ -197,12 +197,12 @@ func (l *ruleLinter) untried(at config.Problem, transform *inputtransform.Transf
 	}
 	body, err := transform.Render(event, variables())
 	if err != nil {
-		l.fail(at, "cannot be filled in: %v", err)
+		l.failf(at, "cannot be filled in: %v", err)
 		return
 	}
 	var record map[string]any
 	if err := json.Unmarshal(body, &record); err != nil {
-		l.fail(at, "makes no record, which is a JSON object with resource_type, region and identifier")
+		l.failf(at, "makes no record, which is a JSON object with resource_type, region and identifier")
 		return
 	}
 	for _, key := range append([]string{"resource_type"}, jqKeys...) {
@@ -210,11 +210,11 @@ func (l *ruleLinter) untried(at config.Problem, transform *inputtransform.Transf
 		switch {
 		case !ok && key == "action" && record[key] == nil:
 		case !ok:
-			l.fail(at, "makes a record without a text at %s", key)
+			l.failf(at, "makes a record without a text at %s", key)
 		case key == "resource_type":
 		default:
 			if _, err := jq.Compile(text); err != nil {
-				l.fail(at, "makes %s of a record, which is not jq: %v (in %s)", key, err, text)
+				l.failf(at, "makes %s of a record, which is not jq: %v (in %s)", key, err, text)
 			}
 		}
 	}
