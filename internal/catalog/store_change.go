@@ -32,21 +32,31 @@ func (c Change) row() (changeRow, error) {
 // insertChanges writes entries of the history, all of one datasource.
 func insertChanges(ctx context.Context, tx *store.Tx, datasource int64, list []changeRow) error {
 	for chunk := range slices.Chunk(list, changeRows) {
-		var a argList
-		var q strings.Builder
-		q.WriteString(`INSERT INTO catalog_changes (resource, blueprint_id, blueprint, identifier, action, at, changed_by, datasource_id, cause, fields) VALUES `)
-		for i, c := range chunk {
-			if i > 0 {
-				q.WriteString(", ")
-			}
-			fmt.Fprintf(&q, "(%s, %d, %s, %s, %s, %d, %s, %d, %s, %s)", a.text(c.Resource), c.blueprintID, a.text(c.Blueprint),
-				a.text(c.Identifier), a.text(c.Action), millis(c.At), a.text(c.By), datasource, a.text(c.cause), a.text(c.fields))
-		}
-		if _, err := tx.Exec(ctx, q.String(), a.args...); err != nil {
+		query, args := insertInto(tx.Dialect(), "catalog_changes", changeColumns(datasource, chunk))
+		if _, err := tx.Exec(ctx, query, args...); err != nil {
 			return fmt.Errorf("write the history: %w", err)
 		}
 	}
 	return nil
+}
+
+func changeColumns(datasource int64, list []changeRow) []column {
+	var (
+		resource, blueprint, identifier, action = column{name: "resource"}, column{name: "blueprint"}, column{name: "identifier"}, column{name: "action"}
+		by, cause, fields                       = column{name: "changed_by"}, column{name: "cause"}, column{name: "fields"}
+		of, at, source                          = column{name: "blueprint_id"}, column{name: "at"}, column{name: "datasource_id"}
+	)
+	for i := range list {
+		c := &list[i]
+		for _, v := range []struct {
+			in *column
+			s  *string
+		}{{&resource, &c.Resource}, {&blueprint, &c.Blueprint}, {&identifier, &c.Identifier}, {&action, &c.Action}, {&by, &c.By}, {&cause, &c.cause}, {&fields, &c.fields}} {
+			v.in.texts = append(v.in.texts, v.s)
+		}
+		of.ints, at.ints, source.ints = append(of.ints, c.blueprintID), append(at.ints, millis(c.At)), append(source.ints, datasource)
+	}
+	return []column{resource, of, blueprint, identifier, action, at, by, source, cause, fields}
 }
 
 const selectChange = `SELECT c.id, c.resource, c.blueprint, c.identifier, c.action, c.at, c.changed_by, d.datasource, c.cause, c.fields

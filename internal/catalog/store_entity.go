@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -88,7 +87,7 @@ func (p *Property) takes(v any) bool {
 // entitiesByName reads entities of a blueprint.
 func entitiesByName(ctx context.Context, q store.Querier, blueprint int64, identifiers []string) ([]entityRow, error) {
 	var a argList
-	where := `WHERE e.blueprint_id = ` + strconv.FormatInt(blueprint, 10) + ` AND e.identifier IN (` + a.texts(identifiers) + `)`
+	where := `WHERE e.blueprint_id = ` + a.add(blueprint) + ` AND e.identifier` + a.inTexts(q.Dialect(), identifiers)
 	rows, err := q.Query(ctx, selectEntity+where, a.args...)
 	list, err := store.All(rows, err, scanEntity)
 	if err != nil {
@@ -102,7 +101,8 @@ func entitiesByID(ctx context.Context, q store.Querier, ids []int64) ([]entityRo
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	rows, err := q.Query(ctx, selectEntity+`WHERE e.id IN (`+store.IDList(ids)+`)`)
+	var a argList
+	rows, err := q.Query(ctx, selectEntity+`WHERE e.id`+a.in(q.Dialect(), ids), a.args...)
 	list, err := store.All(rows, err, scanEntity)
 	if err != nil {
 		return nil, fmt.Errorf("read entities: %w", err)
@@ -123,8 +123,8 @@ func entitiesAfter(ctx context.Context, q store.Querier, blueprint int64, after 
 // entityIDs returns the ids of the entities of a blueprint that are there.
 func entityIDs(ctx context.Context, q store.Querier, blueprint int64, identifiers []string) (map[string]int64, error) {
 	var a argList
-	rows, err := q.Query(ctx, `SELECT id, identifier FROM catalog_entities WHERE blueprint_id = `+
-		strconv.FormatInt(blueprint, 10)+` AND identifier IN (`+a.texts(identifiers)+`)`, a.args...)
+	where := ` WHERE blueprint_id = ` + a.add(blueprint) + ` AND identifier` + a.inTexts(q.Dialect(), identifiers)
+	rows, err := q.Query(ctx, `SELECT id, identifier FROM catalog_entities`+where, a.args...)
 	list, err := store.All(rows, err, func(row store.Row) (r entityRow, err error) {
 		err = row.Scan(&r.id, &r.identifier)
 		return r, err
@@ -152,9 +152,10 @@ func relationsOf(ctx context.Context, q store.Querier, ids []int64) ([]targetRow
 	if len(ids) == 0 {
 		return nil, nil
 	}
+	var a argList
 	rows, err := q.Query(ctx, `SELECT r.source_id, r.relation_id, r.target_id, t.blueprint_id, t.identifier
 		FROM catalog_relations r JOIN catalog_entities t ON t.id = r.target_id
-		WHERE r.source_id IN (`+store.IDList(ids)+`) ORDER BY r.source_id, r.relation_id, r.position`)
+		WHERE r.source_id`+a.in(q.Dialect(), ids)+` ORDER BY r.source_id, r.relation_id, r.position`, a.args...)
 	list, err := store.All(rows, err, func(row store.Row) (r targetRow, err error) {
 		err = row.Scan(&r.source, &r.relation, &r.target, &r.targetBlueprint, &r.targetIdentifier)
 		return r, err
@@ -167,8 +168,9 @@ func relationsOf(ctx context.Context, q store.Querier, ids []int64) ([]targetRow
 
 // edgesTo reads what points to entities, at most limit.
 func edgesTo(ctx context.Context, q store.Querier, ids []int64, limit int) ([]edge, error) {
+	var a argList
 	rows, err := q.Query(ctx, `SELECT source_id, relation_id, target_id FROM catalog_relations
-		WHERE target_id IN (`+store.IDList(ids)+`) LIMIT `+strconv.Itoa(limit))
+		WHERE target_id`+a.in(q.Dialect(), ids)+` LIMIT `+a.add(limit), a.args...)
 	list, err := store.All(rows, err, func(row store.Row) (e edge, err error) {
 		err = row.Scan(&e.source, &e.relation, &e.target)
 		return e, err

@@ -2,8 +2,6 @@ package catalog
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -20,36 +18,26 @@ const valuesAtOnce = 100
 
 func insertValues(ctx context.Context, tx *store.Tx, rows []valueRow) error {
 	return inChunks(rows, valuesAtOnce, func(rows []valueRow) error {
-		var q strings.Builder
-		var a argList
-		q.WriteString(`INSERT INTO catalog_values (key_id, value, entity_id) VALUES `)
-		for i, r := range rows {
-			if i > 0 {
-				q.WriteString(", ")
-			}
-			fmt.Fprintf(&q, "(%d, %s, %d)", r.key, a.text(r.value), r.entity)
-		}
-		q.WriteString(` ON CONFLICT DO NOTHING`)
-		_, err := tx.Exec(ctx, q.String(), a.args...)
+		query, args := insertInto(tx.Dialect(), "catalog_values", valueColumns(rows))
+		_, err := tx.Exec(ctx, query+` ON CONFLICT DO NOTHING`, args...)
 		return err
 	})
 }
 
 func deleteValues(ctx context.Context, tx *store.Tx, rows []valueRow) error {
 	return inChunks(rows, valuesAtOnce, func(rows []valueRow) error {
-		var q strings.Builder
-		var a argList
-		q.WriteString(`DELETE FROM catalog_values WHERE (key_id, value, entity_id) IN (VALUES `)
-		for i, r := range rows {
-			if i > 0 {
-				q.WriteString(", ")
-			}
-			fmt.Fprintf(&q, "(%d, CAST(%s AS TEXT), %d)", r.key, a.text(r.value), r.entity)
-		}
-		q.WriteString(`)`)
-		_, err := tx.Exec(ctx, q.String(), a.args...)
+		source, args := rowsOf(tx.Dialect(), valueColumns(rows))
+		_, err := tx.Exec(ctx, `DELETE FROM catalog_values WHERE (key_id, value, entity_id) IN (`+source+`)`, args...)
 		return err
 	})
+}
+
+func valueColumns(rows []valueRow) []column {
+	key, value, entity := column{name: "key_id"}, column{name: "value"}, column{name: "entity_id"}
+	for i := range rows {
+		key.ints, value.texts, entity.ints = append(key.ints, rows[i].key), append(value.texts, &rows[i].value), append(entity.ints, rows[i].entity)
+	}
+	return []column{key, value, entity}
 }
 
 func inChunks[T any](list []T, size int, f func([]T) error) error {

@@ -2,10 +2,9 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -22,7 +21,8 @@ func holdBlueprints(ctx context.Context, tx *store.Tx, ids []int64) error {
 	if tx.Dialect() != store.Postgres || len(ids) == 0 {
 		return nil // SQLite has one writer
 	}
-	rows, err := tx.Query(ctx, `SELECT id FROM catalog_blueprints WHERE id IN (`+store.IDList(ids)+`) ORDER BY id FOR KEY SHARE`)
+	var a argList
+	rows, err := tx.Query(ctx, `SELECT id FROM catalog_blueprints WHERE id`+a.in(tx.Dialect(), ids)+` ORDER BY id FOR KEY SHARE`, a.args...)
 	found, err := store.All(rows, err, scanID)
 	if err != nil {
 		return fmt.Errorf("hold blueprints: %w", err)
@@ -41,7 +41,8 @@ func holdTargets(ctx context.Context, tx *store.Tx, ids []int64) error {
 		lock = " ORDER BY id FOR KEY SHARE"
 	}
 	for chunk := range slices.Chunk(ids, edgeRows) {
-		rows, err := tx.Query(ctx, `SELECT id FROM catalog_entities WHERE id IN (`+store.IDList(chunk)+`)`+lock)
+		var a argList
+		rows, err := tx.Query(ctx, `SELECT id FROM catalog_entities WHERE id`+a.in(tx.Dialect(), chunk)+lock, a.args...)
 		found, err := store.All(rows, err, scanID)
 		if err != nil {
 			return fmt.Errorf("hold related entities: %w", err)
@@ -61,7 +62,8 @@ func checkRevisions(ctx context.Context, tx *store.Tx, want map[int64]int64, loc
 		forUpdate = tx.Dialect().ForUpdate()
 	}
 	for chunk := range slices.Chunk(sortedIDs(want), edgeRows) {
-		rows, err := tx.Query(ctx, `SELECT id, revision FROM catalog_entities WHERE id IN (`+store.IDList(chunk)+`) ORDER BY id`+forUpdate)
+		var a argList
+		rows, err := tx.Query(ctx, `SELECT id, revision FROM catalog_entities WHERE id`+a.in(tx.Dialect(), chunk)+` ORDER BY id`+forUpdate, a.args...)
 		found, err := store.All(rows, err, func(row store.Row) (p [2]int64, err error) {
 			err = row.Scan(&p[0], &p[1])
 			return p, err
@@ -82,47 +84,18 @@ func checkRevisions(ctx context.Context, tx *store.Tx, want map[int64]int64, loc
 }
 
 // upsertEntities writes rows of entities and sets the ids of new ones. source is the number of
-// the datasource, that of the batch's writer. It returns errMoved if one is not of the revision that it was read with, or there though it was not.
+// the datasource, that of the batch's writer. It returns errMoved if one is not of the revision that it
+// was read with, or there though it was not.
 func upsertEntities(ctx context.Context, tx *store.Tx, datasource string, source int64, nodes []*node) error {
-	var a argList
-	var q strings.Builder
-	q.WriteString(`INSERT INTO catalog_entities (blueprint_id, identifier, title, icon, team, properties, datasource_id, revision,
-		created_at, created_by, updated_at, updated_by, cause) VALUES `)
-	byKey := make(map[nodeKey]*node, len(nodes))
-	for i, n := range nodes {
-		byKey[nodeKey{n.blueprint.id, n.identifier}] = n
-		s := n.after
-		if s.text == "" {
-			if err := s.encodeProperties(); err != nil {
-				return err
-			}
-		}
-		team, err := encode(s.team)
-		if err != nil {
-			return err
-		}
-		if s.team == nil {
-			team = []byte("[]")
-		}
-		cause, err := encode(s.cause)
-		if err != nil {
-			return err
-		}
-		of := s.datasourceID
-		if s.datasource == datasource && source != 0 {
-			of = source
-		}
-		if i > 0 {
-			q.WriteString(", ")
-		}
-		fmt.Fprintf(&q, "(%d, %s, %s, %s, %s, %s, %d, %d, %d, %s, %d, %s, %s)", n.blueprint.id, a.text(n.identifier), a.optional(s.title), a.optional(s.icon),
-			a.text(string(team)), a.text(s.text), of, s.revision, millis(s.createdAt), a.text(s.createdBy), millis(s.updatedAt), a.text(s.updatedBy), a.text(string(cause)))
+	columns, err := entityColumns(datasource, source, nodes)
+	if err != nil {
+		return err
 	}
-	q.WriteString(` ON CONFLICT (blueprint_id, identifier) DO UPDATE SET title = excluded.title, icon = excluded.icon, team = excluded.team,
-		properties = excluded.properties, datasource_id = excluded.datasource_id, revision = excluded.revision, created_at = excluded.created_at,
-		created_by = excluded.created_by, updated_at = excluded.updated_at, updated_by = excluded.updated_by, cause = excluded.cause
-		WHERE catalog_entities.revision = excluded.revision - 1 RETURNING id, blueprint_id, identifier`)
-	rows, err := tx.Query(ctx, q.String(), a.args...)
+	query, args := insertInto(tx.Dialect(), "catalog_entities", columns)
+	rows, err := tx.Query(ctx, query+` ON CONFLICT (blueprint_id, identifier) DO UPDATE SET title = excluded.title, icon = excluded.icon,
+		team = excluded.team, properties = excluded.properties, datasource_id = excluded.datasource_id, revision = excluded.revision,
+		created_at = excluded.created_at, created_by = excluded.created_by, updated_at = excluded.updated_at, updated_by = excluded.updated_by,
+		cause = excluded.cause WHERE catalog_entities.revision = excluded.revision - 1 RETURNING id, blueprint_id, identifier`, args...)
 	written, err := store.All(rows, err, func(row store.Row) (r entityRow, err error) {
 		err = row.Scan(&r.id, &r.blueprintID, &r.identifier)
 		return r, err
@@ -133,6 +106,10 @@ func upsertEntities(ctx context.Context, tx *store.Tx, datasource string, source
 	if len(written) < len(nodes) {
 		return errMoved
 	}
+	byKey := make(map[nodeKey]*node, len(nodes))
+	for _, n := range nodes {
+		byKey[nodeKey{n.blueprint.id, n.identifier}] = n
+	}
 	for _, r := range written {
 		n := byKey[nodeKey{r.blueprintID, r.identifier}]
 		if n.id != 0 && n.id != r.id {
@@ -141,6 +118,56 @@ func upsertEntities(ctx context.Context, tx *store.Tx, datasource string, source
 		n.id = r.id
 	}
 	return nil
+}
+
+// entityColumns are the rows of entities.
+func entityColumns(datasource string, source int64, nodes []*node) ([]column, error) {
+	texts := func(name string, of func(n *node, s *state) *string) column {
+		c := column{name: name, texts: make([]*string, len(nodes))}
+		for i, n := range nodes {
+			c.texts[i] = of(n, n.after)
+		}
+		return c
+	}
+	ints := func(name string, of func(n *node, s *state) int64) column {
+		c := column{name: name, ints: make([]int64, len(nodes))}
+		for i, n := range nodes {
+			c.ints[i] = of(n, n.after)
+		}
+		return c
+	}
+	var errs []error
+	asJSON := func(v any) *string {
+		text, err := encode(v)
+		errs = append(errs, err)
+		return new(string(text))
+	}
+	columns := []column{
+		ints("blueprint_id", func(n *node, _ *state) int64 { return n.blueprint.id }),
+		texts("identifier", func(n *node, _ *state) *string { return &n.identifier }),
+		texts("title", func(_ *node, s *state) *string { return s.title }),
+		texts("icon", func(_ *node, s *state) *string { return s.icon }),
+		texts("team", func(_ *node, s *state) *string { return asJSON(append([]string{}, s.team...)) }),
+		texts("properties", func(_ *node, s *state) *string {
+			if s.text == "" {
+				errs = append(errs, s.encodeProperties())
+			}
+			return &s.text
+		}),
+		ints("datasource_id", func(_ *node, s *state) int64 {
+			if s.datasource == datasource && source != 0 {
+				return source
+			}
+			return s.datasourceID
+		}),
+		ints("revision", func(_ *node, s *state) int64 { return s.revision }),
+		ints("created_at", func(_ *node, s *state) int64 { return millis(s.createdAt) }),
+		texts("created_by", func(_ *node, s *state) *string { return &s.createdBy }),
+		ints("updated_at", func(_ *node, s *state) int64 { return millis(s.updatedAt) }),
+		texts("updated_by", func(_ *node, s *state) *string { return &s.updatedBy }),
+		texts("cause", func(_ *node, s *state) *string { return asJSON(s.cause) }),
+	}
+	return columns, errors.Join(errs...)
 }
 
 // renameEntity gives a row another identifier, or returns errMoved if its revision is another.
@@ -159,18 +186,16 @@ func renameEntity(ctx context.Context, tx *store.Tx, id, revision int64, identif
 // deleteEntities deletes rows of entities and all relations from and to them.
 func deleteEntities(ctx context.Context, tx *store.Tx, ids []int64) error {
 	for chunk := range slices.Chunk(ids, edgeRows) {
-		in := store.IDList(chunk)
-		for _, stmt := range []string{
-			`DELETE FROM catalog_relations WHERE source_id IN (` + in + `)`,
-			`DELETE FROM catalog_relations WHERE target_id IN (` + in + `)`,
-		} {
-			if _, err := tx.Exec(ctx, stmt); err != nil {
+		for _, end := range []string{"source_id", "target_id"} {
+			var a argList
+			if _, err := tx.Exec(ctx, `DELETE FROM catalog_relations WHERE `+end+a.in(tx.Dialect(), chunk), a.args...); err != nil {
 				return fmt.Errorf("delete relations of entities: %w", err)
 			}
 		}
 	}
 	for chunk := range slices.Chunk(ids, edgeRows) {
-		if _, err := tx.Exec(ctx, `DELETE FROM catalog_entities WHERE id IN (`+store.IDList(chunk)+`)`); err != nil {
+		var a argList
+		if _, err := tx.Exec(ctx, `DELETE FROM catalog_entities WHERE id`+a.in(tx.Dialect(), chunk), a.args...); err != nil {
 			return fmt.Errorf("delete entities: %w", err)
 		}
 	}
@@ -179,7 +204,8 @@ func deleteEntities(ctx context.Context, tx *store.Tx, ids []int64) error {
 
 func deleteEdges(ctx context.Context, tx *store.Tx, edges []edge) error {
 	for chunk := range slices.Chunk(edges, edgeRows) {
-		if _, err := tx.Exec(ctx, `DELETE FROM catalog_relations WHERE (source_id, relation_id, target_id) IN (VALUES `+triples(chunk, false)+`)`); err != nil {
+		rows, args := rowsOf(tx.Dialect(), edgeColumns(chunk)[:3])
+		if _, err := tx.Exec(ctx, `DELETE FROM catalog_relations WHERE (source_id, relation_id, target_id) IN (`+rows+`)`, args...); err != nil {
 			return fmt.Errorf("delete relations: %w", err)
 		}
 	}
@@ -188,8 +214,8 @@ func deleteEdges(ctx context.Context, tx *store.Tx, edges []edge) error {
 
 func insertEdges(ctx context.Context, tx *store.Tx, edges []edge) error {
 	for chunk := range slices.Chunk(edges, edgeRows) {
-		_, err := tx.Exec(ctx, `INSERT INTO catalog_relations (source_id, relation_id, target_id, position) VALUES `+triples(chunk, true)+
-			` ON CONFLICT (source_id, relation_id, target_id) DO UPDATE SET position = excluded.position`)
+		query, args := insertInto(tx.Dialect(), "catalog_relations", edgeColumns(chunk))
+		_, err := tx.Exec(ctx, query+` ON CONFLICT (source_id, relation_id, target_id) DO UPDATE SET position = excluded.position`, args...)
 		if err != nil {
 			return fmt.Errorf("write relations: %w", err)
 		}
@@ -197,20 +223,12 @@ func insertEdges(ctx context.Context, tx *store.Tx, edges []edge) error {
 	return nil
 }
 
-// triples are relations as rows of VALUES.
-func triples(edges []edge, position bool) string {
-	b := make([]byte, 0, 40*len(edges))
-	for i, e := range edges {
-		if i > 0 {
-			b = append(b, ',')
+func edgeColumns(edges []edge) []column {
+	columns := []column{{name: "source_id"}, {name: "relation_id"}, {name: "target_id"}, {name: "position"}}
+	for _, e := range edges {
+		for i, v := range []int64{e.source, e.relation, e.target, e.position} {
+			columns[i].ints = append(columns[i].ints, v)
 		}
-		b = strconv.AppendInt(append(b, '('), e.source, 10)
-		b = strconv.AppendInt(append(b, ','), e.relation, 10)
-		b = strconv.AppendInt(append(b, ','), e.target, 10)
-		if position {
-			b = strconv.AppendInt(append(b, ','), e.position, 10)
-		}
-		b = append(b, ')')
 	}
-	return string(b)
+	return columns
 }
