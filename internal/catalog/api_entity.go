@@ -24,6 +24,7 @@ func viewOf(q url.Values) view {
 	v := view{
 		include: paramList(q, "include"), exclude: paramList(q, "exclude"),
 		excludeComputed: hint(q, "exclude_calculated_properties"), titles: hint(q, "attach_title_to_relation"),
+		strikes: &strikes{},
 	}
 	if hint(q, attachIdentifiers) {
 		v.warnings = []string{attachIdentifiers + " is not served by this catalog: mirror properties show titles alone; read relations, or mirror $identifier"}
@@ -48,7 +49,7 @@ func (c *Catalog) serveEntity(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := viewOf(r.URL.Query())
-	shown, err := c.show(r.Context(), v, []Entity{*e})
+	shown, err := c.show(r.Context(), &v, []Entity{*e})
 	if err != nil {
 		return err
 	}

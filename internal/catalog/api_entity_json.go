@@ -37,6 +37,7 @@ type view struct {
 	excludeComputed  bool
 	titles           bool // attach_title_to_relation
 	warnings         []string
+	strikes          *strikes // of the calculations in all pages of the answer
 }
 
 // needsComputed reports whether properties are shown that are computed when read.

@@ -28,11 +28,17 @@ func (c *Catalog) registerSearch(add register) {
 }
 
 // show is how an answer shows entities: with computed properties, unless the view
-// does without.
-func (c *Catalog) show(ctx context.Context, v view, entities []Entity) ([]map[string]any, error) {
+// does without. It adds to the view's warnings why some of these are null.
+func (c *Catalog) show(ctx context.Context, v *view, entities []Entity) ([]map[string]any, error) {
 	if v.needsComputed() {
-		if err := c.compute(ctx, entities); err != nil {
+		problems, err := c.computeTelling(ctx, entities, v.strikes)
+		if err != nil {
 			return nil, err
+		}
+		for _, p := range problems {
+			if len(v.warnings) < maxComputeProblems {
+				v.warnings = append(v.warnings, p.Path+" "+p.Message)
+			}
 		}
 	}
 	if v.titles {
@@ -84,7 +90,7 @@ func (c *Catalog) stream(w http.ResponseWriter, r *http.Request, q *Query, o Sea
 		page, err := c.Search(ctx, q, o)
 		var shown []map[string]any
 		if err == nil {
-			shown, err = c.show(ctx, v, page.Entities)
+			shown, err = c.show(ctx, &v, page.Entities)
 		}
 		if err != nil && !out.begun {
 			return err
@@ -250,7 +256,7 @@ func (c *Catalog) servePagedSearch(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	shown, err := c.show(r.Context(), v, page.Entities)
+	shown, err := c.show(r.Context(), &v, page.Entities)
 	if err != nil {
 		return err
 	}
@@ -307,7 +313,7 @@ func (c *Catalog) serveDatasourceEntities(w http.ResponseWriter, r *http.Request
 	if err != nil {
 		return err
 	}
-	shown, err := c.show(r.Context(), view{excludeComputed: true}, entities)
+	shown, err := c.show(r.Context(), &view{excludeComputed: true}, entities)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/auth"
 	"github.com/rialto-bus/rialto/internal/catalog"
 	"github.com/rialto-bus/rialto/internal/httpapi"
+	"github.com/rialto-bus/rialto/internal/jq"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/work"
 )
@@ -55,7 +56,9 @@ func startAPI(t *testing.T, db *store.DB) *apiServer {
 		t.Fatal(err)
 	}
 	jobs := work.New(db, "test", nil)
-	c := catalog.New(catalog.Options{DB: db, Jobs: jobs, Now: clock.now})
+	evaluator := jq.New(jq.Options{})
+	t.Cleanup(func() { _ = evaluator.Close() })
+	c := catalog.New(catalog.Options{DB: db, Jobs: jobs, JQ: evaluator, Now: clock.now})
 	rest := http.NewServeMux()
 	c.Register(rest)
 	mux := http.NewServeMux()

@@ -11,7 +11,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-// Limits of the properties that are computed for one answer.
+// Limits of the properties that are computed for one answer, or one page of a long one.
 const (
 	// computeTime is how long calculation properties may take together.
 	computeTime = 5 * time.Second
@@ -27,18 +27,19 @@ const (
 // were read whole. What cannot be computed is null; only the database's trouble is an
 // error. The entities' maps of properties are replaced, not changed.
 func (c *Catalog) compute(ctx context.Context, entities []Entity) error {
-	_, err := c.computeTelling(ctx, entities)
+	_, err := c.computeTelling(ctx, entities, &strikes{})
 	return err
 }
 
 // computeTelling is compute, and tells why properties are null that could not be
-// computed: the path of a Problem is the blueprint, the entity and the property.
-func (c *Catalog) computeTelling(ctx context.Context, entities []Entity) ([]Problem, error) {
+// computed: the path of a Problem is the blueprint, the entity and the property. The
+// parts of one answer share s.
+func (c *Catalog) computeTelling(ctx context.Context, entities []Entity, s *strikes) ([]Problem, error) {
 	m, err := c.model(ctx, c.db)
 	if err != nil {
 		return nil, err
 	}
-	x := c.newComputing(m)
+	x := c.newComputing(m, s)
 	pointers := make([]*Entity, len(entities))
 	for i := range entities {
 		pointers[i] = &entities[i]
@@ -56,14 +57,14 @@ type computing struct {
 	q       store.Querier
 	until   time.Time // when there is no more time for calculations
 	related int       // relations that may still be followed
+	strikes *strikes
 
-	mu       sync.Mutex     // guards what follows, while calculations run
-	struck   map[string]int // how often the program of a calculation was stopped
+	mu       sync.Mutex // guards problems, while calculations run
 	problems []Problem
 }
 
-func (c *Catalog) newComputing(m *model) *computing {
-	return &computing{c: c, m: m, q: c.db, until: time.Now().Add(computeTime), related: maxRelated, struck: map[string]int{}}
+func (c *Catalog) newComputing(m *model, s *strikes) *computing {
+	return &computing{c: c, m: m, q: c.db, until: time.Now().Add(computeTime), related: maxRelated, strikes: s}
 }
 
 // tellf notes why a property of an entity is null.

@@ -96,7 +96,7 @@ func (x *computing) calculate(ctx context.Context, b *Blueprint, k *calculator, 
 			why = fmt.Sprintf("its calculation is no jq that can be run: %v", k.failed[key])
 		case time.Now().After(x.until):
 			why = outOfTimeToCompute
-		case x.strikes(p) >= maxStrikes:
+		case x.strikes.of(p) >= maxStrikes:
 			why = "its calculation was stopped for other entities of this answer"
 		default:
 			programs, of = append(programs, p), append(of, key)
@@ -117,10 +117,37 @@ func (x *computing) calculate(ctx context.Context, b *Blueprint, k *calculator, 
 	}
 }
 
-func (x *computing) strikes(p *jq.Program) int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.struck[p.String()]
+// strikes counts how often the programs of calculations were stopped.
+type strikes struct {
+	mu    sync.Mutex
+	count map[string]int // by text
+}
+
+func (s *strikes) of(p *jq.Program) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count[p.String()]
+}
+
+func (s *strikes) add(p *jq.Program) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count == nil {
+		s.count = map[string]int{}
+	}
+	s.count[p.String()]++
+}
+
+// out reports whether a calculation is left out by now.
+func (s *strikes) out() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, times := range s.count {
+		if times >= maxStrikes {
+			return true
+		}
+	}
+	return false
 }
 
 // calculated is the value that an output is for a property, which is null where it is
@@ -132,9 +159,7 @@ func (x *computing) calculated(e *Entity, p *jq.Program, key string, calc Calcul
 	}
 	if o.Err != nil {
 		if errors.Is(o.Err, jq.ErrTimeout) || errors.Is(o.Err, jq.ErrMemory) {
-			x.mu.Lock()
-			x.struck[p.String()]++
-			x.mu.Unlock()
+			x.strikes.add(p)
 		}
 		x.tellf(e, key, "%v", o.Err)
 		return nil

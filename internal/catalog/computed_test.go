@@ -83,7 +83,7 @@ func (w *searchWorld) computedOf(t *testing.T, identifier string) (map[string]an
 		t.Fatal(err)
 	}
 	list := []Entity{*e}
-	problems, err := w.computeTelling(t.Context(), list)
+	problems, err := w.computeTelling(t.Context(), list, &strikes{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestCalculationsThatAreStoppedDoNotHoldUpTheAnswer(t *testing.T) {
 		}
 		w.put(t, Writer{By: "test"}, changes...)
 		list := w.all(t, nil, SearchOptions{Blueprint: "endless"})
-		problems, err := w.computeTelling(t.Context(), list)
+		problems, err := w.computeTelling(t.Context(), list, &strikes{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +226,7 @@ func TestMirrorsOfMirrorsEnd(t *testing.T) {
 			w.put(t, Writer{By: "test"}, e.change())
 		}
 		list := w.all(t, nil, SearchOptions{Blueprint: "node"})
-		problems, err := w.computeTelling(ctx, list)
+		problems, err := w.computeTelling(ctx, list, &strikes{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,7 +254,7 @@ func TestMirrorsFollowSoManyRelations(t *testing.T) {
 				t.Fatal(err)
 			}
 			list := w.all(t, nil, SearchOptions{Blueprint: "function"})
-			x := w.newComputing(m)
+			x := w.newComputing(m, &strikes{})
 			x.related = most
 			var pointers []*Entity
 			for i := range list {

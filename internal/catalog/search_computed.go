@@ -114,7 +114,7 @@ func (s *search) compute(ctx context.Context, b *Blueprint, cond *condition, lis
 			byID[entities[i].id] = &entities[i]
 			pointers = append(pointers, &entities[i])
 		}
-		x := s.c.newComputing(s.m)
+		x := s.c.newComputing(s.m, &strikes{})
 		x.q, x.until = s.q, time.Now().Add(searchTime)
 		if err := x.all(ctx, pointers, only, 0); err != nil {
 			return err
@@ -136,10 +136,8 @@ func (x *computing) incomplete(b *Blueprint) error {
 	if x.related <= 0 {
 		return tooMany("query", "would have to follow more than %d relations for mirror properties of blueprint %s; add a rule on a property that is stored", maxRelated, b.Identifier)
 	}
-	for _, times := range x.struck {
-		if times >= maxStrikes {
-			return tooMany("query", "asks for a calculation property of blueprint %s that takes too much to calculate", b.Identifier)
-		}
+	if x.strikes.out() {
+		return tooMany("query", "asks for a calculation property of blueprint %s that takes too much to calculate", b.Identifier)
 	}
 	return nil
 }
