@@ -5,6 +5,7 @@ package jq
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"syscall"
 	"testing"
@@ -82,5 +83,23 @@ func TestClosing(t *testing.T) {
 	}
 	if o := e.First(context.Background(), endless, nil); !errors.Is(o.Err, ErrClosed) {
 		t.Errorf("afterwards: %v", o.Err)
+	}
+}
+
+// A server that dies takes its workers with it, also those at work.
+func TestWorkersEndWithTheServer(t *testing.T) {
+	w, err := startWorker(DefaultMaxMemory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.end()
+	r := request{Programs: []string{`until(false; .)`}, TimeoutMS: time.Hour.Milliseconds(), MaxOutput: 1000, Input: []byte(`null`)}
+	if err := w.send(r, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	w.in.Close() // as the system does when a process ends
+	var a answer
+	if err := w.receive(&a, time.Minute); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, %v", a, err)
 	}
 }
