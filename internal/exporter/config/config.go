@@ -131,17 +131,6 @@ func (r *Resource) Selects(account, region, home string) bool {
 	return slices.Contains(r.Regions, region)
 }
 
-// Blueprints returns the blueprints to which the pass writes, each once.
-func (r *Resource) Blueprints() []string {
-	var bs []string
-	for _, m := range r.Mappings {
-		if !slices.Contains(bs, m.Blueprint) {
-			bs = append(bs, m.Blueprint)
-		}
-	}
-	return bs
-}
-
 // Mapping makes one entity of a resource, or one of each of its items.
 type Mapping struct {
 	// Path is where it is in the file.

@@ -11,8 +11,8 @@ import (
 	"github.com/rialto-bus/rialto/internal/jq"
 )
 
-// MaxItems is how many items of one resource may become entities.
-const MaxItems = 1000
+// maxItems is how many items of one resource may become entities.
+const maxItems = 1000
 
 // Map makes the entities of a resource. An expression without output is null;
 // one that fails is null too and a problem; one that was stopped (too slow, too
@@ -126,8 +126,8 @@ func (m *mapper) items(ctx context.Context, mapping *Mapping, resource map[strin
 	if !ok && o.Value != nil {
 		m.problemf(path, "gave %s, not an array: there are no items", kindOf(o.Value))
 	}
-	if len(items) > MaxItems {
-		return nil, fmt.Errorf("%s: gave %d items, at most %d are possible", path, len(items), MaxItems)
+	if len(items) > maxItems {
+		return nil, fmt.Errorf("%s: gave %d items, at most %d are possible", path, len(items), maxItems)
 	}
 	return items, nil
 }
@@ -349,11 +349,11 @@ func (m *mapper) add(e Entity) {
 		m.mapped.Entities = append(m.mapped.Entities, e)
 		return
 	}
-	Merge(&m.mapped.Entities[i], e)
+	merge(&m.mapped.Entities[i], e)
 }
 
-// Merge changes e as upserting next after it would: what next gives, it takes.
-func Merge(e *Entity, next Entity) {
+// merge changes e as upserting next after it would: what next gives, it takes.
+func merge(e *Entity, next Entity) {
 	if next.Title != nil {
 		e.Title = next.Title
 	}

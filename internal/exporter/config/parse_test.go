@@ -74,8 +74,8 @@ func TestAConfigurationIsReadWhole(t *testing.T) {
 	if diff := cmp.Diff(map[string][]string{"eu-west-1": {"{}", `{"A":"b"}`}}, p.Models); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"函数", "layer"}, p.Blueprints()); diff != "" {
-		t.Error(diff)
+	if p.Mappings[0].Blueprint != "函数" || p.Mappings[1].Blueprint != "layer" {
+		t.Errorf("%+v", p.Mappings)
 	}
 	m := p.Mappings[0]
 	if m.Identifier.String() != ".Arn" || m.Title.String() != ".FunctionName" || m.Icon != nil || m.Items != nil || m.Properties[0].Key != "a" || m.Properties[1].Value.String() != ".B" || m.Relations[0].Key != "vpc" {
@@ -136,7 +136,7 @@ func TestLongRecordsAreRefused(t *testing.T) {
 	ev := evaluator(t)
 	long := func(n int) string { return strings.Repeat("x", n) }
 	for body, want := range map[string]string{
-		`{"resource_type":"` + long(MaxRecord) + `"}`:                                                                            "at most 1048576 are possible",
+		`{"resource_type":"` + long(maxRecord) + `"}`:                                                                            "at most 1048576 are possible",
 		`{"resource_type":"AWS::S3::Bucket","region":"\"us-east-1\"","identifier":"\"` + long(5000) + `\""}`:                     "identifier is 5000 bytes long, at most 4096",
 		`{"resource_type":"AWS::S3::Bucket","region":"\"us-east-1\"","identifier":"\"a\"","eventName":"` + long(5000) + `"}`:     "eventName is 5000 bytes long",
 		`{"resource_type":"AWS::S3::Bucket","region":"\"us-east-1\"","identifier":"` + strings.Repeat(" ", 33000) + `.a","a":1}`: "identifier is not jq: a jq program is at most 32768 bytes long",

@@ -15,10 +15,10 @@ import (
 
 // The limits of an event record.
 const (
-	// MaxRecord is how long its body may be, in bytes: as long as Amazon SQS allows.
-	MaxRecord = 1 << 20
-	// MaxIdentifiers is how many resources one record may name.
-	MaxIdentifiers = 1000
+	// maxRecord is how long its body may be, in bytes: as long as Amazon SQS allows.
+	maxRecord = 1 << 20
+	// maxIdentifiers is how many resources one record may name.
+	maxIdentifiers = 1000
 	// maxIdentifier is how long an identifier may be, in bytes.
 	maxIdentifier = 4096
 )
@@ -123,8 +123,8 @@ func notEvaluated(key string, err error) error {
 }
 
 func readRecord(body []byte) (map[string]any, error) {
-	if len(body) > MaxRecord {
-		return nil, badRecord("", "the record is %d bytes long, at most %d are possible", len(body), MaxRecord)
+	if len(body) > maxRecord {
+		return nil, badRecord("", "the record is %d bytes long, at most %d are possible", len(body), maxRecord)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
@@ -279,8 +279,8 @@ func recordIdentifiers(o jq.Output) ([]string, error) {
 		}
 		list = []any{id}
 	}
-	if len(list) > MaxIdentifiers {
-		return nil, badRecord("identifier", "gave %d identifiers, at most %d are possible", len(list), MaxIdentifiers)
+	if len(list) > maxIdentifiers {
+		return nil, badRecord("identifier", "gave %d identifiers, at most %d are possible", len(list), maxIdentifiers)
 	}
 	identifiers := make([]string, 0, len(list))
 	for i, v := range list {
