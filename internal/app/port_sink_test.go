@@ -5,13 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudcontrol"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rialto-bus/rialto/internal/catalog"
@@ -208,5 +215,126 @@ func TestThePortSinkWritesToOurCatalog(t *testing.T) {
 	integration := w.call("GET", "/v1/integration/"+url.PathEscape(home+":111122223333"), nil, http.StatusOK)["integration"].(map[string]any)
 	if integration["installationAppType"] != "AWS EXPORTER" {
 		t.Errorf("the integration is %v", integration)
+	}
+}
+
+// outage stands in front of Port and fails as many calls as it is told to.
+type outage struct {
+	to    *httputil.ReverseProxy
+	fails atomic.Int64
+}
+
+func (o *outage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if o.fails.Add(-1) >= 0 {
+		http.Error(w, "upstream is away", http.StatusBadGateway)
+		return
+	}
+	o.to.ServeHTTP(w, r)
+}
+
+const tableMapping = `{"resources":[{"kind":"AWS::DynamoDB::Table","port":{"entity":{"mappings":[
+	{"identifier":".TableName","title":".TableName","blueprint":"table","properties":{"arn":".Arn","mode":".BillingMode"}}]}}}]}`
+
+// The exporter with Port as its sink: records and full syncs end in Port, past calls
+// that it fails, and what nobody remembers goes.
+func TestTheExporterWritesToPort(t *testing.T) {
+	t.Parallel()
+	const account = "000000000000"
+	there := startServer(t, nil)
+	admin := there.key(t, "", account, "admin")
+	bearer := there.login(t, admin.ID, admin.Secret)
+	target, err := url.Parse(there.LocalURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := &outage{to: httputil.NewSingleHostReverseProxy(target)}
+	gate.to.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	front := httptest.NewServer(gate)
+	t.Cleanup(front.Close)
+	made := there.rest(t, "POST", "/v1/blueprints", bearer, map[string]any{
+		"identifier": "table", "title": "表", "schema": map[string]any{"properties": map[string]any{"arn": map[string]any{"type": "string"}, "mode": map[string]any{"type": "string"}}},
+	})
+	if made.Status != http.StatusCreated {
+		t.Fatalf("blueprint: %s", made)
+	}
+	title := func(id string) string {
+		a := there.rest(t, "GET", "/v1/blueprints/table/entities/"+id, bearer, nil)
+		var out struct {
+			Entity struct{ Title string }
+		}
+		if err := json.Unmarshal(a.Body, &out); err != nil {
+			t.Fatalf("%s: %v", a, err)
+		}
+		return out.Entity.Title
+	}
+
+	s := startServer(t, func(c *Config) { c.PortBaseURL, c.PortClientID, c.PortClientSecret = front.URL, admin.ID, admin.Secret })
+	c := s.caller(account, home)
+	s.do(t, "PUT", "/v1/exporter/config", map[string]any{"config": json.RawMessage(tableMapping)}, nil)
+	s.do(t, "PUT", "/v1/exporter/accounts/"+account, map[string]any{"home_region": home}, nil)
+	queue := c.queue("exporter")
+	s.do(t, "PUT", "/v1/exporter/accounts/"+account+"/queues", map[string]any{"queue": c.queueARN("exporter")}, nil)
+	table := func(name string) {
+		c.made("AWS::DynamoDB::Table", `{"TableName":"`+name+`","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}]}`)
+	}
+	drop := func(name string) {
+		out, err := c.resources().DeleteResource(t.Context(), &cloudcontrol.DeleteResourceInput{TypeName: aws.String("AWS::DynamoDB::Table"), Identifier: &name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.ended(out.ProgressEvent, nil)
+	}
+	record := func(name, action string) {
+		body := fmt.Sprintf(`{"resource_type":"AWS::DynamoDB::Table","region":"\"us-east-1\"","identifier":"\"%s\"","action":"\"%s\""}`, name, action)
+		if _, err := c.queues().SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: &body}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	table("orders")
+	record("orders", "upsert")
+	eventually(t, "the entity of a record", func() bool { return title("orders") == "orders" })
+	drop("orders")
+	gate.fails.Store(2)
+	record("orders", "delete")
+	eventually(t, "the entity to go past failed calls", func() bool { return title("orders") == "" })
+
+	for i := range 30 {
+		table(fmt.Sprint("table-", i))
+	}
+	sink, err := port.New(port.Options{BaseURL: there.LocalURL(), ClientID: admin.ID, ClientSecret: admin.Secret, HTTP: http.DefaultClient})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stray := catalog.EntityChange{Blueprint: "table", Identifier: "stray", Upsert: true, Merge: true}
+	if err := sink.Write(t.Context(), catalog.Writer{}, []catalog.EntityChange{stray}, nil); err != nil {
+		t.Fatal(err)
+	}
+	tick()
+	sync := func() {
+		var run struct{ ID, Status string }
+		s.do(t, "POST", "/v1/exporter/sync_runs", map[string]any{"grace_seconds": 0}, &run)
+		eventually(t, "the full sync", func() bool {
+			s.do(t, "GET", "/v1/exporter/sync_runs/"+run.ID, nil, &run)
+			return run.Status != "waiting" && run.Status != "running"
+		})
+		if run.Status != "succeeded" {
+			_, text := s.get("/v1/exporter/sync_runs/" + run.ID)
+			t.Errorf("the full sync ended as %s: %s", run.Status, text)
+		}
+	}
+	gate.fails.Store(2)
+	sync()
+	drop("table-0")
+	record("table-0", "delete")
+	eventually(t, "an entity of the full sync to go by a record", func() bool { return title("table-0") == "" })
+	sync()
+	for i := range 30 {
+		if got := title(fmt.Sprint("table-", i)); (got == "") != (i == 0) {
+			t.Errorf("table %d has the entity %q", i, got)
+		}
+	}
+	if a := there.rest(t, "GET", "/v1/blueprints/table/entities/stray", bearer, nil); a.Status != http.StatusNotFound {
+		t.Errorf("what nobody remembers: %s", a)
 	}
 }
