@@ -214,7 +214,7 @@ func (w *world) lines(t *rapid.T) []string {
 	}
 	var lines []string
 	for _, b := range m.sorted() {
-		rows, err := entitiesAfter(ctx, w.db, b.id, "", 1000)
+		rows, err := entityRowsAfter(ctx, w.db, b.id, "", 1000)
 		if err != nil {
 			t.Fatal(err)
 		}

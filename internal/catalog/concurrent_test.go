@@ -104,7 +104,7 @@ func (w *world) consistent() {
 		w.t.Fatal(err)
 	}
 	for _, b := range m.sorted() {
-		rows, err := entitiesAfter(ctx, w.db, b.id, "", 10_000)
+		rows, err := entityRowsAfter(ctx, w.db, b.id, "", 10_000)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -101,7 +101,7 @@ func (c *Catalog) refitSome(ctx context.Context, blueprint int64) (done bool, er
 	if err != nil || !found {
 		return true, err
 	}
-	rows, err := entitiesAfter(ctx, c.db, blueprint, r.After, refitAtOnce)
+	rows, err := entityRowsAfter(ctx, c.db, blueprint, r.After, refitAtOnce)
 	if err != nil {
 		return false, err
 	}

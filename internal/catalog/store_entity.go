@@ -110,8 +110,8 @@ func entitiesByID(ctx context.Context, q store.Querier, ids []int64) ([]entityRo
 	return list, nil
 }
 
-// entitiesAfter reads entities of a blueprint in the order of their identifiers.
-func entitiesAfter(ctx context.Context, q store.Querier, blueprint int64, after string, limit int) ([]entityRow, error) {
+// entityRowsAfter reads entities of a blueprint in the order of their identifiers.
+func entityRowsAfter(ctx context.Context, q store.Querier, blueprint int64, after string, limit int) ([]entityRow, error) {
 	rows, err := q.Query(ctx, selectEntity+`WHERE e.blueprint_id = $1 AND e.identifier > $2 ORDER BY e.identifier LIMIT $3`, blueprint, after, limit)
 	list, err := store.All(rows, err, scanEntity)
 	if err != nil {
