@@ -280,3 +280,47 @@ func TestMirrorsFollowSoManyRelations(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkCompute computes the properties of a page of 1,000 entities: a mirror over
+// one relation and calculations, beside reading the page without them.
+func BenchmarkCompute(b *testing.B) {
+	ev := jq.New(jq.Options{})
+	b.Cleanup(func() { ev.Close() })
+	w := &searchWorld{now: time.Date(2026, 11, 20, 8, 30, 0, 0, time.UTC)}
+	db := storetest.SQLite(b)
+	w.Catalog = New(Options{DB: db, Jobs: work.New(db, "test", nil), JQ: ev, Now: func() time.Time { return w.now }})
+	w.blueprint(b, `{"identifier":"team","title":"Team","schema":{"properties":{"mail":{"type":"string"}}}}`)
+	w.blueprint(b, `{"identifier":"service","title":"Service","schema":{"properties":{"memory":{"type":"number"}}},
+		"relations":{"team":{"target":"team"}},"mirrorProperties":{"mail":{"title":"Mail","path":"team.mail"}},
+		"calculationProperties":{
+			"gib":{"title":"GiB","type":"number","calculation":".properties.memory / 1024"},
+			"label":{"title":"Label","type":"string","calculation":"\"\\(.identifier) \\(.properties.mail)\""}}}`)
+	for i := range 20 {
+		w.put(b, Writer{By: "test"}, worldEntity{Blueprint: "team", Identifier: fmt.Sprintf("t%d", i), Properties: map[string]any{"mail": "a@b.test"}}.change())
+	}
+	for i := range 10 {
+		var changes []EntityChange
+		for j := range 100 {
+			changes = append(changes, worldEntity{
+				Blueprint: "service", Identifier: fmt.Sprintf("s%d-%d", i, j), Properties: map[string]any{"memory": j}, Relations: map[string]any{"team": fmt.Sprintf("t%d", j%20)},
+			}.change())
+		}
+		w.put(b, Writer{By: "test"}, changes...)
+	}
+	for _, computed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("computed=%v", computed), func(b *testing.B) {
+			for b.Loop() {
+				page, err := w.Search(b.Context(), nil, SearchOptions{Blueprint: "service", Limit: 1000})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if !computed {
+					continue
+				}
+				if err := w.compute(b.Context(), page.Entities); err != nil || page.Entities[0].Properties["gib"] == nil {
+					b.Fatal(err, page.Entities[0])
+				}
+			}
+		})
+	}
+}
