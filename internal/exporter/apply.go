@@ -21,6 +21,10 @@ var (
 	errReconfigured = errors.New("the configuration has changed meanwhile")
 )
 
+// applyBatch is how many reads go into one transaction, which must not hold SQLite's
+// writer for longer than 20 ms.
+const applyBatch = 40
+
 // maxPlans bounds how often apply plans anew because others changed the same things.
 const maxPlans = 20
 
@@ -33,8 +37,11 @@ type applyOptions struct {
 	HoldRemovals bool
 	// NoRecheck: the caller sees to it that what failed is tried again.
 	NoRecheck bool
-	// Commit, if not nil, runs in each transaction that stores results, with those of that
-	// transaction; its error undoes them. It may run more than once.
+	// Turn, if not nil, is waited for before anything is written; what it returns is called
+	// after that. All else is done side by side.
+	Turn func(ctx context.Context) (release func(), err error)
+	// Commit, if not nil, runs in each transaction that stores results, of which there may be
+	// several, with those of that transaction; its error undoes them. It may run more than once.
 	Commit func(ctx context.Context, tx *store.Tx, applied []Applied) error
 }
 
@@ -53,9 +60,13 @@ func (x *Exporter) apply(ctx context.Context, reads []Read, cause catalog.Cause,
 			reads[i].Cause = cause
 		}
 	}
-	out, err := x.applyOnce(ctx, reads, o)
-	if err != nil {
-		return nil, err
+	out := make([]Applied, 0, len(reads))
+	for chunk := range slices.Chunk(reads, applyBatch) {
+		done, err := x.applyOnce(ctx, chunk, o)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, done...)
 	}
 	return out, x.applySuperseded(ctx, reads, out, o)
 }
@@ -128,6 +139,13 @@ func (x *Exporter) carryOut(ctx context.Context, p *plan) ([]Applied, error) {
 		return out, nil
 	}
 	defer x.locks.acquire(p.names())()
+	if p.o.Turn != nil {
+		release, err := p.o.Turn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
 	if err := x.write(ctx, p); err != nil {
 		return nil, err
 	}

@@ -415,8 +415,9 @@ type crashingSink struct {
 	w     *world
 	// at is the change before which it dies; after the last one, before the commit; and
 	// one more, after the commit.
-	at     int
-	stored map[catalog.EntityRef]map[string]any
+	at      int
+	storing sync.Mutex // guards stored
+	stored  map[catalog.EntityRef]map[string]any
 }
 
 func (s *crashingSink) crashAt(n int) { s.at = n }
@@ -429,10 +430,21 @@ func (s *crashingSink) Write(ctx context.Context, w catalog.Writer, changes []ca
 	if s.below != nil {
 		return s.writeBelow(ctx, w, changes, commit)
 	}
-	results := make([]catalog.ChangeResult, len(changes))
+	results, crashed := s.make(changes)
+	if crashed {
+		return errCrash
+	}
+	return commit(ctx, nil, results)
+}
+
+// make makes changes in memory.
+func (s *crashingSink) make(changes []catalog.EntityChange) (results []catalog.ChangeResult, crashed bool) {
+	s.storing.Lock()
+	defer s.storing.Unlock()
+	results = make([]catalog.ChangeResult, len(changes))
 	for i, c := range changes {
 		if s.at == i {
-			return errCrash
+			return nil, true
 		}
 		ref := catalog.EntityRef{Blueprint: c.Blueprint, Identifier: c.Identifier}
 		results[i] = catalog.ChangeResult{Blueprint: c.Blueprint, Identifier: c.Identifier}
@@ -448,10 +460,7 @@ func (s *crashingSink) Write(ctx context.Context, w catalog.Writer, changes []ca
 		}
 		maps.Copy(s.stored[ref], c.Entity.Properties)
 	}
-	if s.at >= len(changes) {
-		return errCrash
-	}
-	return commit(ctx, nil, results)
+	return results, s.at >= len(changes)
 }
 
 func (s *crashingSink) writeBelow(ctx context.Context, w catalog.Writer, changes []catalog.EntityChange, commit Commit) error {

@@ -17,9 +17,6 @@ const (
 	readsAtOnce = 128
 	// recordAppliers is how many transactions store what was read at once.
 	recordAppliers = 4
-	// applyBatch is how many reads go into one. A transaction must not hold SQLite's
-	// writer for longer than 20 ms.
-	applyBatch = 25
 )
 
 // pipe takes records from all queues to what is stored. The records of one resource

@@ -45,11 +45,27 @@ func (r *Resource) values() ([]any, error) {
 	}, err
 }
 
+// rowsAtOnce is how many rows one statement stores: for PostgreSQL many, as each is a
+// round trip; for SQLite few, as what it takes to find parameters by name grows with
+// their square.
+func rowsAtOnce(tx *store.Tx) int {
+	if tx.Dialect() == store.SQLite {
+		return 4
+	}
+	return 100
+}
+
 // saveResources stores resources and sets their ids.
 func saveResources(ctx context.Context, tx *store.Tx, list []*Resource) error {
-	if len(list) == 0 {
-		return nil
+	for chunk := range slices.Chunk(list, rowsAtOnce(tx)) {
+		if err := saveSome(ctx, tx, chunk); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func saveSome(ctx context.Context, tx *store.Tx, list []*Resource) error {
 	args := make([]any, 0, len(list)*resourceWidth)
 	byKey := make(map[Key]*Resource, len(list))
 	for _, r := range list {
@@ -86,7 +102,7 @@ type claim struct {
 }
 
 func insertClaims(ctx context.Context, tx *store.Tx, list []claim) error {
-	for chunk := range slices.Chunk(list, 500) {
+	for chunk := range slices.Chunk(list, 5*rowsAtOnce(tx)) {
 		args := make([]any, 0, 3*len(chunk))
 		for _, c := range chunk {
 			args = append(args, c.resource, c.Blueprint, c.Identifier)
