@@ -353,9 +353,12 @@ func checkUnused(ctx context.Context, client *cloudformation.Client, in Installa
 
 // checkEmpty refuses to delete a queue that holds records. AWS: how many is approximate.
 func (x *Exporter) checkEmpty(ctx context.Context, in Installation) error {
+	if in.QueueARN == "" {
+		return nil
+	}
 	ref, err := parseQueue(in.QueueARN)
 	if err != nil {
-		return nil // the stack has no queue
+		return err
 	}
 	client, err := x.o.Cloud.SQS(ctx, ref.account, ref.region)
 	if err != nil {
