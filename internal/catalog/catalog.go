@@ -84,7 +84,7 @@ func New(o Options) *Catalog {
 func (c *Catalog) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context){
-		c.sweepHourly, c.sweepChanges,
+		c.sweepHourly, c.sweepChanges, c.aggregateInTurns,
 	} {
 		wg.Go(func() { loop(ctx) })
 	}

@@ -391,9 +391,7 @@ func (s *search) release() {
 func (s *search) judge(ctx context.Context, b *Blueprint, cond *condition, list []*candidate) ([]*candidate, error) {
 	verdicts := make(map[*candidate]verdict, len(list))
 	pending := list
-	for _, fill := range []func(context.Context, *Blueprint, *condition, []*candidate) error{
-		nil, s.readRelated, s.readAggregates, s.compute,
-	} {
+	for _, fill := range append([]filler{nil}, s.fills()...) {
 		if fill != nil && len(pending) > 0 {
 			if err := fill(ctx, b, cond, pending); err != nil {
 				return nil, err
@@ -412,6 +410,13 @@ func (s *search) judge(ctx context.Context, b *Blueprint, cond *condition, list 
 		pending = open
 	}
 	return slices.DeleteFunc(list, func(e *candidate) bool { return verdicts[e] != yes }), nil
+}
+
+// filler reads or computes what a condition compares of candidates.
+type filler func(context.Context, *Blueprint, *condition, []*candidate) error
+
+func (s *search) fills() []filler {
+	return []filler{s.readRelated, s.readAggregates, s.compute}
 }
 
 // uses says whether a condition compares something of a kind.

@@ -64,7 +64,7 @@ func (s *search) aggregates(ctx context.Context, b *Blueprint, ids []int64) (map
 	}
 	all := make(map[int64]map[string]any, len(stored))
 	for name := range b.Aggregations {
-		key, err := s.valueKey(ctx, b, name)
+		key, err := s.valueKey(ctx, b, aggregateKey(name))
 		if err != nil {
 			return nil, err
 		}

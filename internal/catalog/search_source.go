@@ -174,7 +174,7 @@ func (s *search) sourceOf(ctx context.Context, c *condition, sub subject, b *Blu
 	case ofProperty:
 		return s.indexed(ctx, c, sub.name, b, b.Properties[sub.name].Type == "array")
 	case ofAggregation:
-		return s.indexed(ctx, c, sub.name, b, false)
+		return s.indexed(ctx, c, aggregateKey(sub.name), b, false)
 	case ofRelation:
 		return s.relationSource(c, sub.name, b), nil
 	case ofMirror:

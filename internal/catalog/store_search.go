@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -184,10 +185,12 @@ func scanCandidate(b *Blueprint) func(store.Row) (*candidate, error) {
 }
 
 // candidatesByID reads entities of a blueprint after one in their order, in no order; those of
-// others are left out.
+// others are left out. Here and not in SQL, where an index of them would seem better to SQLite.
 func candidatesByID(ctx context.Context, q store.Querier, b *Blueprint, ids []int64, after string) ([]*candidate, error) {
-	rows, err := q.Query(ctx, selectEntity+`WHERE e.id IN (`+store.IDList(ids)+`) AND e.blueprint_id = $1 AND e.identifier > $2`, b.id, after)
-	return store.All(rows, err, scanCandidate(b))
+	var a argList
+	rows, err := q.Query(ctx, selectEntity+`WHERE e.id`+a.in(q.Dialect(), ids), a.args...)
+	list, err := store.All(rows, err, scanCandidate(b))
+	return slices.DeleteFunc(list, func(e *candidate) bool { return e.row.blueprintID != b.id || e.Identifier <= after }), err
 }
 
 // candidatesAfter reads entities of a blueprint in the order of their identifiers.
@@ -206,11 +209,19 @@ type named struct {
 func identifiersByID(ctx context.Context, q store.Querier, blueprint int64, ids []int64, after string) ([]named, error) {
 	var all []named
 	err := inChunks(ids, idsAtOnce, func(chunk []int64) error {
-		rows, err := q.Query(ctx, `SELECT id, identifier FROM catalog_entities WHERE id IN (`+store.IDList(chunk)+`) AND blueprint_id = $1 AND identifier > $2`, blueprint, after)
-		list, err := store.All(rows, err, func(row store.Row) (n named, err error) {
-			return n, row.Scan(&n.id, &n.identifier)
+		var a argList
+		rows, err := q.Query(ctx, `SELECT id, blueprint_id, identifier FROM catalog_entities WHERE id`+a.in(q.Dialect(), chunk), a.args...)
+		_, err = store.All(rows, err, func(row store.Row) (none struct{}, err error) {
+			var n named
+			var of int64
+			if err := row.Scan(&n.id, &of, &n.identifier); err != nil {
+				return none, err
+			}
+			if of == blueprint && n.identifier > after {
+				all = append(all, n)
+			}
+			return none, nil
 		})
-		all = append(all, list...)
 		return err
 	})
 	return all, err

@@ -117,14 +117,13 @@ CREATE TABLE catalog_aggregates (
 	PRIMARY KEY (entity_id, key_id)
 ) WITHOUT ROWID;
 
--- How the computing of an aggregation property goes: of which definition it was, up to which
--- change of the catalog it counts, and what kept it from being done, if something did.
+-- How the computing of an aggregation property went last: of which definition it was, when it
+-- began, and what kept it from being done, if something did.
 CREATE TABLE catalog_aggregations (
-	key_id       INTEGER PRIMARY KEY,
-	definition   TEXT NOT NULL,
-	change_id    BIGINT NOT NULL,
-	computed_at  BIGINT NOT NULL,
-	error        TEXT NOT NULL
+	key_id      INTEGER PRIMARY KEY,
+	definition  TEXT NOT NULL,
+	computed_at BIGINT NOT NULL,
+	error       TEXT NOT NULL
 );
 
 -- +goose Down
