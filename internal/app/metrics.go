@@ -6,8 +6,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-
-	"github.com/rialto-bus/rialto/internal/inventory"
 )
 
 // metrics are read from the services when they are asked for.
@@ -18,6 +16,7 @@ func (a *App) metrics() *prometheus.Registry {
 	a.topicMetrics(m)
 	a.functionMetrics(m)
 	a.inventoryMetrics(m)
+	a.exporterMetrics(m)
 	a.intakeMetrics(m)
 	a.engineMetrics(m)
 	return m.Registry
@@ -98,7 +97,27 @@ func (a *App) inventoryMetrics(m metricSet) {
 	m.counter("inventory_sync_runs_total", "Full syncs.", func() int64 { return v.Measures().SyncRuns })
 	m.counter("inventory_sync_failures_total", "Full syncs that could list no region.", func() int64 { return v.Measures().SyncFailures })
 	m.counter("inventory_drift_total", "Changes that full syncs found and events should have told.", func() int64 { return v.Measures().Drift })
-	m.MustRegister(lagCollector{v})
+	m.MustRegister(lagCollector{inventoryLagDesc, func() ([]time.Duration, []int64, time.Duration) {
+		lag := v.Measures().Lag
+		return lag.Bounds, lag.Counts, lag.Total
+	}})
+}
+
+func (a *App) exporterMetrics(m metricSet) {
+	x := a.exporter
+	m.counter("exporter_sync_runs_total", "Full syncs of the exporter.", func() int64 { return x.SyncMeasures().Runs })
+	m.counter("exporter_sync_failures_total", "Full syncs of the exporter that could list nothing.", func() int64 { return x.SyncMeasures().Failures })
+	m.counter("exporter_sync_listed_total", "Resources that full syncs listed.", func() int64 { return x.SyncMeasures().Listed })
+	m.counter("exporter_sync_created_total", "Resources of which full syncs made the first entities.", func() int64 { return x.SyncMeasures().Created })
+	m.counter("exporter_sync_updated_total", "Resources whose entities full syncs changed.", func() int64 { return x.SyncMeasures().Updated })
+	m.counter("exporter_sync_removed_total", "Resources whose entities full syncs removed.", func() int64 { return x.SyncMeasures().Removed })
+	m.counter("exporter_sync_failed_total", "Resources that full syncs could not read or store.", func() int64 { return x.SyncMeasures().Failed })
+	m.counter("exporter_sync_held_total", "Removals that full syncs held until they are confirmed.", func() int64 { return x.SyncMeasures().Held })
+	m.counter("exporter_drift_total", "Changes that full syncs found and events should have told.", func() int64 { return x.SyncMeasures().Drift })
+	m.MustRegister(lagCollector{exporterLagDesc, func() ([]time.Duration, []int64, time.Duration) {
+		lag := x.SyncMeasures().Lag
+		return lag.Bounds, lag.Counts, lag.Total
+	}})
 }
 
 func (a *App) intakeMetrics(m metricSet) {
@@ -128,26 +147,35 @@ func (a *App) engineMetrics(m metricSet) {
 	})
 }
 
-// lagCollector shows the inventory's lag as a histogram.
-type lagCollector struct{ inventory *inventory.Inventory }
+// lagCollector shows how long records take to follow events, as a histogram.
+type lagCollector struct {
+	desc *prometheus.Desc
+	// read returns the buckets' upper bounds, their counts with one more for what is above
+	// them all, and the sum of all lags.
+	read func() (bounds []time.Duration, counts []int64, sum time.Duration)
+}
 
-var lagDesc = prometheus.NewDesc("rialto_inventory_lag_seconds",
-	"Time from an event to the change of a server that it caused; events have whole seconds.", nil, nil)
+var (
+	inventoryLagDesc = prometheus.NewDesc("rialto_inventory_lag_seconds",
+		"Time from an event to the change of a server that it caused; events have whole seconds.", nil, nil)
+	exporterLagDesc = prometheus.NewDesc("rialto_exporter_lag_seconds",
+		"Time from an event to the stored change of a resource's entities; events have whole seconds.", nil, nil)
+)
 
 // Describe names the one histogram.
-func (lagCollector) Describe(to chan<- *prometheus.Desc) { to <- lagDesc }
+func (c lagCollector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
 
 // Collect reads it.
 func (c lagCollector) Collect(to chan<- prometheus.Metric) {
-	lag := c.inventory.Measures().Lag
-	buckets, total := make(map[float64]uint64, len(lag.Bounds)), uint64(0)
-	for i, n := range lag.Counts {
+	bounds, counts, sum := c.read()
+	buckets, total := make(map[float64]uint64, len(bounds)), uint64(0)
+	for i, n := range counts {
 		total += uint64(n)
-		if i < len(lag.Bounds) {
-			buckets[lag.Bounds[i].Seconds()] = total
+		if i < len(bounds) {
+			buckets[bounds[i].Seconds()] = total
 		}
 	}
-	to <- prometheus.MustNewConstHistogram(lagDesc, total, lag.Total.Seconds(), buckets)
+	to <- prometheus.MustNewConstHistogram(c.desc, total, sum.Seconds(), buckets)
 }
 
 func (a *App) functionMetrics(m metricSet) {
