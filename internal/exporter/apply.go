@@ -74,7 +74,7 @@ func (x *Exporter) apply(ctx context.Context, reads []Read, cause catalog.Cause,
 // applySuperseded reads again what was read before a record said, by another name, that
 // it was deleted.
 func (x *Exporter) applySuperseded(ctx context.Context, reads []Read, out []Applied, o applyOptions) error {
-	for try := 0; try < 3; try++ {
+	for range 3 {
 		var again []Read
 		var at []int
 		for i := range out {

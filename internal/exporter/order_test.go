@@ -45,7 +45,7 @@ type orderModel struct {
 	log        []string
 }
 
-func (m *orderModel) note(format string, args ...any) {
+func (m *orderModel) notef(format string, args ...any) {
 	m.log = append(m.log, m.clock.Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
 }
 
@@ -106,7 +106,7 @@ func (m *orderModel) change(t *rapid.T) {
 			r.name = m.entityName(rapid.IntRange(0, 3).Draw(t, "name"))
 		}
 	}
-	m.note("event %d: %s is there: %v, %v (delete %v)", len(m.events), r.key.Identifier, r.present, r.properties(), e.delete)
+	m.notef("event %d: %s is there: %v, %v (delete %v)", len(m.events), r.key.Identifier, r.present, r.properties(), e.delete)
 	m.unsent = append(m.unsent, len(m.events))
 	m.events = append(m.events, e)
 }
@@ -173,7 +173,7 @@ func (m *orderModel) receive(t *rapid.T, i int) {
 		default:
 			read.UpsertAt = e.at
 		}
-		m.note("event %d arrives; read %d of %s begins: found %v %v", i, read.Ticket, read.Identifier, read.Found, read.Properties)
+		m.notef("event %d arrives; read %d of %s begins: found %v %v", i, read.Ticket, read.Identifier, read.Found, read.Properties)
 		m.flying = append(m.flying, &modelRead{read, i})
 	}
 	m.unsent = slices.DeleteFunc(m.unsent, func(n int) bool { return n == i })
@@ -208,7 +208,7 @@ func (m *orderModel) apply(t *rapid.T, batch []*modelRead) {
 		if err == nil {
 			outcome = string(out[i].Outcome)
 		}
-		m.note("read %d of %s is applied: %s %v", b.read.Ticket, b.read.Identifier, outcome, err)
+		m.notef("read %d of %s is applied: %s %v", b.read.Ticket, b.read.Identifier, outcome, err)
 	}
 	if errors.Is(err, errCrash) {
 		m.again(batch)
@@ -238,7 +238,7 @@ func (m *orderModel) again(batch []*modelRead) {
 // die ends the process, and another one takes over: reads under way come to nothing, and
 // their events come again.
 func (m *orderModel) die(t *rapid.T) {
-	m.note("dies")
+	m.notef("dies")
 	old := m.x
 	m.synced = false
 	m.again(m.flying)
@@ -268,7 +268,7 @@ func (m *orderModel) list(t *rapid.T) {
 	}
 	base := m.x.newRead(Key{})
 	m.listing, m.listed = base.Ticket, nil
-	m.note("sync %d", base.Ticket)
+	m.notef("sync %d", base.Ticket)
 	for _, r := range m.truth {
 		if got := m.see(t, Read{Key: r.key, Ticket: base.Ticket, At: base.At}); got.Found {
 			m.listed = append(m.listed, got)
@@ -316,7 +316,7 @@ type modelReader struct {
 func (r modelReader) Get(_ context.Context, s reader.Scope, identifier string) (reader.Resource, error) {
 	r.m.sink.mu.Lock() // rapid draws one at a time
 	defer r.m.sink.mu.Unlock()
-	r.m.note("recheck of %s", identifier)
+	r.m.notef("recheck of %s", identifier)
 	got := r.m.see(r.t, Read{Key: Key{Account: s.Account, Region: s.Region, Kind: s.Kind, Identifier: identifier}})
 	switch {
 	case got.Unread != nil:

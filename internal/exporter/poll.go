@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -142,7 +141,6 @@ type poller struct {
 	status Queue      // as noted in the database, and since
 	policy policy
 	held   map[*message]bool
-	works  atomic.Bool
 	// slots has an element for each message that may still be held.
 	slots chan struct{}
 	// more has an element for each further call that should fetch messages.

@@ -177,9 +177,8 @@ func (c *condition) sql() (string, []any) {
 }
 
 var (
-	keyColumns    = []string{"account", "region", "kind", "identifier"}
-	nameColumns   = []string{"account", "region", "kind", "name"}
-	entityColumns = []string{"blueprint", "identifier"}
+	keyColumns  = []string{"account", "region", "kind", "identifier"}
+	nameColumns = []string{"account", "region", "kind", "name"}
 )
 
 func (k Key) scope() []string { return []string{k.Account, k.Region, k.Kind} }
