@@ -14,26 +14,51 @@ const (
 	slowest = 1.0 / 64
 )
 
+// urgentKey is under which a context says that its calls are urgent.
+type urgentKey struct{}
+
+// Urgent returns a context whose calls go before those of others where calls wait for
+// an account's rate budget: three of them for each of the others. For reads that
+// someone waits for, beside a listing of everything.
+func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
+// line is one of the two in which calls wait.
+type line struct {
+	head    chan struct{} // held by the first; a channel serves its senders in order
+	waiting atomic.Int64  // those in it, the first too
+}
+
+const (
+	ordinary = iota
+	urgent
+)
+
+// urgentTurns is how many urgent calls go for one that is not.
+const urgentTurns = 3
+
 // budget holds the calls to one service of one account to a rate: those of all
-// regions, retries included. Calls wait in the order in which they came. When AWS
-// throttles, the rate is halved, and it grows again slowly.
+// regions, retries included. Calls wait in the order in which they came, the urgent
+// ones in a line of their own. When AWS throttles, the rate is halved, and it grows
+// again slowly.
 type budget struct {
 	full, burst float64 // calls a second, and calls at once
 
-	line    chan struct{} // held by the first in line; a channel serves its senders in order
-	waiting atomic.Int64
+	lines [2]line
 
 	mu      sync.Mutex
 	rate    float64 // calls a second at the time at
 	tokens  float64 // calls that may go at the time at
 	at      time.Time
 	lowered time.Time // when throttling last lowered the rate
+	turns   int       // urgent calls since the last other one
 }
 
 func newBudget(rate float64, burst int) *budget {
-	return &budget{
-		full: rate, burst: float64(burst), line: make(chan struct{}, 1), rate: rate, tokens: float64(burst), at: time.Now(),
+	b := &budget{full: rate, burst: float64(burst), rate: rate, tokens: float64(burst), at: time.Now()}
+	for i := range b.lines {
+		b.lines[i].head = make(chan struct{}, 1)
 	}
+	return b
 }
 
 // wait returns once a call may go, or ErrBudget where it could not go before the
@@ -42,21 +67,26 @@ func (b *budget) wait(ctx context.Context) (admitted time.Time, err error) {
 	if err := ctx.Err(); err != nil {
 		return time.Time{}, err
 	}
-	ahead := b.waiting.Add(1) - 1
-	defer b.waiting.Add(-1)
+	kind := ordinary
+	if ctx.Value(urgentKey{}) != nil {
+		kind = urgent
+	}
+	l := &b.lines[kind]
+	ahead := b.ahead(kind, l.waiting.Add(1)-1)
+	defer l.waiting.Add(-1)
 	deadline, limited := ctx.Deadline()
-	if limited && b.until(float64(ahead)) > time.Until(deadline) {
+	if limited && b.until(ahead) > time.Until(deadline) {
 		return time.Time{}, ErrBudget
 	}
 	select {
-	case b.line <- struct{}{}:
-		defer func() { <-b.line }()
+	case l.head <- struct{}{}:
+		defer func() { <-l.head }()
 	case <-ctx.Done():
 		return time.Time{}, ctx.Err()
 	}
 	for {
 		now := time.Now()
-		left := b.take(now)
+		left := b.take(now, kind)
 		switch {
 		case left == 0:
 			return now, nil
@@ -73,6 +103,15 @@ func (b *budget) wait(ctx context.Context) (admitted time.Time, err error) {
 	}
 }
 
+// ahead is how many calls go before one that has so many of its own kind before it.
+func (b *budget) ahead(kind int, same int64) float64 {
+	others := b.lines[1-kind].waiting.Load()
+	if kind == urgent {
+		return float64(same + min(others, same/urgentTurns))
+	}
+	return float64(same + min(others, urgentTurns*(same+1)))
+}
+
 // until is how long it takes for a call that has others ahead of it.
 func (b *budget) until(ahead float64) time.Duration {
 	b.mu.Lock()
@@ -81,15 +120,24 @@ func (b *budget) until(ahead float64) time.Duration {
 	return b.missing(ahead + 1)
 }
 
-// take takes a call out of the budget, or returns how long until it can.
-func (b *budget) take(now time.Time) time.Duration {
+// take takes a call of a kind out of the budget, or returns how long until it should
+// try again.
+func (b *budget) take(now time.Time, kind int) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.advance(now)
 	if left := b.missing(1); left > 0 {
 		return left
 	}
+	// Where there is but one call left, the other line may have the turn.
+	if (kind == urgent) == (b.turns >= urgentTurns) && b.lines[1-kind].waiting.Load() > 0 && b.tokens < 2 {
+		return b.missing(2)
+	}
 	b.tokens--
+	b.turns++
+	if kind == ordinary {
+		b.turns = 0
+	}
 	return 0
 }
 

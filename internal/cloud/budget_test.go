@@ -73,6 +73,65 @@ func TestABudgetServesThoseThatWaitInTheirOrder(t *testing.T) {
 	})
 }
 
+// Urgent calls do not stand behind a full sync's, nor do they hold it up for good.
+func TestUrgentCallsGoBeforeOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(10, 1)
+		b.wait(t.Context())
+		var mu sync.Mutex
+		var order []byte
+		var wg sync.WaitGroup
+		stand := func(ctx context.Context, name byte) {
+			wg.Go(func() {
+				if _, err := b.wait(ctx); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				order = append(order, name)
+				mu.Unlock()
+			})
+			synctest.Wait()
+		}
+		for range 12 {
+			stand(t.Context(), 'o')
+		}
+		soon, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond)
+		defer cancel()
+		for range 6 {
+			stand(Urgent(soon), 'u')
+		}
+		began := time.Now()
+		wg.Wait()
+		if got, want := string(order), "uuuouuuooooooooooo"; got != want {
+			t.Errorf("served in the order %s, want %s", got, want)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("18 calls took %s", took)
+		}
+	})
+}
+
+func TestAnUrgentCallWithoutTimeIsToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(1, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { b.wait(ctx) })
+		}
+		synctest.Wait()
+		for seconds, want := range map[int]error{0: ErrBudget, 5: nil} {
+			short, done := context.WithTimeout(Urgent(t.Context()), time.Duration(seconds)*time.Second+500*time.Millisecond)
+			if _, err := b.wait(short); !errors.Is(err, want) {
+				t.Errorf("with %d seconds: %v", seconds, err)
+			}
+			done()
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
 func TestACallThatCannotGoInTimeIsToldAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(1, 1)
@@ -152,12 +211,12 @@ func TestThrottlingHalvesTheRateOnceAndItComesBackSlowly(t *testing.T) {
 			t.Errorf("the slowest rate is %v", b.rate)
 		}
 		time.Sleep(30 * time.Second)
-		b.take(time.Now())
+		b.take(time.Now(), ordinary)
 		if b.rate < 32 || b.rate > 34 {
 			t.Errorf("half a minute later the rate is %v", b.rate)
 		}
 		time.Sleep(time.Minute)
-		b.take(time.Now())
+		b.take(time.Now(), ordinary)
 		if b.rate != 64 {
 			t.Errorf("after a minute and a half the rate is %v", b.rate)
 		}
@@ -203,7 +262,7 @@ func TestThrottlingIsWaitedOut(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			calls++
-			if service.take(time.Now()) > 0 {
+			if service.take(time.Now(), ordinary) > 0 {
 				refused++
 				return answerWith(400, throttledJSON), nil
 			}
