@@ -68,7 +68,7 @@ func (h *hosts) queries() []hostQuery {
 		{"by relatedTo downstream of an entity", "host", func(i int) (*catalog.Query, []any) {
 			return and(map[string]any{"operator": "relatedTo", "blueprint": "cluster", "value": h.cluster(i), "direction": "downstream"}), []any{h.cluster(i)}
 		}, byCluster},
-		{"by $datasource contains", "", func(int) (*catalog.Query, []any) {
+		{"by $datasource contains", "host", func(int) (*catalog.Query, []any) {
 			return and(rule("$datasource", "contains", "port-aws-exporter"), rule("$datasource", "contains", "accountid/123456789012 region/eu-west-1")), nil
 		}, byWriter},
 		{"by a selective and an unselective rule", "host", func(i int) (*catalog.Query, []any) {
