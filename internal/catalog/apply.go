@@ -128,6 +128,11 @@ func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o
 			requests[i].err = refusal
 		}
 	}
+	// PostgreSQL has no single writer to be spared. A rule that needs a search is looked up
+	// outside all the same, where a search may take its time.
+	if c.db.Dialect() == store.Postgres && !slices.ContainsFunc(requests, (*request).hasRule) {
+		inside = true
+	}
 	b := c.newBatch(m, c.db, w)
 	b.validateOnly = o.ValidateOnly
 	if !inside || o.ValidateOnly {
@@ -144,10 +149,16 @@ func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o
 	}
 	tried := false
 	err = c.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
+		if err := planForSize(ctx, tx); err != nil {
+			return err
+		}
 		if inside {
 			b = c.newBatch(m, tx, w)
 			if results, err = b.plan(ctx, requests); err != nil {
 				return err
+			}
+			if o.Commit == nil && !b.hasChanges() {
+				return nil
 			}
 			if said, err = b.report(); err != nil {
 				return err

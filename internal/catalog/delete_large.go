@@ -155,6 +155,9 @@ func (c *Catalog) shrinkPage(ctx context.Context, w Writer, m *model, target *no
 		return false, err
 	}
 	err = c.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
+		if err := planForSize(ctx, tx); err != nil {
+			return err
+		}
 		if err := deleteEdges(ctx, tx, dead); err != nil {
 			return err
 		}

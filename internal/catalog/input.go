@@ -110,6 +110,16 @@ func (r *request) key() string {
 	return r.identifier
 }
 
+// hasRule says whether there is a search rule in it.
+func (r *request) hasRule() bool {
+	for _, v := range r.relations {
+		if v.rule != nil {
+			return true
+		}
+	}
+	return r.idRule != nil || r.teamRule != nil
+}
+
 // name is what an error calls the entity.
 func (r *request) name() string {
 	if key := r.key(); key != "" {

@@ -120,6 +120,9 @@ func (c *Catalog) refitSome(ctx context.Context, blueprint int64) (done bool, er
 		}
 	}
 	err = c.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
+		if err := planForSize(ctx, tx); err != nil {
+			return err
+		}
 		return b.storeRefit(ctx, tx, blueprint, r, rows)
 	})
 	return len(rows) < refitAtOnce, err

@@ -11,7 +11,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-// changeRows is how many entries of the history one INSERT carries.
+// changeRows is how many entries of the history one INSERT carries on SQLite.
 const changeRows = 50
 
 // changeRow is a change as it is stored.
@@ -31,7 +31,7 @@ func (c Change) row() (changeRow, error) {
 
 // insertChanges writes entries of the history, all of one datasource.
 func insertChanges(ctx context.Context, tx *store.Tx, datasource int64, list []changeRow) error {
-	for chunk := range slices.Chunk(list, changeRows) {
+	for chunk := range slices.Chunk(list, rowsAtOnce(tx.Dialect(), changeRows)) {
 		query, args := insertInto(tx.Dialect(), "catalog_changes", changeColumns(datasource, chunk))
 		if _, err := tx.Exec(ctx, query, args...); err != nil {
 			return fmt.Errorf("write the history: %w", err)

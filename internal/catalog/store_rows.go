@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
@@ -92,4 +93,23 @@ func (a *argList) inTexts(d store.Dialect, list []string) string {
 		return " = ANY(" + a.add(list) + "::text[])"
 	}
 	return " IN (" + a.texts(list) + ")"
+}
+
+// rowsAtOnce is how many rows one statement takes: as many as are given for SQLite, where the time
+// for a statement grows faster than they do.
+func rowsAtOnce(d store.Dialect, sqlite int) int {
+	if d == store.Postgres {
+		return max(sqlite, 1000)
+	}
+	return sqlite
+}
+
+// planForSize has PostgreSQL plan the transaction's statements for the tables as they are: a plan that
+// it keeps may be of a time when they were empty, and read them from end to end.
+func planForSize(ctx context.Context, tx *store.Tx) error {
+	if tx.Dialect() != store.Postgres {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `SET LOCAL plan_cache_mode = force_custom_plan`)
+	return err
 }

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// entityRows is how many rows of entities one statement writes.
+	// entityRows is how many rows of entities one statement writes on SQLite.
 	entityRows = 50
-	// edgeRows is how many relations one statement writes.
+	// edgeRows is how many relations one statement writes on SQLite.
 	edgeRows = 500
 )
 
@@ -203,7 +203,7 @@ func deleteEntities(ctx context.Context, tx *store.Tx, ids []int64) error {
 }
 
 func deleteEdges(ctx context.Context, tx *store.Tx, edges []edge) error {
-	for chunk := range slices.Chunk(edges, edgeRows) {
+	for chunk := range slices.Chunk(edges, rowsAtOnce(tx.Dialect(), edgeRows)) {
 		rows, args := rowsOf(tx.Dialect(), edgeColumns(chunk)[:3])
 		if _, err := tx.Exec(ctx, `DELETE FROM catalog_relations WHERE (source_id, relation_id, target_id) IN (`+rows+`)`, args...); err != nil {
 			return fmt.Errorf("delete relations: %w", err)
@@ -213,7 +213,7 @@ func deleteEdges(ctx context.Context, tx *store.Tx, edges []edge) error {
 }
 
 func insertEdges(ctx context.Context, tx *store.Tx, edges []edge) error {
-	for chunk := range slices.Chunk(edges, edgeRows) {
+	for chunk := range slices.Chunk(edges, rowsAtOnce(tx.Dialect(), edgeRows)) {
 		query, args := insertInto(tx.Dialect(), "catalog_relations", edgeColumns(chunk))
 		_, err := tx.Exec(ctx, query+` ON CONFLICT (source_id, relation_id, target_id) DO UPDATE SET position = excluded.position`, args...)
 		if err != nil {

@@ -151,7 +151,7 @@ func (b *batch) storeEntities(ctx context.Context, tx *store.Tx, source int64, n
 		}
 		return strings.Compare(x.identifier, y.identifier)
 	})
-	for chunk := range slices.Chunk(nodes, entityRows) {
+	for chunk := range slices.Chunk(nodes, rowsAtOnce(tx.Dialect(), entityRows)) {
 		if err := upsertEntities(ctx, tx, b.w.Datasource, source, chunk); err != nil {
 			return err
 		}
