@@ -48,13 +48,9 @@ func TestKilledServerLosesNothingAcknowledged(t *testing.T) {
 
 // crash is a server that is killed again and again, with its clients.
 type crash struct {
-	dir      string
+	*mortal
 	client   *awsClient
 	endpoint *httptest.Server
-
-	mu     sync.Mutex
-	server *serverProcess // nil while there is none
-	up     chan struct{}  // closed once there is one
 
 	events, calls, messages tally // to the queue, to the endpoint, by SendMessage
 
@@ -141,7 +137,7 @@ const (
 )
 
 func newCrash(t *testing.T) *crash {
-	c := &crash{dir: t.TempDir(), up: make(chan struct{}), events: newTally(), calls: newTally(), messages: newTally()}
+	c := &crash{mortal: newMortal(serverSettings{DataDir: t.TempDir()}), events: newTally(), calls: newTally(), messages: newTally()}
 	c.endpoint = httptest.NewServer(http.HandlerFunc(c.answer))
 	t.Cleanup(c.endpoint.Close)
 	c.client = newAWSClient(c.url)
@@ -182,32 +178,6 @@ func (c *crash) stopLoad() {
 	c.load.Wait()
 }
 
-// url waits until there is a server.
-func (c *crash) url(ctx context.Context) (string, error) {
-	for {
-		c.mu.Lock()
-		server, up := c.server, c.up
-		c.mu.Unlock()
-		if server != nil {
-			return server.url, nil
-		}
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case <-up:
-		}
-	}
-}
-
-func (c *crash) restart(t *testing.T) {
-	t.Helper()
-	p := startProcess(t, serverSettings{DataDir: c.dir})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.server = p
-	close(c.up)
-}
-
 // killUnderLoad kills the server at a random moment once there was load, and
 // starts it again; now and then it is also killed while it starts.
 func (c *crash) killUnderLoad(t *testing.T) {
@@ -216,12 +186,9 @@ func (c *crash) killUnderLoad(t *testing.T) {
 	eventually(t, "load on the server", func() bool {
 		return c.events.count() >= events+50 && c.messages.count() >= messages+10
 	})
-	c.mu.Lock()
-	c.server.kill()
-	c.server, c.up = nil, make(chan struct{})
-	c.mu.Unlock()
+	c.kill()
 	if rand.N(3) == 0 {
-		p, _ := launch(t, serverSettings{DataDir: c.dir})
+		p, _ := launch(t, c.settings)
 		<-time.After(rand.N(150 * time.Millisecond))
 		p.kill()
 	}

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -159,4 +160,49 @@ func (p *serverProcess) stop(t *testing.T) {
 	if err := p.cmd.Wait(); err != nil {
 		t.Fatalf("the server did not stop well: %v", err)
 	}
+}
+
+// mortal is a server in a process of its own that is killed and started again, with
+// clients who wait for it meanwhile.
+type mortal struct {
+	settings serverSettings
+
+	mu     sync.Mutex
+	server *serverProcess // nil while there is none
+	up     chan struct{}  // closed once there is one
+}
+
+func newMortal(s serverSettings) *mortal { return &mortal{settings: s, up: make(chan struct{})} }
+
+// url waits until there is a server.
+func (m *mortal) url(ctx context.Context) (string, error) {
+	for {
+		m.mu.Lock()
+		server, up := m.server, m.up
+		m.mu.Unlock()
+		if server != nil {
+			return server.url, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-up:
+		}
+	}
+}
+
+func (m *mortal) restart(t *testing.T) {
+	t.Helper()
+	p := startProcess(t, m.settings)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.server = p
+	close(m.up)
+}
+
+func (m *mortal) kill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.server.kill()
+	m.server, m.up = nil, make(chan struct{})
 }
