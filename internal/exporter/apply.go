@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/rialto-bus/rialto/internal/catalog"
+	"github.com/rialto-bus/rialto/internal/exporter/reader"
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
@@ -55,7 +56,7 @@ func (x *Exporter) apply(ctx context.Context, reads []Read, cause catalog.Cause,
 	}
 	reads = slices.Clone(reads)
 	for i := range reads {
-		reads[i].Region = keyRegion(reads[i].Kind, reads[i].Region)
+		reads[i].Region = reader.Region(reads[i].Kind, reads[i].Region)
 		if reads[i].Cause == (catalog.Cause{}) {
 			reads[i].Cause = cause
 		}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/exporter/config"
+	"github.com/rialto-bus/rialto/internal/exporter/reader"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -90,6 +93,25 @@ func (x *Exporter) Configs(ctx context.Context, before int64, limit int) ([]Stor
 	return list, nil
 }
 
+// checkListing refuses parameters and models that the lists of their kinds do not take.
+func checkListing(c *config.Config) error {
+	for i := range c.Resources {
+		r := &c.Resources[i]
+		path := fmt.Sprintf("resources[%d].selector.aws.", r.Index)
+		if err := reader.CheckParameters(r.Kind, r.ListParameters); err != nil {
+			return httpapi.Invalid("The configuration is not usable:\n%s%s", path, err)
+		}
+		for _, region := range slices.Sorted(maps.Keys(r.Models)) {
+			for j, model := range r.Models[region] {
+				if err := reader.CheckModel(r.Kind, model); err != nil {
+					return httpapi.Invalid("The configuration is not usable:\n%sregions_config.%s.resources_models[%d]: %s", path, region, j, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // PutConfig puts a configuration in force: its next revision, or the one that is
 // already if the text is the same. base, if not negative, is the revision that it
 // is to follow: it is refused if another is in force. An *httpapi.Error says what is wrong with
@@ -101,6 +123,9 @@ func (x *Exporter) PutConfig(ctx context.Context, text []byte, by string, base i
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	if err := checkListing(parsed); err != nil {
+		return nil, err
 	}
 	c := &StoredConfig{Text: string(text), CreatedAt: x.now(), CreatedBy: by, parsed: parsed}
 	err = x.db.Update(ctx, func(tx *store.Tx) error {

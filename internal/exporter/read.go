@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rialto-bus/rialto/internal/cloud"
 	"github.com/rialto-bus/rialto/internal/exporter/reader"
 )
 
@@ -39,7 +40,7 @@ type flight struct {
 // own, and Found is false if the cloud says that it does not exist. Other errors
 // have a reader.Class.
 func (x *Exporter) read(ctx context.Context, key Key, notBefore int64) (Read, error) {
-	key.Region = keyRegion(key.Kind, key.Region)
+	key.Region = reader.Region(key.Kind, key.Region)
 	f := x.reads.join(key, notBefore, func() Read { return x.newRead(key) }, func(f *flight) {
 		// The first who asks may not be the last who waits.
 		x.fly(context.WithoutCancel(ctx), key, f)
@@ -116,7 +117,7 @@ func (x *Exporter) get(ctx context.Context, key Key, f *flight) {
 			f.err = fmt.Errorf("read %s: panic: %v", key, p)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, readTime)
+	ctx, cancel := context.WithTimeout(cloud.Urgent(ctx), readTime) // before the reads of full syncs
 	defer cancel()
 	got, err := x.o.Reader.Get(ctx, reader.Scope{Account: key.Account, Region: key.Region, Kind: key.Kind}, key.Identifier)
 	switch {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rialto-bus/rialto/internal/catalog"
 	"github.com/rialto-bus/rialto/internal/exporter/config"
+	"github.com/rialto-bus/rialto/internal/exporter/reader"
 )
 
 // originEvent is the origin of changes that event records led to.
@@ -156,7 +157,7 @@ func (p *pipe) resolve(ctx context.Context, m *message, parsed config.Record, cf
 	if r.at.After(m.receivedAt) {
 		r.at = m.receivedAt
 	}
-	r.Key = Key{Account: parsed.Account, Region: keyRegion(parsed.Kind, parsed.Region), Kind: parsed.Kind, Identifier: parsed.Identifier}
+	r.Key = Key{Account: parsed.Account, Region: reader.Region(parsed.Kind, parsed.Region), Kind: parsed.Kind, Identifier: parsed.Identifier}
 	if r.Key.Account == "" {
 		r.Key.Account = m.p.queue.Account
 	}

@@ -143,7 +143,7 @@ func regionsOf(cfg *config.Config, a *Account, kind string) (regions []string) {
 			named = []string{a.HomeRegion}
 		}
 		for _, region := range named {
-			region = keyRegion(kind, region)
+			region = reader.Region(kind, region)
 			if selects(r, a.Account, region, a.HomeRegion) && !slices.Contains(regions, region) {
 				regions = append(regions, region)
 			}
