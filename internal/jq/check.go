@@ -68,7 +68,7 @@ func (c *checker) query(q *gojq.Query, depth int) error {
 			return err
 		}
 	}
-	if err := c.patterns(q.Patterns, depth+1); err != nil {
+	if err := c.alternatives(q.Patterns, depth+1); err != nil {
 		return err
 	}
 	if err := c.term(q.Term, depth+1); err != nil {
@@ -128,12 +128,12 @@ func (c *checker) ofTerm(t *gojq.Term, depth int) error {
 	case t.Try != nil:
 		return c.queries(depth, t.Try.Body, t.Try.Catch)
 	case t.Reduce != nil:
-		if err := c.patterns(t.Reduce.Patterns, depth); err != nil {
+		if err := c.alternatives(t.Reduce.Patterns, depth); err != nil {
 			return err
 		}
 		return c.queries(depth, t.Reduce.Query, t.Reduce.Start, t.Reduce.Update)
 	case t.Foreach != nil:
-		if err := c.patterns(t.Foreach.Patterns, depth); err != nil {
+		if err := c.alternatives(t.Foreach.Patterns, depth); err != nil {
 			return err
 		}
 		return c.queries(depth, t.Foreach.Query, t.Foreach.Start, t.Foreach.Update, t.Foreach.Extract)
@@ -194,6 +194,16 @@ func (c *checker) object(o *gojq.Object, depth int) error {
 		}
 	}
 	return nil
+}
+
+// alternatives are patterns joined by ?//. Compiling them takes the square of their
+// number.
+func (c *checker) alternatives(ps []*gojq.Pattern, depth int) error {
+	const most = 20
+	if len(ps) > most {
+		return fmt.Errorf("?// has %d alternatives, at most %d are possible", len(ps), most)
+	}
+	return c.patterns(ps, depth)
 }
 
 func (c *checker) patterns(ps []*gojq.Pattern, depth int) error {

@@ -84,6 +84,7 @@ func either(a, b bound) bound {
 // product is what is made of one output of each of bs, in all combinations: as
 // large as they are together.
 func product(in bound, bs ...bound) bound {
+	others := withoutEach(bs, func(b bound) float64 { return b.each })
 	p := bound{n: in.n, each: 1}
 	for _, b := range bs {
 		p.each *= b.each
@@ -91,16 +92,26 @@ func product(in bound, bs ...bound) bound {
 	}
 	p.n *= p.each
 	for i, b := range bs {
-		others := 1.0
-		for j, o := range bs {
-			if i != j {
-				others *= o.each
-			}
-		}
-		p.n = min(p.n, b.n*others)
-		p.total += b.total * others
+		p.n = min(p.n, b.n*others[i])
+		p.total += b.total * others[i]
 	}
 	return p
+}
+
+// withoutEach are, for each of bs, the factors of all others multiplied.
+func withoutEach(bs []bound, factor func(bound) float64) []float64 {
+	others := make([]float64, len(bs))
+	before := 1.0
+	for i, b := range bs {
+		others[i] = before
+		before *= factor(b)
+	}
+	after := 1.0
+	for i := len(bs) - 1; i >= 0; i-- {
+		others[i] *= after
+		after *= factor(bs[i])
+	}
+	return others
 }
 
 // analysis goes through a program once, for one size.

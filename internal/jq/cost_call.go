@@ -79,7 +79,7 @@ func (a *analysis) call(f *gojq.Func, in bound) bound {
 	case searches[id]:
 		what := a.query(f.Args[0], in)
 		p := product(in, in.once(), what)
-		return a.did(20*in.total*max(1, what.each)*max(1, what.max)+60*p.total, p.grown(3, arraySize))
+		return a.did(20*in.total*max(1, what.each)*max(1, what.max)+60*p.total, p.grown(20, arraySize))
 	}
 	return a.control(f, id, in)
 }
@@ -95,7 +95,7 @@ func (a *analysis) arguments(f *gojq.Func, in bound) bound {
 
 func (a *analysis) sorted(in, keys bound) bound {
 	log := math.Log2(keys.max + 2)
-	out := bound{n: in.n, max: in.max, total: in.total, each: 1}.grown(2, arraySize)
+	out := in.once().grown(3, arraySize) // group_by makes an array of each element
 	return a.did(keys.total*log*log+10*in.total, out)
 }
 
@@ -165,7 +165,7 @@ func (b bound) once() bound { return bound{n: b.n, max: b.max, total: b.total, e
 
 // entries is to_entries.
 func (a *analysis) entries(in bound) bound {
-	return a.did(10*in.total, in.once().grown(8, arraySize))
+	return a.did(10*in.total, in.once().grown(10, arraySize))
 }
 
 // quantified is any or all: over elements or a generator, with a condition or none.

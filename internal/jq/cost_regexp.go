@@ -34,22 +34,24 @@ func (a *analysis) matching(f *gojq.Func, id call, in bound) bound {
 		a.work = inf
 		return unbounded
 	}
-	r := regexpCost{length: float64(length), captures: float64(captures + 1)}
+	r := regexpCost{length: float64(length), captures: float64(captures + 1), match: matchSize + float64(len(text))}
 	a.work += 2000 * r.length // compiled once
 	global := strings.Contains(flags, "g") || f.Name == "gsub" || f.Name == "scan" || f.Name == "split" || f.Name == "splits"
 	return a.matches(f, r, global, in)
 }
 
-type regexpCost struct{ length, captures float64 }
+// regexpCost is how many instructions a regular expression has, how many texts a
+// match of it gives, and how large what describes one of these is.
+type regexpCost struct{ length, captures, match float64 }
 
 func (a *analysis) matches(f *gojq.Func, r regexpCost, global bool, in bound) bound {
 	work := 10 * r.length * in.total
-	found := bound{n: in.n, max: r.captures * (in.max + matchSize), each: 1}
-	found.total = r.captures * (in.total + in.n*matchSize)
+	found := bound{n: in.n, max: r.captures * (in.max + r.match), each: 1}
+	found.total = r.captures * (in.total + in.n*r.match)
 	if global {
 		work *= max(1, in.max) // each match may look at all that follows it, and is counted in characters
 		found.n, found.each = in.total+in.n, in.max+1
-		found.total = r.captures * matchSize * (in.total + in.n)
+		found.total = r.captures * r.match * (in.total + in.n)
 	}
 	a.did(work, found)
 	switch f.Name {

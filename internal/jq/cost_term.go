@@ -212,13 +212,7 @@ func (a *analysis) operands(parts ...func() bound) []bound {
 		bounds[i] = part()
 		work[i] = a.work - before
 	}
-	for i := range parts {
-		times := 1.0
-		for j, b := range bounds {
-			if i != j {
-				times *= max(1, b.each)
-			}
-		}
+	for i, times := range withoutEach(bounds, func(b bound) float64 { return max(1, b.each) }) {
 		a.work += work[i] * (times - 1)
 	}
 	return bounds

@@ -192,7 +192,7 @@ func TestOutputsOfOneCallAreBoundedTogether(t *testing.T) {
 
 // One that is stopped is so alone, wherever in the list it stands.
 func TestProgramsOfOneCallFailAlone(t *testing.T) {
-	e := evaluator(t, Options{Workers: 1, Timeout: 200 * time.Millisecond, MaxMemory: 64 << 20})
+	e := evaluator(t, Options{Workers: 1, Timeout: 500 * time.Millisecond, MaxMemory: 64 << 20})
 	texts := []string{
 		`.a`, `reduce range(10) as $i (0; . + $i)`, `until(false; .)`, `[range(10)] | length`, `"x" * 2000000000`,
 		`reduce range(70) as $i ("x"; . + .)`, `error("mine")`, `def f: .a; f`, `.b.c.d`,
@@ -215,6 +215,27 @@ func TestProgramsOfOneCallFailAlone(t *testing.T) {
 				t.Errorf("%s: %v", texts[i], o.Err)
 			}
 		}
+	}
+}
+
+// So many programs that stall in one call do not take so many times as long.
+func TestProgramsOfOneCallTakeSoMuchTimeTogether(t *testing.T) {
+	e := evaluator(t, Options{Workers: 1, Timeout: 100 * time.Millisecond})
+	ps := make([]*Program, 40)
+	for i := range ps {
+		ps[i] = compile(t, fmt.Sprintf(`until(false; %d)`, i))
+	}
+	began := time.Now()
+	for i, o := range e.Each(t.Context(), ps, nil) {
+		if !errors.Is(o.Err, ErrTimeout) {
+			t.Errorf("%d: %v", i, o.Err)
+		}
+	}
+	if took := time.Since(began); took > 3*time.Second { // one by one, it would be 4 s
+		t.Errorf("took %v", took)
+	}
+	if o := e.First(t.Context(), compile(t, `reduce 1 as $x (0; 1)`), nil); o.Err != nil {
+		t.Error(o.Err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,6 +31,12 @@ func (c *counting) Err() error {
 	return nil
 }
 
+// dense are inputs of which functions make much.
+var dense = []string{
+	`"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"`, `"\u0001\u0001\u0001\u0001\u0001\u0001\u0001\u0001'\"<>&&&&\"'"`,
+	`[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]`, `[null,null,null,null,null,null,null,null,null,null]`, `"[{},{},{},{},{},{},{},{},[],[],[],[],[]]"`, `{"":{"":{"":{"":{"":{"":null}}}}}}`, `[[1],[2],[3],[4],[5]]`, `["a","b","c","d"]`,
+}
+
 // What is held to be cheap takes no more steps, and has no larger outputs, than
 // was thought.
 func FuzzCheapProgramsAreBounded(f *testing.F) {
@@ -39,8 +46,9 @@ func FuzzCheapProgramsAreBounded(f *testing.F) {
 		`.a |= [., .]`, `.[] = 1`, `map_values(.)`, `sort_by(.a)`, `group_by(.)`, `del(.a, .b)`, `sub("a"; "b")`, `gsub("a*"; "b")`, `[match("a"; "g")]`, `explode`, `split("")`, `try error(.) catch .`,
 		`first(.[])`, `any(.[]; . == 1)`, `.a * 3`, `. - .`, `. / "a"`, `join(",")`, `contains("a")`, `index("a")`, `fromjson`, `ascii_downcase`, `@base64 "x\(.)"`, `@sh`, `limit(3; .[])`, `..|..`, `flatten`, `IN(.[])`,
 		`. as {a: [$x]} | $x`, `.[.a]`, `.[1:]`, `-.a`, `(.[] | .[]?) // 1`, `select(.[])`, `.a and .[]`, `[.[] | (.[]?, .[]?)]`, `tonumber`, `todate`, `unique`, `keys[]`,
+		`indices("a")`, `indices(1)`, `group_by(.)`, `[.[] | to_entries]`, `match("(?<a_long_name>a)"; "g")`, `capture("(?<a_long_name>a*)(?<another>b?)")`, `[scan("(a)(a)")]`, `split("a"; "g")`, `[.[] | [.]]`, `@html`, `@uri`, `map(tojson)`, `min_by(.)`, `.[[0]]`, `transpose`, `.a += .`, `.a.b //= .`,
 	} {
-		for _, s := range samples {
+		for _, s := range slices.Concat(samples, dense) {
 			f.Add(text, s)
 		}
 	}

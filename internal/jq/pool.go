@@ -86,7 +86,7 @@ func (p *pool) evaluate(ctx context.Context, ps []*Program, which []int, input a
 		}
 		return
 	}
-	c := &pooled{pool: p, ps: ps, input: encoded, left: together, out: out, until: time.Now().Add(callTimeouts * p.o.Timeout)}
+	c := &pooled{pool: p, ps: ps, input: encoded, left: together, out: out, time: callTimeouts * p.o.Timeout}
 	good, bad := p.split(ps, which)
 	c.run(ctx, good)
 	if len(bad) == 0 {
@@ -179,7 +179,7 @@ type pooled struct {
 	input json.RawMessage
 	left  int // bytes of outputs
 	out   []Output
-	until time.Time
+	time  time.Duration // that programs may still take
 }
 
 func (c *pooled) fail(which []int, err error) {
@@ -193,7 +193,7 @@ func (c *pooled) fail(which []int, err error) {
 func (c *pooled) run(ctx context.Context, which []int) {
 	again := true // a worker that ended by itself, or was killed by others, is not the program's fault yet
 	for len(which) > 0 {
-		if time.Now().After(c.until) {
+		if c.time <= 0 {
 			c.fail(which, fmt.Errorf("%w: those before it took all the time", ErrTimeout))
 			return
 		}
@@ -217,6 +217,8 @@ func (c *pooled) run(ctx context.Context, which []int) {
 		case c.pool.isClosed():
 			c.fail(which, ErrClosed)
 			return
+		case errors.Is(err, errNoTime):
+			continue
 		case errors.Is(err, ErrWorker) && again:
 			again = false
 			continue
@@ -250,11 +252,11 @@ func (c *pooled) ask(ctx context.Context, w *worker, which []int) (int, error) {
 		return 0, err
 	}
 	for n, i := range which {
-		if time.Now().After(c.until) {
-			return n, os.ErrDeadlineExceeded
-		}
 		var a answer
-		if err := w.receive(&a, timeout+grace); err != nil {
+		began := time.Now()
+		err := w.receive(&a, timeout+grace)
+		c.time -= time.Since(began)
+		if err != nil {
 			return n, err
 		}
 		if c.left -= len(a.Value); c.left < 0 {
@@ -264,12 +266,18 @@ func (c *pooled) ask(ctx context.Context, w *worker, which []int) (int, error) {
 		if a.Reason == reasonTimeout {
 			c.pool.remember(c.ps[i].text)
 		}
+		if c.time <= 0 && n+1 < len(which) { // the worker goes on with the next: it is ended
+			return n + 1, errNoTime
+		}
 	}
 	if !stop() {
 		return len(which), context.Cause(ctx)
 	}
 	return len(which), nil
 }
+
+// errNoTime says that the programs of a call took all the time they have together.
+var errNoTime = errors.New("no time is left")
 
 // worker is a process that evaluates.
 type worker struct {

@@ -79,6 +79,8 @@ func TestCompileIsBounded(t *testing.T) {
 		"ifs":      strings.Repeat("if . then ", 2900) + "1" + strings.Repeat(" end", 10),
 		"texts":    strings.Repeat(`"\(`, 3000) + "1" + strings.Repeat(`)"`, 3000),
 		"patterns": ". as " + strings.Repeat("[", 10000) + "$x" + strings.Repeat("]", 10000) + " | 1",
+		"choices":  ". as $a" + strings.Repeat(" ?// $a", 20) + " | $a",
+		"reduces":  "reduce . as $a" + strings.Repeat(" ?// $a", 20) + " (0; .)",
 		"objects":  strings.Repeat("{a:", 7000) + "1" + strings.Repeat("}", 7000),
 		"defs":     strings.Repeat("def f:", 4000) + "1" + strings.Repeat(";f", 4000),
 		"tries":    strings.Repeat("try ", 8000) + "1",
