@@ -43,6 +43,25 @@ func TestConfigurationsAreCheckedAndKept(t *testing.T) {
 	})
 }
 
+func TestConfigurationsAreRefusedWhoseListsAWSWouldNotTake(t *testing.T) {
+	const entity = `"port": {"entity": {"mappings": [{"identifier": ".Id", "blueprint": "thing", "properties": {}}]}}`
+	for path, selector := range map[string]string{
+		`resources[0].selector.aws.list_parameters.Colour`:                                      `"kind": "AWS::CloudFormation::Stack", "selector": {"query": "true", "aws": {"list_parameters": {"Colour": "red"}}}`,
+		`resources[0].selector.aws.list_parameters`:                                             `"kind": "AWS::SQS::Queue", "selector": {"query": "true", "aws": {"list_parameters": {"QueueNamePrefix": "a"}}}`,
+		`resources[0].selector.aws.regions_config.eu-west-1.resources_models[0]: AWS::EC2::Ins`: `"kind": "AWS::EC2::Instance", "selector": {"query": "true", "aws": {"regions_config": {"eu-west-1": {"resources_models": ["{\"VpcId\": \"vpc-1\"}"]}}}}`,
+	} {
+		onEach(t, func(t *testing.T, w *world) {
+			_, err := w.x.PutConfig(t.Context(), []byte(`{"resources": [{`+selector+`, `+entity+`}]}`), "me", -1)
+			if err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("want an error that names %s: %v", path, err)
+			}
+			if c, err := w.x.Config(t.Context()); err != nil || c.Revision != 1 {
+				t.Errorf("revision %d is in force, %v", c.Revision, err)
+			}
+		})
+	}
+}
+
 func TestTheAPITellsWhatIsKnown(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("one")
