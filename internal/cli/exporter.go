@@ -17,6 +17,8 @@ func newExporter(s *streams, c *client) *cobra.Command {
 		newExporterConfig(s, c),
 		newExporterSync(s, c),
 		newExporterFreshness(s, c),
+		newExporterRecords(s, c),
+		newExporterResources(s, c),
 	}
 	cmd := group("exporter", "The exporter: resources of cloud accounts as entities of the catalog", subs...)
 	cmd.Long = `The exporter keeps the catalog true to cloud accounts: event rules put records of
