@@ -1,8 +1,7 @@
-package kind_test
+package cli
 
 import (
-	"context"
-	"log/slog"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,30 +11,42 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 
 	"github.com/rialto-bus/rialto/examples/exporter"
-	"github.com/rialto-bus/rialto/internal/app"
 	"github.com/rialto-bus/rialto/internal/exporter/kind"
 )
 
-// perTemplate is how many kinds go into one template.
-const perTemplate = 12
+// kindsPerTemplate is how many kinds go into one template.
+const kindsPerTemplate = 12
 
 // The rules of all kinds are deployed beside the queue, as they are printed.
-func TestRulesDeployInStacks(t *testing.T) {
-	cfg := startServer(t)
+func TestRulesOfAllKindsDeployInStacks(t *testing.T) {
+	t.Parallel()
+	server, stop, err := startServer(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	cfg := aws.Config{
+		Region: "eu-west-1", BaseEndpoint: aws.String(server.LocalURL()), RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider("111122223333", "test", ""),
+	}
 	stacks := cloudformation.NewFromConfig(cfg)
-	deploy(t, stacks, kind.QueueStack, exporter.Queue())
+	deployStack(t, stacks, kind.QueueStack, exporter.Queue())
 	rules := 0
-	for all, n := kind.All(), 1; len(all) > 0; n++ {
-		some := all[:min(perTemplate, len(all))]
-		all = all[len(some):]
+	for all := kind.All(); len(all) > 0; {
+		some := all[:min(kindsPerTemplate, len(all))]
 		text, err := kind.RuleSet{Kinds: some}.Render(kind.CloudFormation)
 		if err != nil {
 			t.Fatal(err)
 		}
-		deploy(t, stacks, "rules-"+string(rune('0'+n)), string(text))
+		deployStack(t, stacks, "rules-"+strconv.Itoa(len(all)), string(text))
 		for _, k := range some {
 			rules += len(k.Rules)
 		}
+		all = all[len(some):]
 	}
 	out, err := eventbridge.NewFromConfig(cfg).ListRules(t.Context(), &eventbridge.ListRulesInput{NamePrefix: aws.String("exporter-")})
 	if err != nil {
@@ -46,29 +57,7 @@ func TestRulesDeployInStacks(t *testing.T) {
 	}
 }
 
-func startServer(t *testing.T) aws.Config {
-	t.Helper()
-	c := app.NewConfig()
-	c.Listen, c.DataDir, c.EventLogBytes = "127.0.0.1:0", t.TempDir(), 64<<20
-	ctx, cancel := context.WithCancel(context.Background())
-	server, err := app.Start(ctx, c, slog.New(slog.DiscardHandler))
-	if err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		if err := server.Wait(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return aws.Config{
-		Region: "eu-west-1", BaseEndpoint: aws.String(server.LocalURL()), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider("111122223333", "test", ""),
-	}
-}
-
-func deploy(t *testing.T, stacks *cloudformation.Client, name, template string) {
+func deployStack(t *testing.T, stacks *cloudformation.Client, name, template string) {
 	t.Helper()
 	if _, err := stacks.CreateStack(t.Context(), &cloudformation.CreateStackInput{StackName: &name, TemplateBody: &template}); err != nil {
 		t.Fatalf("create stack %s: %v", name, err)
