@@ -99,11 +99,16 @@ func pause(ctx context.Context, try int) error {
 // bounded is the writer in texts that both databases keep.
 func (w Writer) bounded() Writer {
 	w.By, w.Datasource = boundText(w.By, maxBy), boundText(w.Datasource, maxDatasource)
-	c := &w.Cause
+	w.Cause = w.Cause.bounded()
+	return w
+}
+
+// bounded is the cause in texts that both databases keep.
+func (c Cause) bounded() Cause {
 	for _, s := range []*string{&c.Origin, &c.EventID, &c.EventTime, &c.RuleARN, &c.RunID, &c.Record, &c.Why} {
 		*s = boundText(*s, maxCause)
 	}
-	return w
+	return c
 }
 
 func boundText(s string, most int) string {

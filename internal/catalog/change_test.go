@@ -83,6 +83,25 @@ func TestHistoryHasWhatChangedAndWhy(t *testing.T) {
 	})
 }
 
+func TestEachChangeHasItsOwnCause(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		first, second := upsert(t, "domain", `{"identifier": "a"}`, false), upsert(t, "domain", `{"identifier": "b"}`, false)
+		first.Cause = &Cause{Origin: "exporter-event", EventID: "e-1", Record: strings.Repeat("长", 1000) + "\x00"}
+		gone := remove("domain", "b", false)
+		gone.Cause = &Cause{Origin: "exporter-sync", RunID: "r"}
+		w.do(first, second)
+		w.do(gone)
+		a, b := w.entity("domain", "a"), w.w
+		if a.Cause.EventID != "e-1" || len(a.Cause.Record) > maxCause || strings.ContainsRune(a.Cause.Record, 0) {
+			t.Errorf("the cause is %+v", a.Cause)
+		}
+		h, err := w.History(t.Context(), "domain", "b", 0, 0)
+		if err != nil || h[0].Cause != *gone.Cause || h[1].Cause != b.Cause {
+			t.Errorf("%+v, %v", h, err)
+		}
+	})
+}
+
 func TestChangesArePublished(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		storetest.TakeOutbox(t, w.db)

@@ -206,17 +206,25 @@ func (b *batch) loadIncoming(ctx context.Context, ids []int64) error {
 
 // remove carries a removal out.
 func (b *batch) remove(rm *removal) {
-	for _, n := range rm.doomed {
+	for i, n := range rm.doomed {
 		n.there, n.after, n.gone = false, nil, b.w.Cause
+		if i > 0 {
+			n.gone.Why = rm.why()
+		}
 		b.touch(n)
 	}
 	b.empty(rm)
 }
 
+// why is the reason of what follows from a removal.
+func (rm *removal) why() string {
+	return fmt.Sprintf("entity %s of blueprint %s was deleted", rm.doomed[0].identifier, rm.doomed[0].blueprint.Identifier)
+}
+
 // empty takes the relations to what goes from those that stay.
 func (b *batch) empty(rm *removal) {
 	because := b.w.Cause
-	because.Why = fmt.Sprintf("entity %s of blueprint %s was deleted", rm.doomed[0].identifier, rm.doomed[0].blueprint.Identifier)
+	because.Why = rm.why()
 	for _, s := range rm.detached {
 		next := *s.after
 		next.relations = maps.Clone(s.after.relations)

@@ -25,6 +25,9 @@ func (c *Catalog) shrink(ctx context.Context, w Writer, ch EntityChange, deep in
 		return invalid("Entity %q of blueprint %q cannot be deleted: dependents of dependents by the hundred lie more than %d deep. Delete some of them first.",
 			shorten(ch.Identifier), ch.Blueprint, maxShrinkDepth)
 	}
+	if ch.Cause != nil {
+		w.Cause = ch.Cause.bounded()
+	}
 	if !ch.DeleteDependents {
 		if err := c.refuseDependents(ctx, w, ch); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rialto-bus/rialto/internal/store/storetest"
@@ -54,6 +55,10 @@ func TestDeleteEmptiesRelationsAndRefusesDependents(t *testing.T) {
 			}
 			if n := w.count("catalog_relations"); n != 0 {
 				t.Errorf("%d relations are left", n)
+			}
+			h, err := w.History(t.Context(), "pod", "p1", 0, 1)
+			if err != nil || h[0].Action != ActionDelete || !strings.Contains(h[0].Cause.Why, "cart") {
+				t.Errorf("history %+v, %v", h, err)
 			}
 		})
 		t.Run("dependents that go before it in the same batch are none", func(t *testing.T) {

@@ -22,7 +22,7 @@ func (b *batch) plan(ctx context.Context, requests []*request) ([]ChangeResult, 
 	for i, r := range requests {
 		b.w.Cause = common
 		if r.Cause != nil {
-			b.w.Cause = *r.Cause
+			b.w.Cause = r.Cause.bounded()
 		}
 		res := ChangeResult{Blueprint: r.EntityChange.Blueprint, Identifier: r.key(), Warnings: slices.Clone(r.warnings)}
 		err := r.err
