@@ -155,7 +155,7 @@ def dead_records(t):
     t.is_("each says why", all(r.get("reason") for r in listed), True)
     t.is_("one is redriven", rialto(t, "exporter", "records", "redrive", str(listed[0]["id"]))[0], 0)
     t.until("and comes back, as it is no better", lambda: len(shown(t, "exporter", "records", "list")), 3)
-    t.is_("all are deleted", rialto(t, "exporter", "records", "delete", "--all", "--yes")[0], 0)
+    t.is_("all are deleted", rialto(t, "exporter", "records", "delete", "--all")[0], 0)
     t.until("and the list is empty", lambda: shown(t, "exporter", "records", "list"), [])
     sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="good")["QueueUrl"])
     follows(t, "the good queue goes", "sqs_queue", lambda all: arn("sqs", "good") in all, False)
