@@ -2,91 +2,166 @@ package exporter
 
 import (
 	"context"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-// apply brings reads of the scope into the sink, one for each in its order. With
-// hold, a resource of which an entity would go is left as it was.
+// apply brings reads of the scope into the sink, one for each in its order, and in
+// as many transactions as the pace of the run asks for. With hold, a resource of which an
+// entity would go is left as it was.
 func (r *scopeRun) apply(ctx context.Context, reads []Read, hold bool) ([]Applied, error) {
+	all := make([]Applied, 0, len(reads))
+	for len(reads) > 0 {
+		n := min(r.pace.size(), len(reads))
+		done, err := r.applySome(ctx, reads[:n], hold)
+		if err != nil {
+			return nil, err
+		}
+		all, reads = append(all, done...), reads[n:]
+	}
+	for i := range all {
+		if all[i].Err != nil {
+			r.blame(all[i].Err)
+		}
+	}
+	return all, nil
+}
+
+func (r *scopeRun) applySome(ctx context.Context, reads []Read, hold bool) ([]Applied, error) {
 	if err := r.applies.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
 	defer r.applies.Release(1)
-	noted := 0
+	var turn time.Time
 	done, err := r.x.apply(ctx, reads, r.cause(), applyOptions{
 		DryRun: r.run.DryRun, HoldRemovals: hold,
-		Commit: func(ctx context.Context, tx *store.Tx, done []Applied) (err error) {
-			noted, err = r.commit(ctx, tx, done, hold)
+		Turn: func(ctx context.Context) (release func(), err error) {
+			release, err = r.pace.turn(ctx)
+			turn = time.Now()
+			return release, err
+		},
+		Commit: func(ctx context.Context, tx *store.Tx, done []Applied) error {
+			err := r.commit(ctx, tx, done, hold)
+			r.pace.took(len(done), time.Since(turn))
 			return err
 		},
 	})
-	if err != nil {
+	if err == nil && r.run.DryRun {
+		err = r.x.db.Update(ctx, func(tx *store.Tx) error { return r.commitDry(ctx, tx, done) })
+	}
+	return done, err
+}
+
+// pace keeps a run's transactions short where others wait for them: SQLite has one
+// writer. They take turns there, so that whoever comes waits for one of them at
+// most, and that one takes about writerTime.
+type pace struct {
+	turns *semaphore.Weighted // nil where there are many writers
+
+	mu sync.Mutex
+	// each is what a resource takes in a transaction: the least of late, as on a busy
+	// machine most of a transaction's time is others', of which shorter ones would only
+	// have more.
+	each time.Duration
+}
+
+const (
+	// writerTime is how long a transaction should hold a writer that others wait for.
+	writerTime = 2 * time.Millisecond
+	minWrite   = 4
+)
+
+func newPace(d store.Dialect) *pace {
+	if d != store.SQLite {
+		return &pace{}
+	}
+	return &pace{turns: semaphore.NewWeighted(1), each: writerTime / 16}
+}
+
+// turn waits until none of the run's transactions is under way where they take turns.
+func (p *pace) turn(ctx context.Context) (release func(), err error) {
+	if p.turns == nil {
+		return func() {}, nil
+	}
+	if err := p.turns.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	if r.run.DryRun {
-		err := r.x.db.Update(ctx, func(tx *store.Tx) (err error) {
-			noted, err = r.commitDry(ctx, tx, done)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
+	return func() { p.turns.Release(1) }, nil
+}
+
+// size is how many resources go into the next transaction.
+func (p *pace) size() int {
+	if p.turns == nil {
+		return maxWrite
 	}
-	r.noticed(noted)
-	for i := range done {
-		if done[i].Err != nil {
-			r.blame(done[i].Err)
-		}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return min(max(int(writerTime/p.each), minWrite), applyBatch)
+}
+
+// took tells how long a transaction of n resources took.
+func (p *pace) took(n int, d time.Duration) {
+	if n == 0 {
+		return
 	}
-	return done, nil
+	each := max(d/time.Duration(n), time.Microsecond)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if each < p.each {
+		p.each = each
+		return
+	}
+	p.each += (each - p.each) / 64
 }
 
 // commit writes down what a transaction has changed, as part of it.
-func (r *scopeRun) commit(ctx context.Context, tx *store.Tx, done []Applied, hold bool) (noted int, err error) {
+func (r *scopeRun) commit(ctx context.Context, tx *store.Tx, done []Applied, hold bool) error {
 	if err := r.x.guard(ctx, tx); err != nil {
-		return 0, err
+		return err
 	}
 	changes, sum := r.changesOf(done, hold)
 	if err := r.noteIn(ctx, tx, changes); err != nil {
-		return 0, err
+		return err
 	}
 	if sum != (changeSum{}) {
 		if err := addBatch(ctx, tx, r.sc, r.x.tickets.next(), sum.created, sum.updated, sum.removed); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	now := r.x.now()
 	for i := range done {
 		if d, ok := r.driftOf(&done[i], hold, now); ok {
 			if err := insertDrift(ctx, tx, d); err != nil {
-				return 0, err
+				return err
 			}
 		}
 	}
-	return len(changes), nil
+	return nil
 }
 
 // commitDry writes down what a dry run would have changed.
-func (r *scopeRun) commitDry(ctx context.Context, tx *store.Tx, done []Applied) (noted int, err error) {
+func (r *scopeRun) commitDry(ctx context.Context, tx *store.Tx, done []Applied) error {
 	if err := r.x.guard(ctx, tx); err != nil {
-		return 0, err
+		return err
 	}
 	changes, sum := r.changesOf(done, false)
 	if err := r.noteIn(ctx, tx, changes); err != nil {
-		return 0, err
+		return err
 	}
 	if sum != (changeSum{}) {
 		if err := addBatch(ctx, tx, r.sc, r.x.tickets.next(), sum.created, sum.updated, sum.removed); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	listed := make([]string, len(done))
 	for i := range done {
 		listed[i] = done[i].Identifier
 	}
-	return len(changes), noteListed(ctx, tx, r.sc, listed)
+	return noteListed(ctx, tx, r.sc, listed)
 }
 
 type changeSum struct{ created, updated, removed int }

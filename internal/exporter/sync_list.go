@@ -23,7 +23,7 @@ const (
 	applyLinger = 25 * time.Millisecond
 	// readTries is how many times a list or a read is tried.
 	readTries = 4
-	appliers  = 2
+	appliers  = 3
 )
 
 // listing is a scope being listed.
@@ -299,22 +299,17 @@ func (r *scopeRun) note(ctx context.Context, list ...SyncChange) error {
 	if err != nil {
 		return fmt.Errorf("note changes of %s: %w", r.sc.ScopeKey, err)
 	}
-	r.noticed(len(list))
 	return nil
 }
 
-// noteIn keeps changes while the scope has room for them.
+// noteIn keeps changes while the scope has room for them. One that is tried again takes
+// its room twice: how many are kept is not promised.
 func (r *scopeRun) noteIn(ctx context.Context, tx *store.Tx, list []SyncChange) error {
 	r.mu.Lock()
-	room := max(maxNoted-r.noted, 0)
-	r.mu.Unlock()
-	return noteChanges(ctx, tx, r.sc, list[:min(len(list), room)])
-}
-
-func (r *scopeRun) noticed(n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	n := min(len(list), max(maxNoted-r.noted, 0))
 	r.noted += n
+	r.mu.Unlock()
+	return noteChanges(ctx, tx, r.sc, list[:n])
 }
 
 // applier stores what was read, in batches.

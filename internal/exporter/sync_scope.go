@@ -24,8 +24,7 @@ const (
 	// getsPerScope bounds the reads under way in a scope, getsAtOnce those of a run.
 	getsPerScope = 16
 	getsAtOnce   = 64
-	// appliesAtOnce bounds how many batches are mapped and stored at once: while one is
-	// stored another is mapped.
+	// appliesAtOnce bounds how many batches are mapped, compared and stored at once.
 	appliesAtOnce = 3
 	scopePage     = 100
 	// saveEvery is how often a scope writes down how far it has come.
@@ -47,6 +46,7 @@ type syncing struct {
 	queued map[string]time.Time
 
 	gets, applies *semaphore.Weighted
+	pace          *pace
 }
 
 // errCancelled: somebody stopped the run.
@@ -55,7 +55,7 @@ var errCancelled = errors.New("it was cancelled")
 // runSync takes a run as far as it goes. An error leaves it open, to go on later or
 // on another node; what the run itself could not do stands in it.
 func (x *Exporter) runSync(ctx context.Context, run *SyncRun) error {
-	s := &syncing{x: x, run: run, gets: semaphore.NewWeighted(getsAtOnce), applies: semaphore.NewWeighted(appliesAtOnce)}
+	s := &syncing{x: x, run: run, gets: semaphore.NewWeighted(getsAtOnce), applies: semaphore.NewWeighted(appliesAtOnce), pace: newPace(x.db.Dialect())}
 	if run.StartedAt.IsZero() {
 		run.StartedAt = x.now()
 		x.sync.counters.runs.Add(1)
