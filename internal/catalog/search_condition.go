@@ -94,14 +94,20 @@ func (s *search) conditionFor(ctx context.Context, r *rule, b *Blueprint) (*cond
 		return cond.settled(), nil
 	case r.related != nil:
 		set, err := s.related(ctx, r, b)
-		cond.set = set
-		return cond, err
+		return cond.of(set), err
 	case r.match != nil:
 		set, err := s.matching(ctx, r, b)
-		cond.set = set
-		return cond, err
+		return cond.of(set), err
 	}
 	return cond, s.compare(cond, r, b)
+}
+
+// of makes the condition hold for a set of entities.
+func (c *condition) of(set map[int64]struct{}) *condition {
+	if c.set = set; len(set) == 0 {
+		c.fixed = new(no)
+	}
+	return c
 }
 
 // settled takes out of a group what is known of every entity of the blueprint.

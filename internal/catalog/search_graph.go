@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -165,7 +166,7 @@ func (s *search) ways(start *Blueprint, path []pathHop) []way {
 				if !ok || target == nil {
 					break
 				}
-				w = way{append(w.relations[:len(w.relations):len(w.relations)], rel.id), target}
+				w = way{append(slices.Clip(w.relations), rel.id), target}
 				longer = append(longer, w)
 			}
 		}

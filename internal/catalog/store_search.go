@@ -47,7 +47,7 @@ func (s *source) count(ctx context.Context, q store.Querier, most int) (int, err
 		return len(s.ids), nil
 	}
 	var n int
-	a := argList{args: s.args[:len(s.args):len(s.args)]}
+	a := argList{args: slices.Clip(s.args)}
 	err := q.QueryRow(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM (`+s.query+`) AS one LIMIT `+a.add(most+1)+`) AS found`, a.args...).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("ask how selective a rule is: %w", err)
@@ -73,7 +73,7 @@ type keyRange struct{ from, to string }
 
 // readSome returns so many of the ids at most.
 func (s *source) readSome(ctx context.Context, q store.Querier, most int) ([]int64, error) {
-	a := argList{args: s.args[:len(s.args):len(s.args)]}
+	a := argList{args: slices.Clip(s.args)}
 	rows, err := q.Query(ctx, `SELECT * FROM (`+s.query+`) AS found LIMIT `+a.add(most), a.args...)
 	list, err := store.All(rows, err, scanID)
 	if err != nil {
