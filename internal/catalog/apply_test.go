@@ -137,6 +137,7 @@ func TestRefusedChangesNameTheFieldAndChangeNothing(t *testing.T) {
 		"no mail address":          {entityOf("service", `{"identifier": "x", "properties": {"owner": "anna"}}`), CodeValidation, []string{"properties.owner"}},
 		"no IPv4 address":          {entityOf("service", `{"identifier": "x", "properties": {"address": "::1"}}`), CodeValidation, []string{"properties.address"}},
 		"not of the pattern":       {entityOf("service", `{"identifier": "x", "properties": {"code": "a-12"}}`), CodeValidation, []string{"properties.code", "pattern"}},
+		"too long for a pattern":   {entityOf("service", `{"identifier": "x", "properties": {"code": "`+strings.Repeat("a", 6_000_000)+`"}}`), CodeValidation, []string{"properties.code", "6000000 bytes"}},
 		"too long":                 {entityOf("service", `{"identifier": "x", "properties": {"code": "abcd-123456"}}`), CodeValidation, []string{"properties.code", "11 characters"}},
 		"too many items":           {entityOf("service", `{"identifier": "x", "properties": {"tags": ["a", "b", "c", "d"]}}`), CodeValidation, []string{"properties.tags", "4 items"}},
 		"an item of another type":  {entityOf("service", `{"identifier": "x", "properties": {"tags": ["a", 1]}}`), CodeValidation, []string{"properties.tags[1]"}},

@@ -15,11 +15,15 @@ const (
 	// the text.
 	maxPattern     = 1000
 	maxPatternSize = 2000
+	// maxPatternWork bounds the product of a pattern's size and the text that it is matched with: some
+	// tenths of a second.
+	maxPatternWork = 50_000_000
 )
 
 // pattern is a regular expression as JavaScript has them, run in linear time.
 type pattern struct {
 	text string
+	size int
 	re   *regexp.Regexp
 }
 
@@ -42,14 +46,15 @@ func compilePattern(text string) (*pattern, error) {
 	if err != nil {
 		return nil, patternError(text, err)
 	}
-	if patternSize(parsed) > maxPatternSize {
+	size := patternSize(parsed)
+	if size > maxPatternSize {
 		return nil, errors.New("is too large a pattern: it repeats too much")
 	}
 	re, err := regexp.Compile(translated)
 	if err != nil {
 		return nil, patternError(text, err)
 	}
-	return &pattern{text: text, re: re}, nil
+	return &pattern{text: text, size: size, re: re}, nil
 }
 
 // patternError says why a pattern cannot be used, in words for someone who knows those of
@@ -123,4 +128,43 @@ func unicodeEscape(s string) (digits string, n int) {
 	}
 	n = min(4, len(s))
 	return s[:n], n
+}
+
+// largestPattern is the size of the largest pattern in a property's definition, 0 without one. Each
+// text in a value is matched with one of them at most.
+func largestPattern(raw map[string]any) int {
+	largest := 0
+	if text, ok := raw["pattern"].(string); ok {
+		if p, err := compilePattern(text); err == nil {
+			largest = p.size
+		}
+	}
+	if items, ok := raw["items"].(map[string]any); ok {
+		largest = max(largest, largestPattern(items))
+	}
+	members, _ := raw["properties"].(map[string]any)
+	for _, m := range members {
+		if m, ok := m.(map[string]any); ok {
+			largest = max(largest, largestPattern(m))
+		}
+	}
+	return largest
+}
+
+// textBytes is how much text there is in a value.
+func textBytes(v any) int {
+	n := 0
+	switch v := v.(type) {
+	case string:
+		n = len(v)
+	case []any:
+		for _, e := range v {
+			n += textBytes(e)
+		}
+	case map[string]any:
+		for _, e := range v {
+			n += textBytes(e)
+		}
+	}
+	return n
 }

@@ -20,6 +20,7 @@ type schema struct {
 
 	once     sync.Once
 	compiled *jsonschema.Schema
+	patterns map[string]int // the size of the largest pattern of a property, where there is one
 	err      error
 }
 
@@ -36,8 +37,12 @@ const schemaURL = "urn:rialto:blueprint"
 func (s *schema) compile() (*jsonschema.Schema, error) {
 	s.once.Do(func() {
 		properties := map[string]any{}
+		s.patterns = map[string]int{}
 		for key, p := range s.properties {
 			properties[key] = checked(p.Raw)
+			if size := largestPattern(p.Raw); size > 0 {
+				s.patterns[key] = size
+			}
 		}
 		c := jsonschema.NewCompiler()
 		c.DefaultDraft(jsonschema.Draft7)
@@ -99,9 +104,13 @@ func (s *schema) validate(values map[string]any) ([]Problem, error) {
 	}
 	given := make(map[string]any, len(values))
 	for key, v := range values {
-		if v != nil {
-			given[key] = v
+		if v == nil {
+			continue
 		}
+		if size := s.patterns[key]; size > 0 && size*textBytes(v) > maxPatternWork {
+			return []Problem{{"properties." + key, fmt.Sprintf("has %d bytes of text, too many to be matched with its pattern", textBytes(v))}}, nil
+		}
+		given[key] = v
 	}
 	err = compiled.Validate(given)
 	if err == nil {
