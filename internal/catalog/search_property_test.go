@@ -34,6 +34,7 @@ func TestSearchFindsWhatIsThere(t *testing.T) {
 			w.empty(rt, db)
 			for range 3 {
 				w.change(rt, n)
+				w.checkIndex(rt)
 				for range 8 {
 					w.compare(rt, n)
 				}
@@ -162,6 +163,34 @@ func (w *searchWorld) remove(rt *rapid.T, n *naive, name string) {
 				other.Relations[relation] = slices.DeleteFunc(list, func(v any) bool { return v == any(e.Identifier) })
 			}
 		}
+	}
+}
+
+// checkIndex compares the index of values with what the entities say.
+func (w *searchWorld) checkIndex(rt *rapid.T) {
+	ctx := context.Background()
+	rows, err := w.db.Query(ctx, `SELECT b.identifier || '/' || k.property || '/' || v.value || '/' || v.entity_id FROM catalog_values v
+		JOIN catalog_value_keys k ON k.id = v.key_id JOIN catalog_blueprints b ON b.id = k.blueprint_id`)
+	got, err := store.All(rows, err, func(row store.Row) (s string, err error) { return s, row.Scan(&s) })
+	if err != nil {
+		rt.Fatal(err)
+	}
+	var want []string
+	o := SearchOptions{Limit: MaxPage}
+	page, err := w.Search(ctx, nil, o)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	for i := range page.Entities {
+		e := &page.Entities[i]
+		for _, r := range indexRows(e) {
+			want = append(want, fmt.Sprintf("%s/%s/%s/%d", e.Blueprint, r.property, r.value, e.id))
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		rt.Fatalf("the index of values: %s", diff)
 	}
 }
 
