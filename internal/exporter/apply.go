@@ -36,6 +36,8 @@ type applyOptions struct {
 	// HoldRemovals leaves a resource that was found as it was if an entity of it would go. That
 	// is told as Removed.
 	HoldRemovals bool
+	// Unconfigured: what was not found is no longer configured, which counts at once.
+	Unconfigured bool
 	// NoRecheck: the caller sees to it that what failed is tried again.
 	NoRecheck bool
 	// Turn, if not nil, is waited for before anything is written; what it returns is called

@@ -38,7 +38,7 @@ func (r *scopeRun) applySome(ctx context.Context, reads []Read, hold bool) ([]Ap
 	defer r.applies.Release(1)
 	var turn time.Time
 	done, err := r.x.apply(ctx, reads, r.cause(), applyOptions{
-		DryRun: r.run.DryRun, HoldRemovals: hold,
+		DryRun: r.run.DryRun, HoldRemovals: hold, Unconfigured: r.sc.Source == sourceUnconfigured,
 		Turn: func(ctx context.Context) (release func(), err error) {
 			release, err = r.pace.turn(ctx)
 			turn = time.Now()

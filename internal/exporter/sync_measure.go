@@ -30,7 +30,7 @@ func (c *syncCounters) observe(lag time.Duration) {
 	c.lagTotal.Add(int64(lag))
 }
 
-// count adds what a scope that is over has done.
+// count adds what a run that is over has done.
 func (c *syncCounters) count(t *SyncTotals) {
 	c.listed.Add(t.Listed)
 	c.created.Add(t.Created)

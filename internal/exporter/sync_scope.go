@@ -374,6 +374,9 @@ func (s *syncing) finish(ctx context.Context, err error) error {
 	if run.Status == SyncFailed {
 		s.x.sync.counters.failures.Add(1)
 	}
+	if !run.DryRun {
+		s.x.sync.counters.count(&totals)
+	}
 	if err := s.x.deleteRunRows(ctx, run.ID, "exporter_sync_listed"); err != nil {
 		return err
 	}

@@ -309,8 +309,7 @@ func TestKindNoLongerConfiguredIsHeld(t *testing.T) {
 		w.cloud.putN(syncScope(queueKind), 15)
 		w.cloud.putN(syncScope(topicKind), 15)
 		w.sync(nil)
-		w.later(time.Hour)
-		w.configure(topicKind)
+		w.configure(topicKind) // moments after they were made
 		run := w.sync(nil)
 		wantStatus(t, run, SyncHeld)
 		if n := len(w.sink.ids()); n != 30 {

@@ -43,8 +43,7 @@ type syncCloud struct {
 	// before is called at the start of each call, without the lock.
 	before func(op string, s reader.Scope)
 
-	lists, gets  int
-	handed, most int // resources in answers
+	lists, gets int
 }
 
 func newSyncCloud() *syncCloud {
@@ -435,22 +434,36 @@ func (w *syncWorld) scopeOf(run SyncRun, k ScopeKey) SyncScope {
 	return s
 }
 
-// event applies a read as an event record would that happened at a time.
+// event applies a read as the record of an event does that happened at a time.
 func (w *syncWorld) event(s reader.Scope, id string, at time.Time) {
 	w.t.Helper()
-	read, err := w.x.read(w.t.Context(), Key{s.Account, s.Region, s.Kind, id}, w.x.tickets.mark())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	read.UpsertAt = at
-	if !read.Found {
-		read.UpsertAt, read.DeleteAt = time.Time{}, at
-	}
-	if _, err := w.x.apply(w.t.Context(), []Read{read}, catalog.Cause{Origin: "exporter-event"}, applyOptions{}); err != nil {
-		w.t.Fatal(err)
-	}
+	w.record(s, id, false, at)
 	w.x.noteEvent(ScopeKey{s.Account, s.Region, s.Kind}, at, w.x.now(), w.x.now())
 	if err := w.x.flushFreshness(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *syncWorld) record(s reader.Scope, id string, deleted bool, at time.Time) {
+	w.t.Helper()
+	read, err := w.x.read(w.t.Context(), Key{s.Account, s.Region, s.Kind, id}, w.x.tickets.mark())
+	if err == nil && deleted {
+		read.DeleteAt = at
+	} else {
+		read.UpsertAt = at
+	}
+	if err == nil {
+		_, err = w.x.apply(w.t.Context(), []Read{read}, catalog.Cause{Origin: "exporter-event"}, applyOptions{})
+	}
+	if err != nil {
+		w.t.Error(err)
+	}
+}
+
+// recheck reads what is to be read again by now.
+func (w *syncWorld) recheck() {
+	w.t.Helper()
+	if _, err := w.x.recheckDue(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
 }
