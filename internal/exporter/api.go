@@ -3,6 +3,7 @@ package exporter
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,7 +114,10 @@ type configJSON struct {
 func toConfigJSON(c *StoredConfig, whole bool) configJSON {
 	j := configJSON{Revision: c.Revision, CreatedAt: timeOrNull(c.CreatedAt), CreatedBy: orNull(c.CreatedBy)}
 	if whole {
-		j.Warnings, j.Config = c.Parsed().Warnings, json.RawMessage(c.Text)
+		j.Warnings, j.Config = slices.Clone(c.Parsed().Warnings), json.RawMessage(c.Text)
+		if c.Parsed().PortAPIURL != "" {
+			j.Warnings = append(j.Warnings, config.Problem{Path: "port_api_url", Message: "is not used: where entities go is set when the server starts, with --port-base-url"})
+		}
 		if c.Text == "" {
 			j.Config = json.RawMessage(`null`)
 		}

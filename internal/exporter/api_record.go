@@ -38,7 +38,7 @@ func parseRevision(s string) (int64, error) {
 func formatRevision(n int64) string { return strconv.FormatInt(n, 10) }
 
 // recordJSON is a dead record as the API shows it. body is text where it is text,
-// body_base64 what it is where it is not.
+// body_base64 what it is where it is not; in a list, the first of body_bytes.
 type recordJSON struct {
 	ID         string     `json:"id"`
 	Queue      string     `json:"queue"`
@@ -54,20 +54,31 @@ type recordJSON struct {
 	DeadAt     *time.Time `json:"dead_at"`
 	Body       *string    `json:"body"`
 	BodyBase64 []byte     `json:"body_base64,omitempty"`
+	BodyBytes  int        `json:"body_bytes"`
 }
 
 func toRecordJSON(d *DeadRecord) recordJSON {
 	j := recordJSON{
 		ID: d.ID, Queue: d.QueueARN, MessageID: d.MessageID, Source: d.Source, Reason: d.Reason, Account: orNull(d.Key.Account), Region: orNull(d.Key.Region),
-		Kind: orNull(d.Key.Kind), Identifier: orNull(d.Key.Identifier), Attempts: d.Attempts, SentAt: timeOrNull(d.SentAt), DeadAt: timeOrNull(d.DeadAt),
+		Kind: orNull(d.Key.Kind), Identifier: orNull(d.Key.Identifier), Attempts: d.Attempts, SentAt: timeOrNull(d.SentAt), DeadAt: timeOrNull(d.DeadAt), BodyBytes: d.Size,
 	}
-	if utf8.Valid(d.Body) {
-		text := string(d.Body)
-		j.Body = &text
+	if text := d.Body; utf8.Valid(text) || len(text) < d.Size && utf8.Valid(wholeRunes(text)) {
+		body := string(wholeRunes(text))
+		j.Body = &body
 	} else {
 		j.BodyBase64 = d.Body
 	}
 	return j
+}
+
+// wholeRunes is a text without a character that its end cuts.
+func wholeRunes(text []byte) []byte {
+	for cut := 0; cut < utf8.UTFMax && cut < len(text); cut++ {
+		if r, _ := utf8.DecodeLastRune(text[:len(text)-cut]); r != utf8.RuneError {
+			return text[:len(text)-cut]
+		}
+	}
+	return text
 }
 
 func (x *Exporter) serveRecords(w http.ResponseWriter, r *http.Request) error {

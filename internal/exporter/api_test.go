@@ -118,10 +118,15 @@ func TestTheAPITellsWhatIsKnown(t *testing.T) {
 		var conf struct {
 			Revision int64
 			Config   json.RawMessage
+			Warnings []struct{ Path string }
 		}
 		w.call("PUT", "/v1/exporter/config", `{"config": {"resources": []}, "base_revision": 1}`, 200, &conf)
 		if conf.Revision != 2 || string(conf.Config) != `{"resources":[]}` {
 			t.Errorf("the configuration is %+v", conf)
+		}
+		w.call("PUT", "/v1/exporter/config", `{"config": {"resources": [], "port_api_url": "https://api.example.com/v1"}}`, 200, &conf)
+		if len(conf.Warnings) != 1 || conf.Warnings[0].Path != "port_api_url" {
+			t.Errorf("what is not used is told: %+v", conf.Warnings)
 		}
 		var account struct {
 			Queues []struct{ ARN string }

@@ -23,6 +23,9 @@ const (
 	sourceDeadLetter = "dead-letter queue"
 )
 
+// maxListedBody is how many bytes of each record a list has.
+const maxListedBody = 16 << 10
+
 // How many dead records are kept, and how many bytes of them. Beyond it, records that
 // are given up stay in their queues.
 const (
@@ -40,7 +43,9 @@ type DeadRecord struct {
 	// QueueARN is the queue that it came from, and goes back to.
 	QueueARN  string
 	MessageID string
-	Body      []byte
+	// Body is as it came; in lists at most the first maxListedBody bytes of Size.
+	Body []byte
+	Size int
 	// Source is how it came here: "record", if the exporter gave it up, or "dead-letter
 	// queue", if the queue did.
 	Source string

@@ -208,8 +208,14 @@ func (p *poller) release(list []*message) {
 		delete(p.held, m)
 	}
 	p.mu.Unlock()
+	for _, m := range list {
+		p.bytes.Release(m.size())
+	}
 	p.giveSlots(len(list))
 }
+
+// size is what the message takes of maxHeldBytes.
+func (m *message) size() int64 { return int64(min(len(m.body), maxHeldBytes)) }
 
 // remove deletes messages that were dealt with. What cannot be deleted comes back and
 // is found to change nothing then.

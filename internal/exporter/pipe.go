@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// readsAtOnce is how many resources are read for records at once. The rate budget of
-	// an account and service bounds them further.
-	readsAtOnce = 128
+	// readsAtOnce is how many resources of an account, region and kind are read for records
+	// at once: those that have to wait for a rate budget do not hold up others.
+	readsAtOnce = 64
 	// recordAppliers is how many transactions store what was read at once.
 	recordAppliers = 4
 )
@@ -24,11 +24,12 @@ const (
 type pipe struct {
 	x     *Exporter
 	all   sync.WaitGroup
-	reads chan struct{} // has an element for each read that may begin
 	items chan *item
 
 	mu   sync.Mutex
 	keys map[Key][]*job // those that wait; present while somebody deals with the resource
+	// reads has an element for each read under way, by the key without its identifier.
+	reads map[Key]chan struct{}
 }
 
 // job is one resource that a message is about.
@@ -46,7 +47,7 @@ type item struct {
 }
 
 func (x *Exporter) newPipe() *pipe {
-	return &pipe{x: x, reads: make(chan struct{}, readsAtOnce), items: make(chan *item, readsAtOnce), keys: map[Key][]*job{}}
+	return &pipe{x: x, items: make(chan *item, maxHeld), keys: map[Key][]*job{}, reads: map[Key]chan struct{}{}}
 }
 
 // start begins to apply what was read. The function that it returns ends that, once no
@@ -143,15 +144,27 @@ func (p *pipe) deal(ctx context.Context, key Key, jobs []*job) (d dealt) {
 	return d
 }
 
+// slots are the reads under way in a resource's account, region and kind.
+func (p *pipe) slots(key Key) chan struct{} {
+	key.Identifier = ""
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reads[key] == nil {
+		p.reads[key] = make(chan struct{}, readsAtOnce)
+	}
+	return p.reads[key]
+}
+
 // readFor reads a resource, with a read that knows what the jobs tell. Where the cloud
 // cannot be asked, the events are taken at their word.
 func (p *pipe) readFor(ctx context.Context, key Key, jobs []*job) (Read, *failure) {
+	slots := p.slots(key)
 	select {
-	case p.reads <- struct{}{}:
+	case slots <- struct{}{}:
 	case <-ctx.Done():
 		return Read{}, &failure{err: ctx.Err(), away: true}
 	}
-	defer func() { <-p.reads }()
+	defer func() { <-slots }()
 	var mark int64
 	for _, j := range jobs {
 		mark = max(mark, j.message.mark)
@@ -261,6 +274,7 @@ type waiting struct {
 	mu   sync.Mutex
 	keys map[Key]map[string]time.Time // by message id, when it came last
 	of   map[string][]Key
+	most int // messages; more than that are looked through for what does not come again
 }
 
 // waitingFor bounds how long a record that does not come again is waited for.
@@ -272,6 +286,9 @@ func (w *waiting) add(key Key, messageID string, now time.Time) {
 	if w.keys == nil {
 		w.keys, w.of = map[Key]map[string]time.Time{}, map[string][]Key{}
 	}
+	if len(w.of) >= w.most {
+		w.prune(now)
+	}
 	if w.keys[key] == nil {
 		w.keys[key] = map[string]time.Time{}
 	}
@@ -281,9 +298,23 @@ func (w *waiting) add(key Key, messageID string, now time.Time) {
 	w.keys[key][messageID] = now
 }
 
+// prune forgets messages that have not come again for long: their queue gave them up.
+func (w *waiting) prune(now time.Time) {
+	for id, keys := range w.of {
+		if now.Sub(w.keys[keys[0]][id]) >= 2*waitingFor {
+			w.drop(id)
+		}
+	}
+	w.most = max(2*len(w.of), maxHeld)
+}
+
 func (w *waiting) forget(messageID string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.drop(messageID)
+}
+
+func (w *waiting) drop(messageID string) {
 	for _, key := range w.of[messageID] {
 		if delete(w.keys[key], messageID); len(w.keys[key]) == 0 {
 			delete(w.keys, key)

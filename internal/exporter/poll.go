@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/work"
@@ -28,6 +29,8 @@ const (
 	pollers = 8
 	// maxHeld is how many messages of a queue are being dealt with at once.
 	maxHeld = 1000
+	// maxHeldBytes bounds their bodies.
+	maxHeldBytes = 64 << 20
 	// invisibleFor is how long messages that we have are hidden from others, should we
 	// die. It is prolonged for as long as they are being dealt with.
 	invisibleFor = time.Minute
@@ -88,7 +91,7 @@ func (x *Exporter) adjustPollers(ctx context.Context, p *pipe, running map[strin
 		wanted[q.ARN] = q
 	}
 	for arn, r := range running {
-		if q, ok := wanted[arn]; !ok || q.Account != r.queue.Account || q.URL != r.queue.URL {
+		if q, ok := wanted[arn]; !ok || !q.UpdatedAt.Equal(r.queue.UpdatedAt) {
 			r.end()
 			delete(running, arn)
 		}
@@ -141,8 +144,10 @@ type poller struct {
 	status Queue      // as noted in the database, and since
 	policy policy
 	held   map[*message]bool
-	// slots has an element for each message that may still be held.
+	// slots has an element for each message that may still be held; bytes are what their
+	// bodies may take.
 	slots chan struct{}
+	bytes *semaphore.Weighted
 	// more has an element for each further call that should fetch messages.
 	more chan struct{}
 	// done, back and dead take messages that were dealt with: to be deleted, to come
@@ -210,7 +215,7 @@ func (x *Exporter) pollUntilError(ctx context.Context, pipe *pipe, q Queue) erro
 		return err
 	}
 	p := &poller{
-		x: x, pipe: pipe, queue: q, ref: ref, held: map[*message]bool{}, slots: make(chan struct{}, maxHeld), more: make(chan struct{}, pollers-1),
+		x: x, pipe: pipe, queue: q, ref: ref, held: map[*message]bool{}, slots: make(chan struct{}, maxHeld), bytes: semaphore.NewWeighted(maxHeldBytes), more: make(chan struct{}, pollers-1),
 		done: make(chan *message, maxHeld), back: make(chan *message, maxHeld), dead: make(chan *message, maxHeld),
 	}
 	for range maxHeld {
@@ -397,8 +402,28 @@ func (p *poller) fetch(ctx context.Context, wait time.Duration) (full bool, err 
 		p.held[m] = true
 	}
 	p.mu.Unlock()
+	for i, m := range got {
+		if err := p.bytes.Acquire(ctx, m.size()); err != nil {
+			p.giveBack(ctx, got[i:])
+			got = got[:i]
+			break
+		}
+	}
 	p.pipe.take(ctx, got)
 	return full, nil
+}
+
+// giveBack shows messages to others at once that were fetched and are not dealt with.
+func (p *poller) giveBack(ctx context.Context, list []*message) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	p.hide(ctx, list, func(*message) time.Duration { return 0 })
+	p.mu.Lock()
+	for _, m := range list {
+		delete(p.held, m)
+	}
+	p.mu.Unlock()
+	p.giveSlots(len(list))
 }
 
 func (p *poller) giveSlots(n int) {

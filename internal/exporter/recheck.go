@@ -90,12 +90,8 @@ func (x *Exporter) recheckOne(ctx context.Context, r *Resource) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err != nil && !unreadable(err) {
-		return x.putOff(ctx, r, err)
-	}
 	if err != nil {
-		read = x.newRead(r.Key)
-		read.Unread = err
+		return x.putOff(ctx, r, err)
 	}
 	out, err := x.apply(ctx, []Read{read}, cause, applyOptions{})
 	if err != nil {

@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/rialto-bus/rialto/internal/exporter/reader"
+	"github.com/rialto-bus/rialto/internal/store"
 )
 
 func TestARecordBecomesAnEntityAndIsDeleted(t *testing.T) {
@@ -364,6 +366,67 @@ func TestABurstSurvivesAnyStop(t *testing.T) {
 		w.mu.Unlock()
 		if dead := w.dead(); len(dead) > 0 {
 			t.Errorf("dead records: %+v", dead)
+		}
+	})
+}
+
+func TestDeadRecordsAreBounded(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		large := strings.Repeat("火", maxListedBody/3+10)
+		keep := func(n int, body string) error {
+			return w.db.Update(t.Context(), func(tx *store.Tx) error {
+				var list []DeadRecord
+				for i := range n {
+					list = append(list, DeadRecord{ID: newDeadID(), QueueARN: "q", MessageID: strconv.Itoa(n) + "-" + strconv.Itoa(i), Body: []byte(body), DeadAt: w.now()})
+				}
+				return keepDead(t.Context(), tx, list)
+			})
+		}
+		if err := keep(2, large); err != nil {
+			t.Fatal(err)
+		}
+		if err := keep(2, large); err != nil { // the same once more
+			t.Fatal(err)
+		}
+		var got struct {
+			List []struct {
+				ID    string
+				Body  string
+				Bytes int `json:"body_bytes"`
+			}
+		}
+		w.call("GET", "/v1/exporter/records", "", 200, &got)
+		if len(got.List) != 2 || got.List[0].Bytes != len(large) || !strings.HasPrefix(large, got.List[0].Body) || len(got.List[0].Body) < maxListedBody-4 {
+			t.Errorf("the list has %d records, the first of %d bytes: %.20q", len(got.List), got.List[0].Bytes, got.List[0].Body)
+		}
+		var whole struct{ Body string }
+		w.call("GET", "/v1/exporter/records/"+got.List[0].ID, "", 200, &whole)
+		if whole.Body != large {
+			t.Errorf("the record has a body of %d bytes", len(whole.Body))
+		}
+		total := func() (records, bytes int64) {
+			if err := w.db.QueryRow(t.Context(), `SELECT records, bytes FROM exporter_dead_total`).Scan(&records, &bytes); err != nil {
+				t.Fatal(err)
+			}
+			return records, bytes
+		}
+		if n, bytes := total(); n != 2 || bytes != int64(2*len(large)) {
+			t.Errorf("%d records of %d bytes are counted", n, bytes)
+		}
+		if err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+			_, _, err := addDead(t.Context(), tx, maxDead-3, 0)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := keep(5, "x"); !errors.Is(err, errDeadFull) {
+			t.Errorf("more are kept than may be: %v", err)
+		}
+		for _, r := range got.List {
+			w.call("DELETE", "/v1/exporter/records/"+r.ID, "", 204, nil)
+		}
+		if n, bytes := total(); n != maxDead-3 || bytes != 0 {
+			t.Errorf("%d records of %d bytes are counted", n, bytes)
 		}
 	})
 }

@@ -7,12 +7,15 @@ import (
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-const deadColumns = `id, queue_arn, message_id, body, source, reason, resource_account, region, kind, identifier, attempts, sent_at, dead_at`
+const (
+	deadColumns = `id, queue_arn, message_id, body, ` + deadRest
+	deadRest    = `source, reason, resource_account, region, kind, identifier, attempts, sent_at, dead_at`
+)
 
 func scanDead(row store.Row) (DeadRecord, error) {
 	var d DeadRecord
 	var sent, dead int64
-	err := row.Scan(&d.ID, &d.QueueARN, &d.MessageID, &d.Body, &d.Source, &d.Reason, &d.Key.Account, &d.Key.Region, &d.Key.Kind, &d.Key.Identifier,
+	err := row.Scan(&d.ID, &d.QueueARN, &d.MessageID, &d.Body, &d.Size, &d.Source, &d.Reason, &d.Key.Account, &d.Key.Region, &d.Key.Kind, &d.Key.Identifier,
 		&d.Attempts, &sent, &dead)
 	d.SentAt, d.DeadAt = fromMillis(sent), fromMillis(dead)
 	return d, err
@@ -53,7 +56,8 @@ func addDead(ctx context.Context, tx *store.Tx, records, bytes int64) (totalReco
 }
 
 func loadDead(ctx context.Context, q store.Querier, id string) (DeadRecord, bool, error) {
-	return store.One(q.QueryRow(ctx, `SELECT `+deadColumns+` FROM exporter_dead_records WHERE id = $1`, id), scanDead)
+	return store.One(q.QueryRow(ctx, `SELECT id, queue_arn, message_id, body, length(body), `+deadRest+`
+		FROM exporter_dead_records WHERE id = $1`, id), scanDead)
 }
 
 func listDead(ctx context.Context, q store.Querier, f DeadFilter, after string, limit int, descending bool) ([]DeadRecord, error) {
@@ -71,7 +75,8 @@ func listDead(ctx context.Context, q store.Querier, f DeadFilter, after string, 
 		}
 	}
 	args = append(args, limit)
-	rows, err := q.Query(ctx, fmt.Sprintf(`SELECT `+deadColumns+` FROM exporter_dead_records WHERE %s ORDER BY id %s LIMIT $%d`, where, order, len(args)), args...)
+	rows, err := q.Query(ctx, fmt.Sprintf(`SELECT id, queue_arn, message_id, substr(body, 1, %d), length(body), `+deadRest+`
+		FROM exporter_dead_records WHERE %s ORDER BY id %s LIMIT $%d`, maxListedBody, where, order, len(args)), args...)
 	return store.All(rows, err, scanDead)
 }
 

@@ -324,7 +324,7 @@ func askRecheck(ctx context.Context, tx *store.Tx, keys []Key, at time.Time, why
 // one is after them; zero if there is none. What is due much later than any delay was
 // put down under a clock that has jumped since, and is due too.
 func dueRechecks(ctx context.Context, q store.Querier, now time.Time, limit int) (due []*Resource, next time.Time, err error) {
-	horizon := now.Add(2 * lingerFor)
+	horizon := now.Add(2 * createGrace)
 	rows, err := q.Query(ctx, selectResource+` WHERE recheck_at > 0 AND (recheck_at <= $1 OR recheck_at > $2) ORDER BY recheck_at LIMIT $3`,
 		millis(now), millis(horizon), limit)
 	if due, err = store.All(rows, err, scanResource); err != nil {
