@@ -98,7 +98,7 @@ func (c *Catalog) History(ctx context.Context, blueprint, identifier string, bef
 // Audits lists changes of entities and blueprints, the last first.
 func (c *Catalog) Audits(ctx context.Context, f ChangeFilter) ([]Change, error) {
 	f.Limit = clampChanges(f.Limit)
-	if f.Blueprint != "" {
+	if f.Blueprint != "" && f.Identifier != "" {
 		m, err := c.model(ctx, c.db)
 		if err != nil {
 			return nil, err

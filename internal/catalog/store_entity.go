@@ -184,7 +184,7 @@ func edgesTo(ctx context.Context, q store.Querier, ids []int64, limit int) ([]ed
 // edgesFrom reads what points to an entity, in order, after the relation given.
 func edgesFrom(ctx context.Context, q store.Querier, target int64, after edge, limit int) ([]edge, error) {
 	rows, err := q.Query(ctx, `SELECT source_id, relation_id, target_id FROM catalog_relations
-		WHERE target_id = $1 AND (relation_id > $2 OR relation_id = $2 AND source_id > $3) ORDER BY relation_id, source_id LIMIT $4`,
+		WHERE target_id = $1 AND (relation_id, source_id) > ($2, $3) ORDER BY relation_id, source_id LIMIT $4`,
 		target, after.relation, after.source, limit)
 	list, err := store.All(rows, err, func(row store.Row) (e edge, err error) {
 		err = row.Scan(&e.source, &e.relation, &e.target)
