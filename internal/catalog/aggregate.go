@@ -42,11 +42,11 @@ func aggregateKey(property string) string { return "#" + property }
 func (c *Catalog) aggregateInTurns(ctx context.Context) {
 	holder := rand.Text()
 	_ = c.db.RunLeased(ctx, aggregationLease, holder, func(ctx context.Context) error { // its error is ctx's
-		took := map[aggregateOf]time.Duration{}
+		paces := map[aggregateOf]*pace{}
 		tick := time.NewTicker(aggregateEvery)
 		defer tick.Stop()
 		for {
-			if err := c.aggregateDue(ctx, took); err != nil && ctx.Err() == nil {
+			if err := c.aggregateDue(ctx, paces); err != nil && ctx.Err() == nil {
 				c.log.Warn("aggregation properties could not be computed", "error", err)
 			}
 			select {
@@ -59,8 +59,8 @@ func (c *Catalog) aggregateInTurns(ctx context.Context) {
 }
 
 // aggregateDue computes the aggregation properties that have to be, and forgets those that there
-// are no longer. took is how long each of them took last.
-func (c *Catalog) aggregateDue(ctx context.Context, took map[aggregateOf]time.Duration) error {
+// are no longer.
+func (c *Catalog) aggregateDue(ctx context.Context, paces map[aggregateOf]*pace) error {
 	m, err := c.model(ctx, c.db)
 	if err != nil {
 		return err
@@ -74,12 +74,15 @@ func (c *Catalog) aggregateDue(ctx context.Context, took map[aggregateOf]time.Du
 		for _, name := range sortedKeys(b.Aggregations) {
 			of := aggregateOf{b.id, name}
 			a := &aggregation{Aggregation: b.Aggregations[name], c: c, m: m, of: b, name: name}
-			due, err := a.due(ctx, states[of], took[of], changed)
+			if paces[of] == nil {
+				paces[of] = &pace{}
+			}
+			due, err := a.due(ctx, states[of], paces[of], changed)
 			delete(states, of)
 			if err == nil && due {
 				start := time.Now()
 				err = a.compute(ctx)
-				took[of] = time.Since(start)
+				paces[of].took = time.Since(start)
 			}
 			if err != nil {
 				return fmt.Errorf("aggregation property %s of blueprint %s: %w", name, b.Identifier, err)
@@ -92,6 +95,12 @@ func (c *Catalog) aggregateDue(ctx context.Context, took map[aggregateOf]time.Du
 		}
 	}
 	return nil
+}
+
+// pace is how often a property is looked at.
+type pace struct {
+	took  time.Duration // the last computing
+	still time.Time     // nothing that concerns it had changed by then
 }
 
 // aggregateOf names an aggregation property.
@@ -144,36 +153,41 @@ func (a *aggregation) definition() string {
 
 // due says whether the property has to be computed again: what it depends on was changed
 // since, or it's so old that the time may have changed it. What takes long has longer pauses.
-func (a *aggregation) due(ctx context.Context, state aggregationState, took time.Duration, changed map[int64]map[int64]bool) (bool, error) {
+func (a *aggregation) due(ctx context.Context, state aggregationState, p *pace, changed map[int64]map[int64]bool) (bool, error) {
 	now := a.c.now()
 	if state.definition != a.definition() {
 		return true, nil
 	}
-	if now.Sub(state.at) < min(max(aggregatePause, 10*took), aggregateOld) {
+	if now.Sub(state.at) < min(max(aggregatePause, 10*p.took), aggregateOld) {
 		return false, nil
 	}
 	if now.Sub(state.at) >= aggregateOld && (len(a.Query) > 0 || a.Func == "average" || state.err != "") {
 		return true, nil
 	}
-	since := state.at.Add(-aggregateMargin).UnixMilli()
+	from := state.at
+	if p.still.After(from) {
+		from = p.still
+	}
+	since := from.Add(-aggregateMargin).UnixMilli()
 	if changed[since] == nil {
 		var err error
 		if changed[since], err = changedBlueprints(ctx, a.c.db, since); err != nil {
 			return false, err
 		}
 	}
-	if len(changed[since]) == 0 {
-		return false, nil
+	if a.concernedBy(changed[since]) {
+		return true, nil
 	}
-	if len(a.PathFilter) == 0 || len(a.Query) > 0 {
-		return true, nil // whatever it is, it may lie on a way
-	}
-	for _, b := range a.concerned() {
-		if changed[since][b.id] {
-			return true, nil
-		}
-	}
+	p.still = now
 	return false, nil
+}
+
+// concernedBy says whether the property may depend on entities of the blueprints.
+func (a *aggregation) concernedBy(changed map[int64]bool) bool {
+	if len(a.PathFilter) == 0 || len(a.Query) > 0 {
+		return len(changed) > 0 // whatever it is, it may lie on a way
+	}
+	return slices.ContainsFunc(a.concerned(), func(b *Blueprint) bool { return changed[b.id] })
 }
 
 // concerned are the blueprints of the entities that the property is of, of those that it counts,
@@ -271,12 +285,12 @@ func (a *aggregation) prepare(ctx context.Context) error {
 
 // computeAll computes the property of all entities of the blueprint.
 func (a *aggregation) computeAll(ctx context.Context) error {
-	n, err := countEntities(ctx, a.c.db, a.of.id)
+	more, err := hasMore(ctx, a.c.db, a.of.id, maxAggregated)
 	if err != nil {
 		return err
 	}
-	if n > maxAggregated {
-		return tooMany("", "is of a blueprint with %d entities; aggregation properties are computed of %d at most", n, maxAggregated)
+	if more {
+		return invalid("its blueprint has more than %d entities; aggregation properties are computed of so many at most", maxAggregated)
 	}
 	for after := int64(0); ; {
 		ids, err := aggregatedAfter(ctx, a.c.db, a.of.id, after, aggregatesAtOnce)

@@ -19,7 +19,7 @@ import (
 // aggregates computes what is due and returns a property of all entities of a blueprint.
 func (w *searchWorld) aggregated(t *testing.T, blueprint, property string) map[string]any {
 	t.Helper()
-	if err := w.aggregateDue(context.Background(), map[aggregateOf]time.Duration{}); err != nil {
+	if err := w.aggregateDue(context.Background(), map[aggregateOf]*pace{}); err != nil {
 		t.Fatal(err)
 	}
 	list := w.all(t, nil, SearchOptions{Blueprint: blueprint})

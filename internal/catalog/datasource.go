@@ -12,9 +12,9 @@ import (
 // so many.
 const MaxDatasourcePage = 5_000
 
-// datasourcePlace is where a page of DatasourceEntities begins: after an entity of a blueprint
-// and a writer.
-type datasourcePlace struct{ blueprint, writer, entity int64 }
+// datasourcePlace is where a page of DatasourceEntities begins: after an entity of a writer and a
+// blueprint.
+type datasourcePlace struct{ writer, blueprint, entity int64 }
 
 func parseDatasourcePlace(s string) (p datasourcePlace, err error) {
 	if s == "" {
@@ -22,7 +22,7 @@ func parseDatasourcePlace(s string) (p datasourcePlace, err error) {
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(s)
 	if err == nil {
-		_, err = fmt.Sscanf(string(raw), "%d.%d.%d", &p.blueprint, &p.writer, &p.entity)
+		_, err = fmt.Sscanf(string(raw), "%d.%d.%d", &p.writer, &p.blueprint, &p.entity)
 	}
 	if err != nil {
 		return p, invalid("from %q is not the next of another page.", shorten(s))
@@ -31,7 +31,7 @@ func parseDatasourcePlace(s string) (p datasourcePlace, err error) {
 }
 
 func (p datasourcePlace) String() string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%d.%d", p.blueprint, p.writer, p.entity))
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%d.%d", p.writer, p.blueprint, p.entity))
 }
 
 // DatasourceEntities returns entities, of all blueprints, whose last writer's User-Agent begins
@@ -52,53 +52,47 @@ func (c *Catalog) DatasourceEntities(ctx context.Context, prefix, suffix string,
 	defer cancel()
 	m, err := c.model(ctx, c.db)
 	if err != nil {
-		return nil, "", err
+		return nil, "", outOfTime(ctx, err)
 	}
-	writers, err := datasources(ctx, c.db)
+	places, err := c.placesOfWriters(ctx, prefix, suffix, before, at, limit+1)
 	if err != nil {
-		return nil, "", err
+		return nil, "", outOfTime(ctx, err)
 	}
-	var ids []int64
-	for _, blueprint := range sortedIDs(m.byID) {
-		for _, w := range writers {
-			if !strings.HasPrefix(w.name, prefix) || !strings.HasSuffix(w.name, suffix) || len(prefix)+len(suffix) > len(w.name) {
-				continue
-			}
-			after, passed := at.within(blueprint, w.id)
-			if passed {
-				continue
-			}
-			more, err := entitiesOfWriter(ctx, c.db, blueprint, w.id, before, after, limit+1-len(ids))
-			if err != nil {
-				return nil, "", outOfTime(ctx, err)
-			}
-			if ids = append(ids, more...); len(ids) > limit {
-				last := len(more) - 1 - (len(ids) - limit)
-				ids = ids[:limit]
-				place := datasourcePlace{blueprint, w.id, after}
-				if last >= 0 {
-					place.entity = more[last]
-				}
-				next = place.String()
-				entities, err = c.entities(ctx, c.db, m, ids)
-				return entities, next, outOfTime(ctx, err)
-			}
-		}
+	if len(places) > limit {
+		places = places[:limit]
+		next = places[limit-1].String()
+	}
+	ids := make([]int64, 0, len(places))
+	for _, p := range places {
+		ids = append(ids, p.entity)
 	}
 	entities, err = c.entities(ctx, c.db, m, ids)
-	return entities, "", outOfTime(ctx, err)
+	return entities, next, outOfTime(ctx, err)
 }
 
-// within returns the entity after which to go on among those of a blueprint and a writer;
-// passed says that they were before this place.
-func (p datasourcePlace) within(blueprint, writer int64) (after int64, passed bool) {
-	switch {
-	case blueprint < p.blueprint || blueprint == p.blueprint && writer < p.writer:
-		return 0, true
-	case blueprint == p.blueprint && writer == p.writer:
-		return p.entity, false
+// placesOfWriters are those of entities after a place, at most limit.
+func (c *Catalog) placesOfWriters(ctx context.Context, prefix, suffix string, before time.Time, after datasourcePlace, limit int) ([]datasourcePlace, error) {
+	writers, err := datasources(ctx, c.db)
+	if err != nil {
+		return nil, err
 	}
-	return 0, false
+	var places []datasourcePlace
+	for _, w := range writers { // in the order of their ids
+		if w.id < after.writer || !strings.HasPrefix(w.name, prefix) || !strings.HasSuffix(w.name, suffix) || len(prefix)+len(suffix) > len(w.name) {
+			continue
+		}
+		if w.id > after.writer {
+			after = datasourcePlace{writer: w.id}
+		}
+		more, err := entitiesOfWriter(ctx, c.db, after, before, limit-len(places))
+		if err != nil {
+			return nil, err
+		}
+		if places = append(places, more...); len(places) == limit {
+			break
+		}
+	}
+	return places, nil
 }
 
 // Count returns how many entities a blueprint has.

@@ -141,7 +141,7 @@ func (s *search) compare(cond *condition, r *rule, b *Blueprint) error {
 	if cond.value, err = s.bound(r); err != nil {
 		return err
 	}
-	if r.property == metaTeam && r.value.value == MyTeams && cond.op != opIn {
+	if r.property == metaTeam && r.value.value == myTeams && cond.op != opIn {
 		cond.op = opIn // of several, for one name
 	}
 	cond.subjects, err = s.subjectsOf(r, b)
@@ -225,8 +225,8 @@ func (p *propertySchema) subjects(b *Blueprint) []subject {
 	return list
 }
 
-// MyTeams stands for the teams of the caller in a rule on $team. Port: its name.
-const MyTeams = "My Teams"
+// myTeams stands for the teams of the caller in a rule on $team. Port: its name.
+const myTeams = "My Teams"
 
 // bound returns the value of a rule with what the caller and the clock say.
 func (s *search) bound(r *rule) (operand, error) {
@@ -246,12 +246,12 @@ func (s *search) bound(r *rule) (operand, error) {
 	if r.property != metaTeam {
 		return o, nil
 	}
-	if o.value == MyTeams {
+	if o.value == myTeams {
 		o.value = anyList(s.o.Caller.Teams)
 		return o, nil
 	}
-	if list, ok := o.value.([]any); ok && slices.Contains(list, any(MyTeams)) {
-		list = slices.DeleteFunc(slices.Clone(list), func(v any) bool { return v == MyTeams })
+	if list, ok := o.value.([]any); ok && slices.Contains(list, any(myTeams)) {
+		list = slices.DeleteFunc(slices.Clone(list), func(v any) bool { return v == myTeams })
 		o.value = append(list, anyList(s.o.Caller.Teams)...)
 	}
 	return o, nil

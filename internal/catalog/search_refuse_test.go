@@ -155,6 +155,8 @@ func TestResolve(t *testing.T) {
 			"by the graph":                    {"service", map[string]any{"combinator": "and", "rules": []any{map[string]any{"operator": "relatedTo", "blueprint": "team", "value": "core"}}}, nil, "rules[0] must have a property"},
 			"by what is not there":            {"service", one("color", "=", "red"), nil, `rules[0].property is "color", but blueprint service has no such property`},
 			"in a blueprint that's not there": {"nope", one("color", "=", "red"), nil, `Blueprint "nope" does not exist`},
+			"by a calculation":                {"crowd", one("twice", "=", 2.0), nil, "rules ask for a calculation property"},
+			"among many, by reading an index": {"crowd", one("name", "contains", "number 12"), nil, "query would have to read more than 2000 entities"},
 			"among many, by reading":          {"crowd", one("$createdBy", "=", "nobody"), nil, "query would have to read more than 2000 entities of blueprint crowd"},
 		} {
 			t.Run(name, func(t *testing.T) {

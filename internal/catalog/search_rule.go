@@ -33,6 +33,9 @@ func (c *Catalog) resolve(ctx context.Context, q store.Querier, blueprint string
 	if err != nil {
 		return nil, err
 	}
+	if cond.uses(ofCalculation) {
+		return nil, queryError("rules", "ask for a calculation property, which a write's rules cannot")
+	}
 	found, err := s.find(ctx, b, cond, "", maxTargets+1)
 	if err != nil {
 		return nil, err

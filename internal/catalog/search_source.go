@@ -62,7 +62,7 @@ func (s *search) countOf(ctx context.Context, one *source, most int) (int, error
 	if one.query == "" {
 		return len(one.ids), nil
 	}
-	if one.slow && !s.patient {
+	if one.slow && (!s.patient || s.scans > 0) {
 		return most + 1, nil
 	}
 	if !one.slow && most > s.c.plan.few {

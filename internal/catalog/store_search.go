@@ -252,15 +252,17 @@ func aggregatesOf(ctx context.Context, q store.Querier, ids []int64) (map[int64]
 	return all, nil
 }
 
-// entitiesOfWriter returns the ids of entities of a blueprint that a writer wrote last, in order.
-func entitiesOfWriter(ctx context.Context, q store.Querier, blueprint, writer int64, before time.Time, after int64, limit int) ([]int64, error) {
+// entitiesOfWriter returns the places of entities after one, of its writer, in order.
+func entitiesOfWriter(ctx context.Context, q store.Querier, after datasourcePlace, before time.Time, limit int) ([]datasourcePlace, error) {
 	a := argList{}
-	where := `blueprint_id = ` + a.add(blueprint) + ` AND datasource_id = ` + a.add(writer) + ` AND id > ` + a.add(after)
+	where := `datasource_id = ` + a.add(after.writer) + ` AND (blueprint_id, id) > (` + a.add(after.blueprint) + `, ` + a.add(after.entity) + `)`
 	if !before.IsZero() {
 		where += ` AND updated_at < ` + a.add(before.UnixMilli())
 	}
-	rows, err := q.Query(ctx, `SELECT id FROM catalog_entities WHERE `+where+` ORDER BY id LIMIT `+a.add(limit), a.args...)
-	list, err := store.All(rows, err, scanID)
+	rows, err := q.Query(ctx, `SELECT datasource_id, blueprint_id, id FROM catalog_entities WHERE `+where+` ORDER BY blueprint_id, id LIMIT `+a.add(limit), a.args...)
+	list, err := store.All(rows, err, func(row store.Row) (p datasourcePlace, err error) {
+		return p, row.Scan(&p.writer, &p.blueprint, &p.entity)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list entities by their writer: %w", err)
 	}
@@ -270,4 +272,11 @@ func entitiesOfWriter(ctx context.Context, q store.Querier, blueprint, writer in
 func countEntities(ctx context.Context, q store.Querier, blueprint int64) (n int, err error) {
 	err = q.QueryRow(ctx, `SELECT COUNT(*) FROM catalog_entities WHERE blueprint_id = $1`, blueprint).Scan(&n)
 	return n, err
+}
+
+// hasMore says whether a blueprint has more entities than so many.
+func hasMore(ctx context.Context, q store.Querier, blueprint int64, most int) (bool, error) {
+	var n int
+	err := q.QueryRow(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM catalog_entities WHERE blueprint_id = $1 LIMIT $2) AS found`, blueprint, most+1).Scan(&n)
+	return n > most, err
 }
