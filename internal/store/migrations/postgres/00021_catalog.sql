@@ -88,7 +88,7 @@ CREATE INDEX catalog_changes_of ON catalog_changes (blueprint_id, identifier, id
 CREATE INDEX catalog_changes_at ON catalog_changes (at);
 
 -- The search's indexes follow.
-CREATE INDEX catalog_entities_datasource ON catalog_entities (blueprint_id, datasource_id, id);
+CREATE INDEX catalog_entities_datasource ON catalog_entities (datasource_id, blueprint_id, id);
 CREATE INDEX catalog_entities_created ON catalog_entities (blueprint_id, created_at, id);
 CREATE INDEX catalog_entities_updated ON catalog_entities (blueprint_id, updated_at, id);
 
