@@ -13,6 +13,10 @@ import (
 // commas or operators is as deep as it is long.
 const maxNesting = 2000
 
+// maxParts is how many values a text may have in it, and how many ? may follow a
+// term. Compiling them takes the square of their number.
+const maxParts = 1000
+
 // refused are the names that reach beyond the input, and why.
 var refused = map[string]string{
 	"$ENV":              "the environment of the server is not for programs",
@@ -96,10 +100,17 @@ func (c *checker) term(t *gojq.Term, depth int) error {
 	if err := c.ofTerm(t, depth+1); err != nil {
 		return err
 	}
+	optional := 0
 	for _, s := range t.SuffixList {
+		if s.Optional {
+			optional++
+		}
 		if err := c.index(s.Index, depth+1); err != nil {
 			return err
 		}
+	}
+	if optional > maxParts {
+		return fmt.Errorf("%d ? follow one term, at most %d are possible", optional, maxParts)
 	}
 	return nil
 }
@@ -176,6 +187,9 @@ func (c *checker) text(s *gojq.String, depth int) error {
 	if s == nil {
 		return nil
 	}
+	if len(s.Queries) > 2*maxParts { // what is between values is one too
+		return fmt.Errorf("a text has more than %d values in it", maxParts)
+	}
 	return c.queries(depth, s.Queries...)
 }
 
@@ -241,17 +255,20 @@ var flagsAt = map[call]int{
 }
 
 // regexps refuses literal regular expressions that would fail whenever they are
-// used: those that are wrong, and those that jq 1.6 has and Go has not.
+// used: those that are wrong, and those that jq 1.6 has and Go has not. Reading one
+// takes long where it is long, so only some are read.
 func (c *checker) regexps() error {
+	left := maxRegexpTexts
 	for _, f := range c.calls {
 		at, known := flagsAt[call{f.Name, len(f.Args)}]
 		if !known || c.defined[f.Name] {
 			continue
 		}
 		text, literal := literalText(f.Args[0])
-		if !literal {
+		if !literal || len(text) > min(left, maxRegexpText) {
 			continue
 		}
+		left -= len(text)
 		if _, err := syntax.Parse(text, syntax.Perl); err != nil {
 			return fmt.Errorf("%s: %w (regular expressions are those of Go: there is no look-around and no back reference)", f.Name, err)
 		}

@@ -119,6 +119,8 @@ type analysis struct {
 	work float64
 	peak float64            // the largest value there can be so far
 	vars map[string]float64 // sizes of variables
+
+	regexps int // bytes of regular expressions that were read
 }
 
 // did adds the work of something, and notes how large its outputs are.

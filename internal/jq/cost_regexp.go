@@ -8,8 +8,10 @@ import (
 )
 
 const (
-	maxRegexp = 2000 // instructions of a regular expression that runs here
-	matchSize = 600  // a match or capture, without its text
+	maxRegexp      = 2000 // instructions of a regular expression that runs here
+	maxRegexpText  = 500  // and bytes of its text: reading it takes long, too
+	maxRegexpTexts = 4000 // and of all that are read when a program is compiled
+	matchSize      = 600  // a match or capture, without its text
 )
 
 // matching is for the functions that take a regular expression, which must be
@@ -29,8 +31,9 @@ func (a *analysis) matching(f *gojq.Func, id call, in bound) bound {
 		a.work = inf
 		return unbounded
 	}
+	a.regexps += len(text)
 	length, captures := regexpSize(text)
-	if length > maxRegexp {
+	if length > maxRegexp || a.regexps > maxRegexpTexts {
 		a.work = inf
 		return unbounded
 	}
@@ -74,8 +77,8 @@ func (a *analysis) matches(f *gojq.Func, r regexpCost, global bool, in bound) bo
 // regexpSize is how many instructions a regular expression compiles to, at most,
 // and how many groups it captures. What does not parse fails when it is used.
 func regexpSize(text string) (length, captures int) {
-	if len(text) > maxRegexp {
-		return len(text), 0
+	if len(text) > maxRegexpText {
+		return maxRegexp + 1, 0
 	}
 	re, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {

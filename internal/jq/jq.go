@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/itchyny/gojq"
@@ -57,7 +58,8 @@ var (
 )
 
 // RuntimeError is an error that a program raised: by error(…), or by asking
-// for what its input does not have. Message is as jq words it.
+// for what its input does not have. Message is as jq words it, its beginning and end where
+// it is long.
 type RuntimeError struct{ Message string }
 
 // Error returns the message.
@@ -199,5 +201,18 @@ func stopped(ctx context.Context, err error) Output {
 	case errors.As(err, &halt) && halt.Value() == nil:
 		return Output{} // halt ends a program as empty does
 	}
-	return Output{Err: &RuntimeError{Message: valid(err.Error())}}
+	return Output{Err: &RuntimeError{Message: clip(err.Error())}}
+}
+
+// maxMessage is how much is kept, in bytes, of what an error says: a program may
+// raise its whole input.
+const maxMessage = 1000
+
+// clip bounds the text of an error to how it begins and ends.
+func clip(text string) string {
+	if len(text) <= maxMessage {
+		return valid(text)
+	}
+	const end = maxMessage / 5
+	return strings.ToValidUTF8(text[:maxMessage-end], "") + " … " + strings.ToValidUTF8(text[len(text)-end:], "")
 }

@@ -20,7 +20,8 @@ const (
 	// grace is how much longer than its timeout a program may take, before the
 	// worker that should have stopped it is killed.
 	grace = 300 * time.Millisecond
-	// remembered is how long a program that was stopped has to wait for others.
+	// remembered is how long a program that was stopped, or took half of what it may,
+	// has to wait for others.
 	remembered = time.Minute
 	// most is how many of those are remembered.
 	most = 1000
@@ -34,20 +35,20 @@ type pool struct {
 	// idle holds a worker, or nil for one that is not started, for each that may be
 	// taken.
 	idle chan *worker
-	// lane is held by those who evaluate programs that were stopped of late, so that
-	// these never take all workers.
+	// lane is held by those who evaluate programs that were stopped of late, or nearly,
+	// so that these never take all workers.
 	lane   chan struct{}
 	closed chan struct{}
 
-	mu      sync.Mutex
-	stopped map[string]time.Time // text of a program → when it was stopped
-	busy    map[*worker]bool
+	mu   sync.Mutex
+	slow map[string]time.Time // text of a program → when it was stopped, or took long
+	busy map[*worker]bool
 }
 
 func newPool(o Options) *pool {
 	p := &pool{
 		o: o, idle: make(chan *worker, o.Workers), lane: make(chan struct{}, max(1, o.Workers/2)),
-		closed: make(chan struct{}), stopped: map[string]time.Time{}, busy: map[*worker]bool{},
+		closed: make(chan struct{}), slow: map[string]time.Time{}, busy: map[*worker]bool{},
 	}
 	for range o.Workers {
 		p.idle <- nil
@@ -103,12 +104,12 @@ func (p *pool) evaluate(ctx context.Context, ps []*Program, which []int, input a
 	}
 }
 
-// split tells programs that were stopped of late from others.
+// split tells programs that were stopped of late, or took long, from others.
 func (p *pool) split(ps []*Program, which []int) (good, bad []int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, i := range which {
-		if at, ok := p.stopped[ps[i].text]; ok && time.Since(at) < remembered {
+		if at, ok := p.slow[ps[i].text]; ok && time.Since(at) < remembered {
 			bad = append(bad, i)
 		} else {
 			good = append(good, i)
@@ -117,19 +118,19 @@ func (p *pool) split(ps []*Program, which []int) (good, bad []int) {
 	return good, bad
 }
 
-// remember notes that a program was stopped.
+// remember notes that a program was stopped, or took long.
 func (p *pool) remember(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.stopped) >= most {
-		for text, at := range p.stopped {
+	if len(p.slow) >= most {
+		for text, at := range p.slow {
 			if time.Since(at) >= remembered {
-				delete(p.stopped, text)
+				delete(p.slow, text)
 			}
 		}
 	}
-	if len(p.stopped) < most {
-		p.stopped[text] = time.Now()
+	if len(p.slow) < most {
+		p.slow[text] = time.Now()
 	}
 }
 
@@ -255,7 +256,8 @@ func (c *pooled) ask(ctx context.Context, w *worker, which []int) (int, error) {
 		var a answer
 		began := time.Now()
 		err := w.receive(&a, timeout+grace)
-		c.time -= time.Since(began)
+		took := time.Since(began)
+		c.time -= took
 		if err != nil {
 			return n, err
 		}
@@ -263,7 +265,7 @@ func (c *pooled) ask(ctx context.Context, w *worker, which []int) (int, error) {
 			a = answer{Reason: reasonOutput}
 		}
 		c.out[i] = a.output()
-		if a.Reason == reasonTimeout {
+		if a.Reason == reasonTimeout || took > timeout/2 {
 			c.pool.remember(c.ps[i].text)
 		}
 		if c.time <= 0 && n+1 < len(which) { // the worker goes on with the next: it is ended

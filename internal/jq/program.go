@@ -58,11 +58,11 @@ func Compile(text string) (*Program, error) {
 		return nil, syntaxError(text, err)
 	}
 	if err := check(q); err != nil {
-		return nil, &SyntaxError{Message: err.Error()}
+		return nil, &SyntaxError{Message: clip(err.Error())}
 	}
 	code, err := gojq.Compile(q, functions()...)
 	if err != nil {
-		return nil, &SyntaxError{Message: err.Error()}
+		return nil, &SyntaxError{Message: clip(err.Error())}
 	}
 	return &Program{text: text, code: code, cheapUpTo: cheapUpTo(q)}, nil
 }
@@ -71,11 +71,11 @@ func Compile(text string) (*Program, error) {
 func syntaxError(text string, err error) error {
 	var pe *gojq.ParseError
 	if !errors.As(err, &pe) {
-		return &SyntaxError{Message: err.Error()}
+		return &SyntaxError{Message: clip(err.Error())}
 	}
 	at := max(0, min(pe.Offset-len(pe.Token), len(text)))
 	before := strings.ToValidUTF8(text[:at], "\uFFFD")
 	line := strings.Count(before, "\n") + 1
 	column := len([]rune(before[strings.LastIndexByte(before, '\n')+1:])) + 1
-	return &SyntaxError{Line: line, Column: column, Message: pe.Error()}
+	return &SyntaxError{Line: line, Column: column, Message: clip(pe.Error())}
 }
