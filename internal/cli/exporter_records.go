@@ -151,22 +151,33 @@ func newRecordsEach(s *streams, c *client, use, short, method, suffix string) *c
 	return remote(cmd, c)
 }
 
-// recordsOf does something with all dead records of a filter that there are now.
-func recordsOf(ctx context.Context, c *client, use string, fields map[string]string) (int, error) {
-	for total := 0; ; {
+// recordsOf does something with all dead records of a filter that there are now, and
+// returns with how many.
+func recordsOf(ctx context.Context, c *client, use string, fields map[string]string) (total int, err error) {
+	failed, why := 0, ""
+	for {
 		var out struct {
-			Done   int    `json:"done"`
-			More   bool   `json:"more"`
-			Before string `json:"before"`
+			Done   int     `json:"done"`
+			Failed int     `json:"failed"`
+			Error  *string `json:"error"`
+			After  string  `json:"after"`
+			Until  string  `json:"until"`
 		}
 		if err := c.do(ctx, http.MethodPost, pathExporterRecords+"/"+use, fields, &out); err != nil {
 			return total, err
 		}
-		total += out.Done
-		if !out.More {
+		total, failed = total+out.Done, failed+out.Failed
+		if out.Error != nil && why == "" {
+			why = *out.Error
+		}
+		switch {
+		case out.After != "":
+			fields["after"], fields["until"] = out.After, out.Until // what is given up meanwhile is not meant
+		case failed > 0:
+			return total, fmt.Errorf("%d records stay as they are; the first because: %s", failed, why)
+		default:
 			return total, nil
 		}
-		fields["before"] = out.Before // what is given up meanwhile is not meant
 	}
 }
 

@@ -1,6 +1,8 @@
 package exporter
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -135,7 +137,7 @@ func (x *Exporter) serveDeleteRecord(w http.ResponseWriter, r *http.Request) err
 }
 
 // serveEach does something with all dead records of a filter, some at a time.
-func (x *Exporter) serveEach(do deadBatchFunc) handler {
+func (x *Exporter) serveEach(do func(context.Context, DeadFilter, string, time.Time) (DeadBatch, error)) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		var in struct {
 			Queue      string     `json:"queue"`
@@ -143,27 +145,45 @@ func (x *Exporter) serveEach(do deadBatchFunc) handler {
 			Region     string     `json:"region"`
 			Kind       string     `json:"kind"`
 			Identifier string     `json:"identifier"`
-			Before     *time.Time `json:"before"`
+			After      string     `json:"after"`
+			Until      *time.Time `json:"until"`
 		}
 		if err := httpapi.Decode(w, r, &in, 0); err != nil {
 			return err
 		}
-		before := x.now()
-		if in.Before != nil {
-			before = *in.Before
+		if in.After != "" && !deadIDForm.MatchString(in.After) {
+			return httpapi.Invalid("after %q is not the id of a dead record.", in.After)
+		}
+		until := x.now()
+		if in.Until != nil {
+			until = *in.Until
 		}
 		f := DeadFilter{QueueARN: in.Queue, Account: in.Account, Region: in.Region, Kind: in.Kind, Identifier: in.Identifier}
-		done, more, err := do(r.Context(), f, before)
+		b, err := do(r.Context(), f, in.After, until)
 		if err != nil {
 			return err
 		}
-		httpapi.JSON(w, http.StatusOK, struct {
+		out := struct {
 			Done   int       `json:"done"`
-			More   bool      `json:"more"`
-			Before time.Time `json:"before"`
-		}{done, more, before})
+			Failed int       `json:"failed"`
+			Error  *string   `json:"error"`
+			After  *string   `json:"after"`
+			Until  time.Time `json:"until"`
+		}{Done: b.Done, Failed: b.Failed, After: orNull(b.Next), Until: until}
+		if b.Err != nil {
+			out.Error = orNull(tellable(b.Err))
+		}
+		httpapi.JSON(w, http.StatusOK, out)
 		return nil
 	}
+}
+
+// tellable is what a caller is told of an error.
+func tellable(err error) string {
+	if e, ok := errors.AsType[*httpapi.Error](err); ok {
+		return e.Message
+	}
+	return "The server could not do it; its log says why."
 }
 
 // resourceJSON is what is known of a resource, as the API shows it.

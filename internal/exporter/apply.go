@@ -36,8 +36,9 @@ type applyOptions struct {
 	// HoldRemovals leaves a resource that was found as it was if an entity of it would go. That
 	// is told as Removed.
 	HoldRemovals bool
-	// Unconfigured: what was not found is no longer configured, which counts at once.
-	Unconfigured bool
+	// Certain: what was not found was looked for in other ways too, or is no longer configured, so
+	// that it is gone however new it is.
+	Certain bool
 	// NoRecheck: the caller sees to it that what failed is tried again.
 	NoRecheck bool
 	// Turn, if not nil, is waited for before anything is written; what it returns is called
@@ -173,7 +174,7 @@ func (x *Exporter) write(ctx context.Context, p *plan) error {
 		return err
 	}
 	var results []catalog.ChangeResult
-	for chunk := range slices.Chunk(p.changes, maxWrite) {
+	for chunk := range slices.Chunk(p.changes, applyBatch) {
 		var got []catalog.ChangeResult
 		err := x.o.Sink.Write(ctx, w, chunk, func(ctx context.Context, tx *store.Tx, results []catalog.ChangeResult) error {
 			got = results

@@ -153,41 +153,55 @@ func (x *Exporter) DeleteDead(ctx context.Context, id string) error {
 	})
 }
 
-// deadBatchFunc does something with dead records, some at a time.
-type deadBatchFunc func(ctx context.Context, f DeadFilter, before time.Time) (done int, more bool, err error)
-
 // deadBatch is how many dead records are redriven, or deleted, for one request.
 const deadBatch = 100
 
-// RedriveAll puts dead records back on their queues, at most deadBatch of them and none
-// that came after a time. It returns how many were; call it again while there are more.
-func (x *Exporter) RedriveAll(ctx context.Context, f DeadFilter, before time.Time) (done int, more bool, err error) {
-	return x.eachDead(ctx, f, before, x.RedriveDead)
+// DeadBatch is what came of doing something with some dead records.
+type DeadBatch struct {
+	Done, Failed int
+	// Err is why the first of those failed; nil for none.
+	Err error
+	// Next is the id after which there may be more; empty if there are none.
+	Next string
+}
+
+// RedriveAll puts dead records back on their queues, the oldest first, at most deadBatch
+// of them: those of a filter, from after an id, that were given up by a time.
+func (x *Exporter) RedriveAll(ctx context.Context, f DeadFilter, after string, until time.Time) (DeadBatch, error) {
+	return x.eachDead(ctx, f, after, until, x.RedriveDead)
 }
 
 // DeleteAllDead forgets dead records, as RedriveAll puts them back.
-func (x *Exporter) DeleteAllDead(ctx context.Context, f DeadFilter, before time.Time) (done int, more bool, err error) {
-	return x.eachDead(ctx, f, before, x.DeleteDead)
+func (x *Exporter) DeleteAllDead(ctx context.Context, f DeadFilter, after string, until time.Time) (DeadBatch, error) {
+	return x.eachDead(ctx, f, after, until, x.DeleteDead)
 }
 
-func (x *Exporter) eachDead(ctx context.Context, f DeadFilter, before time.Time, do func(context.Context, string) error) (done int, more bool, err error) {
-	list, err := x.DeadRecords(ctx, f, "", deadBatch+1, false)
+func (x *Exporter) eachDead(ctx context.Context, f DeadFilter, after string, until time.Time, do func(context.Context, string) error) (b DeadBatch, err error) {
+	list, err := x.DeadRecords(ctx, f, after, deadBatch+1, false)
 	if err != nil {
-		return 0, false, err
+		return b, err
 	}
 	for i := range list {
-		if list[i].DeadAt.After(before) {
-			return done, false, nil
+		switch {
+		case list[i].DeadAt.After(until):
+			return b, nil
+		case i == deadBatch:
+			b.Next = list[i-1].ID
+			return b, nil
 		}
-		if i == deadBatch {
-			return done, true, nil
+		err := do(ctx, list[i].ID)
+		if ctx.Err() != nil {
+			return b, ctx.Err()
 		}
-		if err := do(ctx, list[i].ID); err != nil {
-			return done, true, err
+		if err == nil {
+			b.Done++
+			continue
 		}
-		done++
+		if b.Failed++; b.Err == nil {
+			b.Err = err
+		}
 	}
-	return done, false, nil
+	return b, nil
 }
 
 // drainDeadLetters keeps what the queue's own dead-letter queue holds as dead records,
@@ -206,6 +220,7 @@ func (p *poller) drainDeadLetters(ctx context.Context) error {
 		err := p.drainOnce(ctx, ref)
 		if err == nil {
 			failures = 0
+			p.setTrouble(nil)
 			continue
 		}
 		if ctx.Err() != nil {
@@ -214,6 +229,7 @@ func (p *poller) drainDeadLetters(ctx context.Context) error {
 		// The queue itself is read all the same.
 		failures++
 		p.x.log.Warn("a dead-letter queue cannot be emptied", "queue", arn, "error", err)
+		p.setTrouble(fmt.Errorf("its dead-letter queue %s cannot be emptied: %w", arn, err))
 		pause(ctx, min(queueRetryCap, queueRetryBase<<min(failures, 10)))
 	}
 	return ctx.Err()

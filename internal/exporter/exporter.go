@@ -152,7 +152,7 @@ func (x *Exporter) lead(ctx context.Context) error {
 //	GET    /v1/exporter/records/{record}                  R  dead record
 //	POST   /v1/exporter/records/{record}/redrive          W  204: back on its queue
 //	DELETE /v1/exporter/records/{record}                  W  204
-//	POST   /v1/exporter/records/redrive                   W  {queue, account, region, kind, identifier, before}; {done, more, before}
+//	POST   /v1/exporter/records/redrive                   W  {queue, account, region, kind, identifier, after, until}; {done, failed, error, after, until}
 //	POST   /v1/exporter/records/delete                    W  the same
 //	GET    /v1/exporter/resources                         R  ?account&region&kind&identifier&blueprint&entity&failed&gone; {list: [resource]}
 //	GET    /v1/exporter/sync_runs                         R  {list: [run]}, the last first

@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -261,15 +262,14 @@ func (p *poller) bury(ctx context.Context, list []*message) {
 	err := p.x.db.Update(ctx, func(tx *store.Tx) error { return keepDead(ctx, tx, dead) })
 	if err != nil {
 		p.x.log.Warn("dead records could not be kept, and stay in their queue", "queue", p.queue.ARN, "error", err)
-		if errors.Is(err, errDeadFull) {
-			p.x.noteQueueFailure(ctx, p.queue, err)
-		}
+		p.setTrouble(fmt.Errorf("dead records cannot be kept: %w", err))
 		ctx, cancel := context.WithTimeout(ctx, farewell)
 		defer cancel()
 		p.hide(ctx, list, func(*message) time.Duration { return retryCap })
 		p.release(list)
 		return
 	}
+	p.setTrouble(nil)
 	for _, m := range list {
 		p.x.tell(m.settled(now))
 	}

@@ -162,7 +162,7 @@ func (p *plan) named(s *step) (ticket int64, deleteAt time.Time) {
 // decide sets what is known after the read and which entities there are to be.
 func (s *step) decide(named, now time.Time, o applyOptions) {
 	s.d = decide(s.before, *s.read, named, now)
-	if o.Unconfigured && s.d.verdict == undecided {
+	if o.Certain && s.d.verdict == undecided {
 		s.d = decision{verdict: gone}
 	}
 	if s.d.verdict == stale {

@@ -364,6 +364,21 @@ func (p *poller) watchAttributes(ctx context.Context) error {
 	}
 }
 
+// setTrouble notes what does not work although the queue is read; nil for nothing.
+func (p *poller) setTrouble(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case err == nil:
+		p.status.FailedAt, p.status.FailedWhy = time.Time{}, ""
+	case p.status.FailedAt.IsZero():
+		p.status.FailedAt = p.x.now()
+		fallthrough
+	default:
+		p.status.FailedWhy = clip(err.Error())
+	}
+}
+
 func (p *poller) currentPolicy() policy {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -266,11 +266,11 @@ func TestTheQueuesOwnDeadLettersAreKept(t *testing.T) {
 		})
 		w.cloud.put(thing("one"), 1)
 		var out struct {
-			Done int
-			More bool
+			Done, Failed int
+			After        *string
 		}
 		w.call("POST", "/v1/exporter/records/redrive", `{"queue": "`+q.ARN+`"}`, 200, &out)
-		if out.Done != 1 || out.More {
+		if out.Done != 1 || out.Failed != 0 || out.After != nil {
 			t.Errorf("redriven: %+v", out)
 		}
 		w.eventually("the entity is there", func() bool { return w.entity("thing", "one") != nil })
@@ -436,6 +436,39 @@ func TestDeadRecordsAreBounded(t *testing.T) {
 		}
 		if n, bytes := total(); n != maxDead-3 || bytes != 0 {
 			t.Errorf("%d records of %d bytes are counted", n, bytes)
+		}
+	})
+}
+
+func TestOneThatCannotBeRedrivenDoesNotHoldUpOthers(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		q := w.queue("events", nil)
+		err := w.db.Update(t.Context(), func(tx *store.Tx) error {
+			var list []DeadRecord
+			for i, arn := range []string{"arn:aws:sqs:eu-west-1:123456789012:absent", q.ARN, q.ARN} {
+				list = append(list, DeadRecord{ID: newDeadID(), QueueARN: arn, MessageID: strconv.Itoa(i), Body: []byte("x"), DeadAt: w.now()})
+			}
+			return keepDead(t.Context(), tx, list)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out struct {
+			Done, Failed int
+			Error        string
+		}
+		w.call("POST", "/v1/exporter/records/redrive", "{}", 200, &out)
+		if out.Done != 2 || out.Failed != 1 || !strings.Contains(out.Error, "absent") || w.left(q) != 2 {
+			t.Errorf("redriven: %+v", out)
+		}
+		w.call("POST", "/v1/exporter/records/redrive", `{"after": "x"}`, 400, nil)
+		w.call("POST", "/v1/exporter/records/delete", `{"kind": "AWS::Other::Kind"}`, 200, &out)
+		if out.Done != 0 || len(w.dead()) != 1 {
+			t.Errorf("deleted: %+v, left: %+v", out, w.dead())
+		}
+		w.call("POST", "/v1/exporter/records/delete", `{}`, 200, &out)
+		if out.Done != 1 || len(w.dead()) != 0 {
+			t.Errorf("deleted: %+v, left: %+v", out, w.dead())
 		}
 	})
 }

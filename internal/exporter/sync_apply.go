@@ -12,7 +12,8 @@ import (
 
 // apply brings reads of the scope into the sink, one for each in its order, and in
 // as many transactions as the pace of the run asks for. With hold, a resource of which an
-// entity would go is left as it was.
+// entity would go is left as it was; without, what was not found is gone: a complete list
+// lacked it, and it was looked for before.
 func (r *scopeRun) apply(ctx context.Context, reads []Read, hold bool) ([]Applied, error) {
 	all := make([]Applied, 0, len(reads))
 	for len(reads) > 0 {
@@ -38,7 +39,7 @@ func (r *scopeRun) applySome(ctx context.Context, reads []Read, hold bool) ([]Ap
 	defer r.applies.Release(1)
 	var turn time.Time
 	done, err := r.x.apply(ctx, reads, r.cause(), applyOptions{
-		DryRun: r.run.DryRun, HoldRemovals: hold, Unconfigured: r.sc.Source == sourceUnconfigured,
+		DryRun: r.run.DryRun, HoldRemovals: hold, Certain: !hold,
 		Turn: func(ctx context.Context) (release func(), err error) {
 			release, err = r.pace.turn(ctx)
 			turn = time.Now()

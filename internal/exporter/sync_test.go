@@ -44,8 +44,7 @@ func TestWhatIsGoneGoesAndWhatChangedIsUpdated(t *testing.T) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 40)
 		w.sync(nil)
-		w.later(time.Hour)
-		w.cloud.remove(s, numbered(3), numbered(39))
+		w.cloud.remove(s, numbered(3), numbered(39)) // moments after they were found
 		w.cloud.put(s, numbered(5), map[string]any{"Name": numbered(5), "Size": 99.0})
 		w.cloud.put(s, "r-new", map[string]any{"Name": "r-new", "Size": 1.0})
 		run := w.sync(nil)

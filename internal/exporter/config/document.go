@@ -16,6 +16,9 @@ const (
 	maxDepth = 100 // how deep a document may be nested
 	maxLined = 12  // how deep the lines are noted: deeper than a configuration is
 	maxName  = 200 // how much of a key is in its path, in bytes
+	// maxPaths is how long the paths may be together of which lines are noted: they
+	// repeat what is around them, and can be a thousand times as long as the file.
+	maxPaths = 16 << 20
 )
 
 // document is JSON with the lines on which its parts begin.
@@ -62,8 +65,18 @@ type reader struct {
 	decoder  *json.Decoder
 	newlines []int64 // offsets
 	lines    map[string]int
+	paths    int // bytes of the keys of lines
 	problems []Problem
 }
+
+// note keeps the line of a path.
+func (d *reader) note(path string, line int) {
+	d.lines[path] = line
+	d.paths += len(path)
+}
+
+// lined reports whether lines are noted of what is in a value so deep.
+func (d *reader) lined(depth int) bool { return depth < maxLined && d.paths < maxPaths }
 
 func (d *reader) lineAt(offset int64) int {
 	n, _ := slices.BinarySearch(d.newlines, offset)
@@ -79,7 +92,7 @@ func (d *reader) value(path string, depth int) (any, error) {
 		return nil, err
 	}
 	if _, has := d.lines[path]; !has {
-		d.lines[path] = d.lineAt(d.decoder.InputOffset() - 1)
+		d.note(path, d.lineAt(d.decoder.InputOffset()-1))
 	}
 	switch token {
 	case json.Delim('{'):
@@ -98,13 +111,16 @@ func (d *reader) object(path string, depth int) (any, error) {
 			return nil, err
 		}
 		key, _ := token.(string)
-		at := below(path, key, depth)
+		at := path
+		if d.lined(depth) {
+			at = below(path, key)
+		}
 		line := d.lineAt(d.decoder.InputOffset() - 1)
 		if _, twice := object[key]; twice && len(d.problems) < maxProblems {
 			d.problems = append(d.problems, Problem{Path: at, Line: line, Message: "is given twice"})
 		}
-		if depth < maxLined {
-			d.lines[at] = line
+		if at != path {
+			d.note(at, line)
 		}
 		if object[key], err = d.value(at, depth+1); err != nil {
 			return nil, err
@@ -118,7 +134,7 @@ func (d *reader) array(path string, depth int) (any, error) {
 	array := []any{}
 	for d.decoder.More() {
 		at := path
-		if depth < maxLined {
+		if d.lined(depth) {
 			at = fmt.Sprintf("%s[%d]", path, len(array))
 		}
 		v, err := d.value(at, depth+1)
@@ -132,11 +148,8 @@ func (d *reader) array(path string, depth int) (any, error) {
 }
 
 // below is the path of a key of the object at path.
-func below(path, key string, depth int) string {
-	switch {
-	case depth >= maxLined:
-		return path
-	case len(key) > maxName:
+func below(path, key string) string {
+	if len(key) > maxName {
 		key = strings.ToValidUTF8(key[:maxName], "") + "…"
 	}
 	if path == "" {

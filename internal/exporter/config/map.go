@@ -11,8 +11,14 @@ import (
 	"github.com/rialto-bus/rialto/internal/jq"
 )
 
-// maxItems is how many items of one resource may become entities.
-const maxItems = 1000
+const (
+	// maxItems is how many items of one resource may become entities.
+	maxItems = 1000
+	// maxMapped is how large the entities of one resource may be together, in bytes
+	// of their texts and 16 for each value: each of many items may have the whole
+	// resource in it.
+	maxMapped = 64 << 20
+)
 
 // Map makes the entities of a resource. An expression without output is null;
 // one that fails is null too and a problem; one that was stopped (too slow, too
@@ -22,7 +28,7 @@ const maxItems = 1000
 //
 // The error says that nothing can be told of the resource, so that no entity of
 // it may be taken for gone: the selector, an identifier or a list of items
-// failed, or ctx ended.
+// failed, the entities are too large together, or ctx ended.
 func (r *Resource) Map(ctx context.Context, ev *jq.Evaluator, resource map[string]any) (Mapped, error) {
 	selected, err := r.selects(ctx, ev, resource)
 	if err != nil || !selected {
@@ -75,6 +81,7 @@ type mapper struct {
 	ev     *jq.Evaluator
 	mapped Mapped
 	at     map[[2]string]int // blueprint and identifier → place among the entities
+	size   int               // of the entities
 }
 
 func (m *mapper) problemf(path, format string, args ...any) {
@@ -89,8 +96,7 @@ func (m *mapper) apply(ctx context.Context, mapping *Mapping, resource map[strin
 		if err != nil {
 			return err
 		}
-		m.add(e)
-		return nil
+		return m.add(mapping, e)
 	}
 	items, err := m.items(ctx, mapping, resource)
 	if err != nil {
@@ -110,7 +116,9 @@ func (m *mapper) apply(ctx context.Context, mapping *Mapping, resource map[strin
 		if err != nil {
 			return err
 		}
-		m.add(e)
+		if err := m.add(mapping, e); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -341,15 +349,41 @@ func show(o jq.Output) string {
 }
 
 // add appends an entity, or merges it into the one that it is already.
-func (m *mapper) add(e Entity) {
+func (m *mapper) add(mapping *Mapping, e Entity) error {
+	if m.size += size(e.Properties) + size(e.Relations); m.size > maxMapped {
+		return fmt.Errorf("%s: the entities of the resource are larger than %d MiB together", mapping.Path, maxMapped>>20)
+	}
 	key := [2]string{e.Blueprint, e.Identifier}
 	i, ok := m.at[key]
 	if !ok {
 		m.at[key] = len(m.mapped.Entities)
 		m.mapped.Entities = append(m.mapped.Entities, e)
-		return
+		return nil
 	}
 	merge(&m.mapped.Entities[i], e)
+	return nil
+}
+
+// size is about how large a value of an entity is.
+func size(v any) int {
+	n := 16
+	switch v := v.(type) {
+	case string:
+		n += len(v)
+	case []string:
+		for _, s := range v {
+			n += 16 + len(s)
+		}
+	case []any:
+		for _, x := range v {
+			n += size(x)
+		}
+	case map[string]any:
+		for key, x := range v {
+			n += len(key) + size(x)
+		}
+	}
+	return n
 }
 
 // merge changes e as upserting next after it would: what next gives, it takes.
