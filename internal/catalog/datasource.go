@@ -48,15 +48,15 @@ func (c *Catalog) DatasourceEntities(ctx context.Context, prefix, suffix string,
 	if err != nil {
 		return nil, "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, searchTime)
+	ctx, cancel := context.WithTimeout(ctx, c.plan.time)
 	defer cancel()
 	m, err := c.model(ctx, c.db)
 	if err != nil {
-		return nil, "", outOfTime(ctx, err)
+		return nil, "", c.outOfTime(ctx, err)
 	}
 	places, err := c.placesOfWriters(ctx, prefix, suffix, before, at, limit+1)
 	if err != nil {
-		return nil, "", outOfTime(ctx, err)
+		return nil, "", c.outOfTime(ctx, err)
 	}
 	if len(places) > limit {
 		places = places[:limit]
@@ -67,7 +67,7 @@ func (c *Catalog) DatasourceEntities(ctx context.Context, prefix, suffix string,
 		ids = append(ids, p.entity)
 	}
 	entities, err = c.entities(ctx, c.db, m, ids)
-	return entities, next, outOfTime(ctx, err)
+	return entities, next, c.outOfTime(ctx, err)
 }
 
 // placesOfWriters are those of entities after a place, at most limit.

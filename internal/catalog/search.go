@@ -18,7 +18,6 @@ const (
 	MaxPage     = 1_000
 	DefaultPage = 200
 
-	searchTime = 10 * time.Second
 	// maxScans is how many searches may read through whole blueprints at once.
 	maxScans = 2
 	// maxComputed is how many entities a search computes properties of by jq.
@@ -34,9 +33,11 @@ type searchPlan struct {
 	first int
 	// inUpdate is how many are read within a transaction that changes entities.
 	inUpdate int
+	// time is how long a search may look for a page.
+	time time.Duration
 }
 
-var defaultPlan = searchPlan{fewest: 100, few: 2_000, many: 200_000, first: 4_000, inUpdate: 2_000}
+var defaultPlan = searchPlan{fewest: 100, few: 2_000, many: 200_000, first: 4_000, inUpdate: 2_000, time: 10 * time.Second}
 
 // SearchOptions are about one search.
 type SearchOptions struct {
@@ -106,23 +107,32 @@ func (c *Catalog) Search(ctx context.Context, q *Query, o SearchOptions) (Search
 	if err != nil {
 		return SearchPage{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, searchTime)
-	defer cancel()
 	m, err := c.model(ctx, c.db)
 	if err != nil {
-		return SearchPage{}, outOfTime(ctx, err)
+		return SearchPage{}, err
 	}
 	s := c.newSearch(c.db, m, o)
-	defer s.release()
 	var page SearchPage
-	parts, err := s.parts(ctx, q, &page)
+	found, err := s.page(ctx, q, from, &page)
 	if err == nil {
-		err = s.fill(ctx, parts, from, &page)
+		page.Entities, err = s.whole(ctx, found)
 	}
 	if err != nil {
-		return SearchPage{}, outOfTime(ctx, err)
+		return SearchPage{}, err
 	}
 	return page, nil
+}
+
+// page finds what is on the page, in the time for that.
+func (s *search) page(ctx context.Context, q *Query, from cursor, page *SearchPage) ([]*candidate, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.c.plan.time)
+	defer cancel()
+	defer s.release()
+	parts, err := s.parts(ctx, q, page)
+	if err != nil {
+		return nil, s.c.outOfTime(ctx, err)
+	}
+	return s.fill(ctx, parts, from, page)
 }
 
 // cursor is where a page begins: after an entity.
@@ -175,8 +185,8 @@ func (s *search) parts(ctx context.Context, q *Query, page *SearchPage) ([]part,
 	return parts, nil
 }
 
-// fill puts what is found after a place into the page.
-func (s *search) fill(ctx context.Context, parts []part, from cursor, page *SearchPage) error {
+// fill finds what comes after a place, for one page.
+func (s *search) fill(ctx context.Context, parts []part, from cursor, page *SearchPage) ([]*candidate, error) {
 	var found []*candidate
 	for _, p := range parts {
 		after := ""
@@ -186,9 +196,9 @@ func (s *search) fill(ctx context.Context, parts []part, from cursor, page *Sear
 			after = from.identifier
 		}
 		more, err := s.find(ctx, p.b, p.cond, after, s.o.Limit+1-len(found))
-		if err = outOfTime(ctx, err); err != nil {
+		if err = s.c.outOfTime(ctx, err); err != nil {
 			if e, ok := errors.AsType[*Error](err); !s.o.Partial || !ok || e.Code != CodeTooBroad {
-				return err
+				return nil, err
 			}
 			page.FailedBlueprints = append(page.FailedBlueprints, p.b.Identifier)
 		}
@@ -199,9 +209,7 @@ func (s *search) fill(ctx context.Context, parts []part, from cursor, page *Sear
 			break
 		}
 	}
-	var err error
-	page.Entities, err = s.whole(ctx, found)
-	return err
+	return found, nil
 }
 
 // whole makes entities of candidates.
@@ -223,9 +231,9 @@ func (s *search) whole(ctx context.Context, found []*candidate) ([]Entity, error
 }
 
 // outOfTime makes an error of the search's deadline one that its caller is told.
-func outOfTime(ctx context.Context, err error) error {
+func (c *Catalog) outOfTime(ctx context.Context, err error) error {
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return tooMany("query", "took longer than %s; make it more selective: by = or in on a property, an identifier, a relation, a range of numbers or times, or the beginning of a text", searchTime)
+		return tooMany("query", "took longer than %s; make it more selective: by = or in on a property, an identifier, a relation, a range of numbers or times, or the beginning of a text", c.plan.time)
 	}
 	return err
 }

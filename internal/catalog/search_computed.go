@@ -115,7 +115,7 @@ func (s *search) compute(ctx context.Context, b *Blueprint, cond *condition, lis
 			pointers = append(pointers, &entities[i])
 		}
 		x := s.c.newComputing(s.m, &strikes{})
-		x.q, x.until = s.q, time.Now().Add(searchTime)
+		x.q, x.until = s.q, time.Now().Add(s.c.plan.time)
 		if err := x.all(ctx, pointers, only, 0); err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ func TestSearchFindsWhatIsThere(t *testing.T) {
 			"mirrorProperties": {"m": {"path": "one.s"}, "mt": {"path": "one.$title"}}}`)
 		rapid.Check(t, func(rt *rapid.T) {
 			w.plan = rapid.SampledFrom([]searchPlan{defaultPlan, {fewest: 1, few: 3, many: 6, first: 2}, {fewest: -1, few: -1, many: -1, first: 1}, {few: 2, many: 1000, first: 1}}).Draw(rt, "plan")
+			w.plan.time = time.Minute
 			n := &naive{now: w.now, entities: map[string]*worldEntity{}}
 			w.empty(rt, db)
 			for range 3 {
