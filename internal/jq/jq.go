@@ -208,8 +208,10 @@ func stopped(ctx context.Context, err error) Output {
 // raise its whole input.
 const maxMessage = 1000
 
-// clip bounds the text of an error to how it begins and ends.
+// clip bounds the text of an error to how it begins and ends. It has no NUL, which
+// not every database stores.
 func clip(text string) string {
+	text = strings.ReplaceAll(text, "\x00", "\uFFFD")
 	if len(text) <= maxMessage {
 		return valid(text)
 	}

@@ -64,7 +64,8 @@ type Config struct {
 	// Resources are the passes of the configuration, in the file's order. A
 	// kind may have several.
 	Resources []Resource
-	// PortAPIURL is where a real Port is, with /v1; "" where the file says none.
+	// PortAPIURL is where the file says that a real Port is, with /v1; "" where it
+	// says nothing. The credentials go where the server's settings say, not there.
 	PortAPIURL string
 	// SkipDelete keeps a full sync from deleting what it did not see.
 	SkipDelete bool

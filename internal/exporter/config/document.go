@@ -193,10 +193,10 @@ func kindOf(v any) string {
 
 func keysOf(object map[string]any) []string { return slices.Sorted(maps.Keys(object)) }
 
-// shorten makes text fit into a message.
+// shorten makes text fit into a message, and a message fit to be stored.
 func shorten(text string) string {
 	const most = 80
-	text = strings.Join(strings.Fields(text), " ")
+	text = strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "\x00", "\uFFFD")
 	if runes := []rune(text); len(runes) > most {
 		return string(runes[:most]) + "…"
 	}

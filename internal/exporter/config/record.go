@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/rialto-bus/rialto/internal/jq"
 )
@@ -235,6 +237,9 @@ func recordText(key string, v any) (string, error) {
 		if len(v) > maxIdentifier {
 			return "", badRecord(key, "is %d bytes long, at most %d are possible", len(v), maxIdentifier)
 		}
+		if strings.ContainsFunc(v, unicode.IsControl) {
+			return "", badRecord(key, "has a control character")
+		}
 		return v, nil
 	}
 	return "", badRecord(key, "must be a text, not %s", kindOf(v))
@@ -290,6 +295,8 @@ func recordIdentifiers(o jq.Output) ([]string, error) {
 			return nil, badRecord("identifier", "gave %s as element %d, not a text", kindOf(v), i)
 		case len(id) > maxIdentifier:
 			return nil, badRecord("identifier", "is %d bytes long, at most %d are possible", len(id), maxIdentifier)
+		case strings.ContainsFunc(id, unicode.IsControl):
+			return nil, badRecord("identifier", "gave %s, which has a control character", shorten(strconv.Quote(id)))
 		case id != "" && !slices.Contains(identifiers, id):
 			identifiers = append(identifiers, id)
 		}
