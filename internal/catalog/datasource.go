@@ -30,6 +30,7 @@ func parseDatasourcePlace(s string) (p datasourcePlace, err error) {
 	return p, nil
 }
 
+// String returns the place as next of a page.
 func (p datasourcePlace) String() string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%d.%d", p.writer, p.blueprint, p.entity))
 }

@@ -147,6 +147,7 @@ func parseFrom(s string) (cursor, error) {
 	return cursor{}, invalid("from %q is not the next of another page.", shorten(s))
 }
 
+// String returns the cursor as Next of a page.
 func (c cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(c.blueprint + "\n" + c.identifier))
 }
