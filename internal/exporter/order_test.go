@@ -559,3 +559,58 @@ func newOrderModel(w *world, run int, transactional bool) *orderModel {
 	}
 	return m
 }
+
+// TestWhereNothingCanBeReadTheLatestEventDecides: whatever the order and duplication
+// of events, what was deleted last is gone, and what no event says was deleted is there.
+func TestWhereNothingCanBeReadTheLatestEventDecides(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	run := 0
+	rapid.Check(t, func(t *rapid.T) {
+		run++
+		m := newOrderModel(w, 1_000_000+run, true)
+		if err := m.x.takeOver(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.x.o.Reader = modelReader{m, t}
+		r := m.truth[0]
+		r.present, r.size = true, 1
+		m.apply(t, []*modelRead{{m.see(t, m.x.newRead(r.key)), -1}})
+		for known := w.resource(r.key); known == nil || len(known.Entities) == 0; known = w.resource(r.key) {
+			m.clock = m.clock.Add(time.Minute)
+			m.apply(t, []*modelRead{{m.see(t, m.x.newRead(r.key)), -1}})
+		}
+		m.unreadable = true
+		deleted := rapid.SliceOfN(rapid.Bool(), 1, 6).Draw(t, "deletes")
+		for _, d := range deleted {
+			m.clock = m.clock.Add(time.Minute)
+			m.events = append(m.events, modelEvent{delete: d, at: m.clock, entity: r.name})
+		}
+		order := rapid.Permutation(slices.Repeat([]int{0, 1, 2, 3, 4, 5}, 2)).Draw(t, "order")
+		for _, i := range order {
+			if i < len(m.events) {
+				m.receive(t, i)
+				for len(m.flying) > 0 {
+					m.land(t)
+				}
+			}
+			m.unsent = nil
+		}
+		for i := range m.events { // those that were lost when the process died come again
+			m.receive(t, i)
+			m.sink.crashAt(-1)
+			for _, f := range m.flying {
+				if _, err := m.x.apply(t.Context(), []Read{f.read}, catalog.Cause{}, applyOptions{NoRecheck: true}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m.flying = nil
+		}
+		_, found := m.sink.entity(t, r.name)
+		switch {
+		case deleted[len(deleted)-1] && found:
+			t.Fatalf("it was deleted last and is there: %v%s", deleted, m.dump(t))
+		case !slices.Contains(deleted, true) && !found:
+			t.Fatalf("nothing says that it was deleted, and it is gone: %v%s", deleted, m.dump(t))
+		}
+	})
+}
