@@ -185,12 +185,13 @@ func (d *demo) loseEvent(ctx context.Context, k *kind.Kind) error {
 	if err := d.createFunction(ctx, name); err != nil {
 		return err
 	}
-	if _, err := events.EnableRule(ctx, &eventbridge.EnableRuleInput{Name: aws.String(demoLambdaRule)}); err != nil {
-		return fmt.Errorf("enable the event rule: %w", err)
-	}
 	run, err := d.sync(ctx)
 	if err != nil {
 		return err
+	}
+	// Not before: the event of the call may be on its way to the rule until now.
+	if _, err := events.EnableRule(ctx, &eventbridge.EnableRuleInput{Name: aws.String(demoLambdaRule)}); err != nil {
+		return fmt.Errorf("enable the event rule: %w", err)
 	}
 	if err := d.checkFunction(ctx, k, functionARN(name), 128); err != nil {
 		return err
