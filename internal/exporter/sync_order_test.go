@@ -75,7 +75,7 @@ func (m *syncModel) id(name any) string { return fmt.Sprintf("%d-%v", m.number, 
 
 func (m *syncModel) now() time.Time { return time.UnixMilli(m.clock.Load()).UTC() }
 
-func (m *syncModel) note(format string, args ...any) {
+func (m *syncModel) notef(format string, args ...any) {
 	m.log = append(m.log, m.now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
 }
 
@@ -147,32 +147,20 @@ func TestFullSyncsAndEventsEndInTheTruth(t *testing.T) {
 	}
 	w.cloud.page = 2
 	number := 0
-	for _, mode := range []struct {
-		name                string
-		transactional, lose bool
-	}{
-		{"the catalog", true, false},
-		{"the catalog, events lost", true, true},
-		{"a sink without transactions", false, false},
-		{"a sink without transactions, events lost", false, true},
-	} {
-		t.Run(mode.name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
-				number++
-				m := newSyncModel(t, w, cat, number, mode.transactional)
-				m.lose = mode.lose
-				t.Repeat(map[string]func(*rapid.T){
-					"":                 func(t *rapid.T) { m.sink.check(t, m) },
-					"something":        func(t *rapid.T) { m.step(t, drawStep().Draw(t, "step"), func() { m.trouble = true }) },
-					"more":             func(t *rapid.T) { m.step(t, drawStep().Draw(t, "step"), func() { m.trouble = true }) },
-					"something is due": m.recheck,
-					"a full sync runs": func(t *rapid.T) { m.sync(t, rapid.SliceOfN(drawStep(), 0, 12).Draw(t, "meanwhile")) },
-				})
-				m.settle(t)
-				m.check(t)
-			})
+	rapid.Check(t, func(t *rapid.T) {
+		number++
+		m := newSyncModel(t, w, cat, number, rapid.Bool().Draw(t, "the catalog"))
+		m.lose = rapid.Bool().Draw(t, "events are lost")
+		t.Repeat(map[string]func(*rapid.T){
+			"":                 func(t *rapid.T) { m.sink.check(t, m) },
+			"something":        func(t *rapid.T) { m.step(t, drawStep().Draw(t, "step")) },
+			"more":             func(t *rapid.T) { m.step(t, drawStep().Draw(t, "step")) },
+			"something is due": m.recheck,
+			"a full sync runs": func(t *rapid.T) { m.sync(t, rapid.SliceOfN(drawStep(), 0, 12).Draw(t, "meanwhile")) },
 		})
-	}
+		m.settle(t)
+		m.check(t)
+	})
 }
 
 func newSyncModel(t *rapid.T, w *syncWorld, cat *catalog.Catalog, number int, transactional bool) *syncModel {
@@ -224,12 +212,12 @@ func (m *syncModel) send(id string, gone bool) {
 	m.events = append(m.events, syncEvent{id, gone, m.now().Truncate(time.Second)})
 }
 
-// step does one thing. kill ends the node that runs.
-func (m *syncModel) step(t *rapid.T, s syncStep, kill func()) {
+// step does one thing while no full sync runs.
+func (m *syncModel) step(t *rapid.T, s syncStep) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.do(t, s, kill)
-	if m.trouble && !m.open {
+	m.do(t, s, func() { m.trouble = true })
+	if m.trouble {
 		m.revive()
 	}
 }
@@ -240,6 +228,7 @@ func (m *syncModel) revive() {
 	m.takeOver()
 }
 
+// do does one thing; kill ends the node that runs.
 func (m *syncModel) do(t *rapid.T, s syncStep, kill func()) {
 	m.clock.Add(int64(s.n))
 	id := m.id(s.n % changing)
@@ -271,14 +260,14 @@ func (m *syncModel) do(t *rapid.T, s syncStep, kill func()) {
 		kill()
 	case "depose":
 		// What a sink without transactions is told too late cannot be refused.
-		if m.sink.Transactional() && m.open {
+		if m.sink.Transactional() {
 			m.trouble = true
 			m.takeOver()
 		}
 	default:
 		return
 	}
-	m.note("%s %d", s.do, s.n)
+	m.notef("%s %d", s.do, s.n)
 }
 
 // begin has an event arrive: the read of its resource begins.
@@ -293,7 +282,7 @@ func (m *syncModel) begin(t *rapid.T, i int) {
 	} else {
 		read.UpsertAt = e.at
 	}
-	m.note("event %d (%+v) arrives: read %d finds %v", i, e, read.Ticket, read.Properties)
+	m.notef("event %d (%+v) arrives: read %d finds %v", i, e, read.Ticket, read.Properties)
 	m.flying = append(m.flying, syncFlight{read, i})
 	m.unsent = slices.DeleteFunc(m.unsent, func(n int) bool { return n == i })
 }
@@ -315,7 +304,7 @@ func (m *syncModel) land(t *rapid.T, n int, kill func()) {
 	}
 	out, err := m.x.apply(t.Context(), reads, catalog.Cause{Origin: originEvent}, applyOptions{NoRecheck: true})
 	if err != nil {
-		m.note("apply fails: %v", err)
+		m.notef("apply fails: %v", err)
 		for i := range batch {
 			m.again(batch[i].event)
 		}
@@ -326,7 +315,7 @@ func (m *syncModel) land(t *rapid.T, n int, kill func()) {
 		return
 	}
 	for i := range out {
-		m.note("read %d of %s: %s", batch[i].read.Ticket, batch[i].read.Identifier, out[i].Outcome)
+		m.notef("read %d of %s: %s", batch[i].read.Ticket, batch[i].read.Identifier, out[i].Outcome)
 		switch {
 		case out[i].Outcome == Failed && out[i].Retry:
 			m.again(batch[i].event)
@@ -346,7 +335,7 @@ func (m *syncModel) recheck(t *rapid.T) {
 		if !errors.Is(err, errCrash) {
 			t.Fatal(err)
 		}
-		m.note("dies when it rechecks")
+		m.notef("dies when it rechecks")
 		m.revive()
 	}
 }
@@ -393,7 +382,7 @@ func (m *syncModel) sync(t *rapid.T, meanwhile []syncStep) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.w.cloud.before = nil
-	m.note("the full sync ends: %v, %s", err, run.Status)
+	m.notef("the full sync ends: %v, %s", err, run.Status)
 	switch {
 	case err == nil && run.Status != SyncSucceeded:
 		t.Fatalf("the full sync is %s: %s\n%s", run.Status, run.Error, strings.Join(m.log, "\n"))
