@@ -262,7 +262,6 @@ type candidate struct {
 	Entity
 	of         *Blueprint
 	row        entityRow
-	raw        map[string]json.RawMessage
 	values     map[string]any
 	related    map[string]any // its relations, once they are read
 	aggregates map[string]any // its aggregation properties, once they are read
@@ -341,21 +340,26 @@ func (e *candidate) property(name string) (any, error) {
 	if v, ok := e.values[name]; ok {
 		return v, nil
 	}
-	if e.raw == nil {
-		if err := json.Unmarshal([]byte(e.row.properties), &e.raw); err != nil {
+	text, ok := member(e.row.properties, name)
+	if !ok {
+		var all map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(e.row.properties), &all); err != nil {
 			return nil, fmt.Errorf("read the properties of entity %s: %w", e.Identifier, err)
 		}
-		e.values = map[string]any{}
+		text = string(all[name])
 	}
 	var v any
-	if text, ok := e.raw[name]; ok {
-		if err := json.Unmarshal(text, &v); err != nil {
+	if text != "" {
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
 			return nil, fmt.Errorf("read property %s of entity %s: %w", name, e.Identifier, err)
 		}
 	}
 	// While a changed blueprint's entities are brought into line, what does not fit is not there.
 	if p := e.of.Properties[name]; !p.takes(v) {
 		v = nil
+	}
+	if e.values == nil {
+		e.values = map[string]any{}
 	}
 	e.values[name] = v
 	return v, nil
