@@ -91,16 +91,28 @@ func (c *Catalog) servePutIntegration(w http.ResponseWriter, r *http.Request) er
 	return answerIntegration(w, r, status, &in, warnings)
 }
 
+// serveListIntegrations answers with all integrations, some at a time: together they
+// can be a gigabyte.
 func (c *Catalog) serveListIntegrations(w http.ResponseWriter, r *http.Request) error {
-	list, err := c.Integrations(r.Context())
-	if err != nil {
-		return err
+	out := listStream{w: w, control: http.NewResponseController(w), member: "integrations"}
+	for after := ""; ; {
+		list, err := c.Integrations(r.Context(), after)
+		if err != nil {
+			return out.fail(r, c.log, err)
+		}
+		shown := make([]map[string]any, 0, len(list))
+		for i := range list {
+			shown = append(shown, integrationJSON(r, &list[i]))
+		}
+		if !out.page(shown) {
+			return nil // the caller hung up
+		}
+		if len(list) < integrationPage {
+			out.end(nil)
+			return nil
+		}
+		after = list[len(list)-1].InstallationID
 	}
-	shown := make([]map[string]any, 0, len(list))
-	for i := range list {
-		shown = append(shown, integrationJSON(r, &list[i]))
-	}
-	return answer(w, http.StatusOK, map[string]any{"integrations": shown})
 }
 
 // integrationOf finds the integration of the path; one of the clients writes spaces

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -84,7 +85,7 @@ func (c *Catalog) stream(w http.ResponseWriter, r *http.Request, q *Query, o Sea
 	ctx := r.Context()
 	v := viewOf(r.URL.Query())
 	o.Limit = MaxPage
-	out := entityStream{w: w, control: http.NewResponseController(w)}
+	out := listStream{w: w, control: http.NewResponseController(w), member: "entities"}
 	var failed []string
 	for {
 		page, err := c.Search(ctx, q, o)
@@ -92,15 +93,8 @@ func (c *Catalog) stream(w http.ResponseWriter, r *http.Request, q *Query, o Sea
 		if err == nil {
 			shown, err = c.show(ctx, &v, page.Entities)
 		}
-		if err != nil && !out.begun {
-			return err
-		}
 		if err != nil {
-			if ctx.Err() == nil {
-				c.log.ErrorContext(ctx, "a search failed after its answer had begun", "path", r.URL.Path,
-					"request_id", httpapi.RequestIDFrom(ctx), "error", err)
-			}
-			panic(http.ErrAbortHandler)
+			return out.fail(r, c.log, err)
 		}
 		if !out.page(shown) {
 			return nil // the caller hung up
@@ -111,32 +105,35 @@ func (c *Catalog) stream(w http.ResponseWriter, r *http.Request, q *Query, o Sea
 			}
 		}
 		if page.Next == "" {
-			out.end(page.MatchingBlueprints, failed, v.warnings)
+			out.end(warned(map[string]any{
+				"matchingBlueprints": append([]string{}, page.MatchingBlueprints...), "failedBlueprints": append([]string{}, failed...),
+			}, v.warnings))
 			return nil
 		}
 		o.From = page.Next
 	}
 }
 
-// entityStream writes {"ok":true,"entities":[…],"matchingBlueprints":[…],"failedBlueprints":[…]}.
-type entityStream struct {
+// listStream writes {"ok":true,"<member>":[…], …} as the list is read.
+type listStream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	member  string
 	begun   bool
-	some    bool // an entity has been written
+	some    bool // an element has been written
 }
 
-func (s *entityStream) begin() {
+func (s *listStream) begin() {
 	s.begun = true
 	h := s.w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	s.w.WriteHeader(http.StatusOK)
-	_, _ = s.w.Write([]byte(`{"ok":true,"entities":[`))
+	_, _ = fmt.Fprintf(s.w, `{"ok":true,%q:[`, s.member)
 }
 
-// page writes entities; false if nobody reads them.
-func (s *entityStream) page(shown []map[string]any) bool {
+// page writes elements; false if nobody reads them.
+func (s *listStream) page(shown []map[string]any) bool {
 	if !s.begun {
 		s.begin()
 	}
@@ -157,11 +154,26 @@ func (s *entityStream) page(shown []map[string]any) bool {
 	return err == nil
 }
 
-func (s *entityStream) end(matching, failed, warnings []string) {
-	rest, _ := json.Marshal(warned(map[string]any{ // strings always can
-		"matchingBlueprints": append([]string{}, matching...), "failedBlueprints": append([]string{}, failed...),
-	}, warnings))
-	_, _ = fmt.Fprintf(s.w, "],%s\n", rest[1:])
+// fail returns an error that can still be answered with, and else cuts the connection
+// off.
+func (s *listStream) fail(r *http.Request, log *slog.Logger, err error) error {
+	if !s.begun {
+		return err
+	}
+	if ctx := r.Context(); ctx.Err() == nil {
+		log.ErrorContext(ctx, "a list failed after its answer had begun", "path", r.URL.Path, "request_id", httpapi.RequestIDFrom(ctx), "error", err)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// end writes the members that follow the list.
+func (s *listStream) end(members map[string]any) {
+	rest, _ := json.Marshal(members) // strings always can
+	text := "]}\n"
+	if len(members) > 0 {
+		text = "]," + string(rest[1:]) + "\n"
+	}
+	_, _ = s.w.Write([]byte(text))
 }
 
 // searchBody is what a search by pages asks for.

@@ -18,6 +18,7 @@ import (
 // The limits of integrations.
 const (
 	maxIntegrations       = 1000
+	integrationPage       = 20
 	maxInstallationID     = 250
 	maxIntegrationText    = 250       // characters of type, title and version
 	maxIntegrationBody    = 512 << 10 // bytes as JSON, and of a resync state
@@ -25,6 +26,7 @@ const (
 	maxName               = 250       // bytes of the name of a kind, a full sync, a run
 	maxExamples           = 100
 	maxExamplesBytes      = 256 << 10
+	maxAllExamplesBytes   = 32 << 20 // of an integration
 	maxCursors            = 2000
 	maxCursorBytes        = 64 << 10
 	provisionEnabled      = "provision-enabled" // a path of the API that an id must not be
@@ -192,7 +194,7 @@ func checkChangelogDestination(v any) error {
 	case nil, "", pollingListener:
 		return nil
 	default:
-		return invalid("changelogDestination.type %v %s.", kind, changelogNotDelivered)
+		return invalid("changelogDestination.type %s %s.", strings.Trim(inBrief(kind), `"`), changelogNotDelivered)
 	}
 }
 
@@ -260,7 +262,7 @@ func sameMembers(a, b map[string]any) bool {
 func (c *Catalog) PatchIntegration(ctx context.Context, w Writer, id string, body map[string]any) (in Integration, warnings []string, err error) {
 	if other, ok := body[integrationID]; ok && other != nil {
 		if s, isString := other.(string); !isString || s != id {
-			return in, nil, invalid("installationId is %v in the body; that of an integration cannot be changed.", other)
+			return in, nil, invalid("installationId is %s in the body; that of an integration cannot be changed.", inBrief(other))
 		}
 	}
 	body, warnings, err = integrationBody(body)
@@ -317,9 +319,10 @@ func (c *Catalog) Integration(ctx context.Context, id string, byLogIngest bool) 
 	return in, annotate(err, "read integration of log ingest id %s", shorten(id))
 }
 
-// Integrations returns all integrations by installation id.
-func (c *Catalog) Integrations(ctx context.Context) ([]Integration, error) {
-	list, err := listIntegrations(ctx, c.db)
+// Integrations returns 20 integrations in the order of their installation ids, from
+// the one that follows after on; fewer are the last.
+func (c *Catalog) Integrations(ctx context.Context, after string) ([]Integration, error) {
+	list, err := listIntegrations(ctx, c.db, after, integrationPage)
 	return list, annotate(err, "list integrations")
 }
 

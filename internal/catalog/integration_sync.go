@@ -45,9 +45,12 @@ func (c *Catalog) PutKindExamples(ctx context.Context, id, kind string, examples
 		return invalid("The examples cannot be written as JSON: %v.", err)
 	}
 	_, err = c.changeIntegration(ctx, id, func(tx *store.Tx, in Integration) (Integration, error) {
-		n, err := countOtherKinds(ctx, tx, in.ID, kind)
-		if err == nil && n >= maxKinds {
+		n, size, err := countOtherKinds(ctx, tx, in.ID, kind)
+		switch {
+		case err == nil && n >= maxKinds:
 			err = invalid("Integration %q has examples of %d kinds, as many as are kept.", in.InstallationID, n)
+		case err == nil && size+len(text) > maxAllExamplesBytes:
+			err = tooLarge("The examples of integration %q would have %d bytes; at most %d are kept.", in.InstallationID, size+len(text), maxAllExamplesBytes)
 		}
 		if err != nil {
 			return in, err

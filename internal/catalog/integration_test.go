@@ -285,3 +285,49 @@ func TestWhatIntegrationsSentIsForgottenInTime(t *testing.T) {
 		}
 	})
 }
+
+func TestAllIntegrationsAreListedSomeAtATime(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		c := startAPI(t, db).client(t, "x")
+		if list := c.ok("GET", "/v1/integration", "")["integrations"]; fmt.Sprint(list) != "[]" {
+			t.Errorf("of none: %v", list)
+		}
+		for n := 1; n <= 41; n++ {
+			c.ok("POST", "/v1/integration", fmt.Sprintf(`{"installationId":"in-%02d"}`, n))
+			if n%20 > 1 {
+				continue
+			}
+			list, _ := c.ok("GET", "/v1/integration", "")["integrations"].([]any)
+			if len(list) != n {
+				t.Fatalf("of %d there are %d", n, len(list))
+			}
+			for i, v := range list {
+				if got := v.(map[string]any)["installationId"]; got != fmt.Sprintf("in-%02d", i+1) {
+					t.Errorf("place %d of %d has %v", i, n, got)
+				}
+			}
+		}
+	})
+}
+
+func TestExamplesOfAnIntegrationAreBoundedTogether(t *testing.T) {
+	c := startAPI(t, storetest.SQLite(t)).client(t, "x")
+	c.ok("POST", "/v1/integration", `{"installationId":"in"}`)
+	examples := `{"examples":["` + strings.Repeat("x", 250<<10) + `"]}`
+	for n := range 131 {
+		c.ok("POST", fmt.Sprintf("/v1/integration/in/kinds/k%d/examples", n), examples)
+	}
+	c.refused(413, "too_large", "33554432", "POST", "/v1/integration/in/kinds/more/examples", examples)
+	c.ok("POST", "/v1/integration/in/kinds/k0/examples", examples) // in place of what is there
+}
+
+func TestRefusalsDoNotRepeatWhatIsLong(t *testing.T) {
+	c := startAPI(t, storetest.SQLite(t)).client(t, "x")
+	c.ok("POST", "/v1/integration", `{"installationId":"in"}`)
+	long := strings.Repeat("x", 500_000)
+	for _, body := range []string{`{"installationId":"` + long + `"}`, `{"changelogDestination":{"type":"` + long + `"}}`} {
+		if text := fmt.Sprint(c.status(422, "PATCH", "/v1/integration/in", body)); len(text) > 1000 {
+			t.Errorf("a refusal of %d bytes", len(text))
+		}
+	}
+}

@@ -42,8 +42,8 @@ func loadIntegration(ctx context.Context, q store.Querier, by integrationColumn,
 	return store.One(q.QueryRow(ctx, selectIntegration+` WHERE `+string(by)+` = $1`+lock, value), scanIntegration)
 }
 
-func listIntegrations(ctx context.Context, q store.Querier) ([]Integration, error) {
-	rows, err := q.Query(ctx, selectIntegration+` ORDER BY installation_id`)
+func listIntegrations(ctx context.Context, q store.Querier, after string, limit int) ([]Integration, error) {
+	rows, err := q.Query(ctx, selectIntegration+` WHERE installation_id > $1 ORDER BY installation_id LIMIT $2`, after, limit)
 	return store.All(rows, err, scanIntegration)
 }
 
@@ -100,10 +100,12 @@ func upsertExamples(ctx context.Context, tx *store.Tx, integration, kind, exampl
 	return err
 }
 
-// countOtherKinds counts the kinds that have examples, without the one named.
-func countOtherKinds(ctx context.Context, tx *store.Tx, integration, kind string) (n int, err error) {
-	err = tx.QueryRow(ctx, `SELECT count(*) FROM catalog_integration_kinds WHERE integration_id = $1 AND kind <> $2`, integration, kind).Scan(&n)
-	return n, err
+// countOtherKinds counts the kinds that have examples, without the one named, and
+// the characters of these.
+func countOtherKinds(ctx context.Context, tx *store.Tx, integration, kind string) (n, size int, err error) {
+	err = tx.QueryRow(ctx, `SELECT count(*), coalesce(sum(length(examples)), 0) FROM catalog_integration_kinds WHERE integration_id = $1 AND kind <> $2`,
+		integration, kind).Scan(&n, &size)
+	return n, size, err
 }
 
 func listKinds(ctx context.Context, q store.Querier, integration string) ([]KindExamples, error) {
