@@ -10,9 +10,11 @@
 // node that has its lease, and what an earlier holder still writes is refused.
 //
 // Where things are: config.go, account.go and queue.go hold what is set; ticket.go and
-// read.go read; apply.go, claim.go and sink.go write; poll.go, record.go and settle.go
-// take records in; dead.go keeps those that were given up; resource.go tells what is
-// known of a resource. The package config reads configurations and maps, the package
+// read.go read; decide.go, plan.go, outcome.go, apply.go and sink.go write; poll.go,
+// message.go, record.go and pipe.go take records in; recheck.go reads again without an
+// event; dead.go keeps records that were given up; resource.go tells what is known of a
+// resource; sync*.go, drift.go and freshness.go are full syncs and what they show;
+// install.go deploys queues. The package config reads configurations and maps, the package
 // reader asks the cloud; this one does neither.
 package exporter
 
