@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
 const (
@@ -24,12 +26,28 @@ const (
 	hidden = 90 * time.Second
 )
 
-// A full sync that is killed goes on where it was, and what events tell meanwhile is not
-// lost: in the end the catalog is as the cloud is, and nothing is half written.
-func TestAKilledFullSyncGoesOnWhereItWas(t *testing.T) {
+// onKillableServers runs a test on each database, on PostgreSQL with half of the kills.
+func onKillableServers(t *testing.T, test func(t *testing.T, s serverSettings, rounds int)) {
 	t.Parallel()
 	rounds := crashRounds(t)
-	c := newExporterCrash(t, crashTables)
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, serverSettings{DataDir: t.TempDir()}, rounds)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		c := NewConfig()
+		c.Listen, c.DataDir, c.Database, c.EventLogBytes = "127.0.0.1:0", t.TempDir(), storetest.PostgresURL(t), 64<<20
+		test(t, serverSettings{DataDir: c.DataDir, Config: &c}, (rounds+1)/2)
+	})
+}
+
+// A full sync that is killed goes on where it was, and what events tell meanwhile is not
+// lost: in the end the catalog is as the cloud is, and nothing is half written.
+func TestAKilledFullSyncGoesOnWhereItWas(t *testing.T) { onKillableServers(t, testKilledSync) }
+
+func testKilledSync(t *testing.T, s serverSettings, rounds int) {
+	c := newExporterCrash(t, s, crashTables)
 	c.changes(2, 5*time.Millisecond)
 	for range rounds {
 		c.killDuringSync(t)
@@ -49,10 +67,10 @@ func TestAKilledFullSyncGoesOnWhereItWas(t *testing.T) {
 
 // Records that a queue has acknowledged are followed, whenever the server is killed: with
 // no full sync, the catalog is as the cloud is in the end.
-func TestAKilledExporterLosesNoRecord(t *testing.T) {
-	t.Parallel()
-	rounds := crashRounds(t)
-	c := newExporterCrash(t, 0)
+func TestAKilledExporterLosesNoRecord(t *testing.T) { onKillableServers(t, testKilledBurst) }
+
+func testKilledBurst(t *testing.T, s serverSettings, rounds int) {
+	c := newExporterCrash(t, s, 0)
 	c.changes(6, 0)
 	for range rounds {
 		before := c.acked.Load()
@@ -99,9 +117,9 @@ type crashTable struct {
 	created, deleted int
 }
 
-func newExporterCrash(t *testing.T, tables int) *exporterCrash {
+func newExporterCrash(t *testing.T, s serverSettings, tables int) *exporterCrash {
 	c := &exporterCrash{
-		mortal: newMortal(serverSettings{DataDir: t.TempDir()}), cloud: newCloudAccount(t, "111122223333"), scope: cloudScope{home, tableKind},
+		mortal: newMortal(s), cloud: newCloudAccount(t, "111122223333"), scope: cloudScope{home, tableKind},
 		tables: map[string]*crashTable{}, read: map[string]int{}, audited: map[string]map[string]int{},
 	}
 	c.cloud.latency = crashLatency
