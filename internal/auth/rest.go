@@ -260,16 +260,16 @@ func Check(ctx context.Context, p Permission) error {
 	return nil
 }
 
-// CheckAccount returns an *httpapi.Error unless the caller in ctx may administer
-// what belongs to the account.
+// CheckAccount returns an *httpapi.Error unless the caller's account in ctx has a say in
+// what belongs to the account. What the caller's role allows is Check's to say.
 func CheckAccount(ctx context.Context, account string) error {
 	who, ok := PrincipalFrom(ctx)
 	if !ok {
 		return httpapi.Unauthenticated("The request was not authenticated.")
 	}
 	if !who.Governs(account) {
-		return httpapi.Forbidden("Key %s is of account %s; this takes an admin key of account %s. "+
-			"`rialto keys create --role admin --data-dir DIR` makes one on a stopped server.", who.KeyID, who.Account, governors(account))
+		return httpapi.Forbidden("Key %s is of account %s; this takes a key of account %s. "+
+			"An admin of that account makes one with `rialto keys create`; without one, `rialto keys create --role admin --data-dir DIR` does on a stopped server.", who.KeyID, who.Account, governors(account))
 	}
 	return nil
 }
