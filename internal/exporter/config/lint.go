@@ -86,6 +86,7 @@ func (l *linter) pass(ctx context.Context, r *Resource, path string, samples []m
 			l.failf(p.Path, "%s (%s)", p.Message, name)
 		}
 		if !m.Selected {
+			t.unselected++
 			continue
 		}
 		t.selected++
@@ -94,7 +95,7 @@ func (l *linter) pass(ctx context.Context, r *Resource, path string, samples []m
 		}
 	}
 	switch {
-	case t.selected == 0 && r.Query != nil:
+	case t.unselected == len(samples) && r.Query != nil:
 		l.warnf(path+".selector.query", "selects none of the %d samples", len(samples))
 	case t.selected > 0:
 		l.alwaysNull(r, t)
@@ -103,9 +104,10 @@ func (l *linter) pass(ctx context.Context, r *Resource, path string, samples []m
 
 // tried is what came of a pass's samples.
 type tried struct {
-	selected int
-	made     map[[2]string]int // entity → the sample that made it
-	given    map[string]bool   // blueprint and key of properties and relations that had a value
+	selected   int
+	unselected int
+	made       map[[2]string]int // entity → the sample that made it
+	given      map[string]bool   // blueprint and key of properties and relations that had a value
 }
 
 // entity checks an entity that a sample made.
