@@ -197,10 +197,10 @@ func (s *search) metaSource(ctx context.Context, c *condition, name string, b *B
 		return new(datasourceSource(b.id, ids)), nil
 	case metaIdentifier:
 		if prefix, ok := c.value.value.(string); ok && c.op == opBegins {
-			return new(identifierSource(b.id, nil, prefix)), nil
+			return new(identifierSource(s.q.Dialect(), b.id, nil, prefix)), nil
 		}
 		if names, ok := c.wantedTexts(); ok {
-			return new(identifierSource(b.id, names, "")), nil
+			return new(identifierSource(s.q.Dialect(), b.id, names, "")), nil
 		}
 	case metaCreatedAt:
 		return timeRange(c, s.now, b, "created_at"), nil
@@ -320,7 +320,7 @@ func (s *search) indexed(ctx context.Context, c *condition, name string, b *Blue
 	if part != "" {
 		return new(textSource(s.q.Dialect(), key, part, c.op == opEnds)), nil
 	}
-	return new(valueSource(key, values, ranges)), nil
+	return new(valueSource(s.q.Dialect(), key, values, ranges)), nil
 }
 
 func (s *search) valueKey(ctx context.Context, b *Blueprint, name string) (int64, error) {
@@ -421,7 +421,7 @@ func (s *search) relationSource(c *condition, name string, b *Blueprint) *source
 	if _, isList := c.value.value.([]any); !ok || target == nil || op == opEqual && isList {
 		return nil
 	}
-	return new(relationSource(rel.id, target.id, names))
+	return new(relationSource(s.q.Dialect(), rel.id, target.id, names))
 }
 
 // mirrorSource asks the index of the blueprint that a mirror property shows something of, and

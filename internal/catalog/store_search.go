@@ -84,11 +84,11 @@ func (s *source) readSome(ctx context.Context, q store.Querier, most int) ([]int
 
 // valueSource selects the entities that have one of the values, or one in the ranges, or
 // values that are not indexed.
-func valueSource(key int64, values []string, ranges []keyRange) source {
+func valueSource(d store.Dialect, key int64, values []string, ranges []keyRange) source {
 	a := argList{}
 	k := a.add(key)
 	var q strings.Builder
-	q.WriteString(`SELECT entity_id FROM catalog_values WHERE key_id = ` + k + ` AND value IN (` + a.texts(append(values, indexMore)) + `)`)
+	q.WriteString(`SELECT entity_id FROM catalog_values WHERE key_id = ` + k + ` AND value` + a.inTexts(d, append(values, indexMore)))
 	for _, r := range ranges {
 		q.WriteString(` UNION ALL SELECT entity_id FROM catalog_values WHERE key_id = ` + k + ` AND value >= ` + a.add(r.from) + ` AND value <= ` + a.add(r.to))
 	}
@@ -116,13 +116,13 @@ func textSource(d store.Dialect, key int64, part string, atEnd bool) source {
 }
 
 // identifierSource selects entities by their identifiers, or by what they begin with.
-func identifierSource(blueprint int64, identifiers []string, prefix string) source {
+func identifierSource(d store.Dialect, blueprint int64, identifiers []string, prefix string) source {
 	a := argList{}
 	where := `SELECT id FROM catalog_entities WHERE blueprint_id = ` + a.add(blueprint)
 	if prefix != "" {
 		where += ` AND identifier >= ` + a.add(prefix) + ` AND identifier < ` + a.add(store.PrefixEnd(prefix))
 	} else {
-		where += ` AND identifier IN (` + a.texts(identifiers) + `)`
+		where += ` AND identifier` + a.inTexts(d, identifiers)
 	}
 	return source{query: where, args: a.args}
 }
@@ -142,10 +142,10 @@ func datasourceSource(blueprint int64, datasources []int64) source {
 }
 
 // relationSource selects the entities that point to one of others by a relation.
-func relationSource(relation int64, target int64, identifiers []string) source {
+func relationSource(d store.Dialect, relation, target int64, identifiers []string) source {
 	a := argList{}
 	return source{query: `SELECT r.source_id FROM catalog_entities t JOIN catalog_relations r ON r.target_id = t.id AND r.relation_id = ` + a.add(relation) +
-		` WHERE t.blueprint_id = ` + a.add(target) + ` AND t.identifier IN (` + a.texts(identifiers) + `)`, args: a.args}
+		` WHERE t.blueprint_id = ` + a.add(target) + ` AND t.identifier` + a.inTexts(d, identifiers), args: a.args}
 }
 
 type datasource struct {
