@@ -43,6 +43,10 @@ const (
 	DefaultMaxOutput = 1 << 20
 )
 
+// hereAtOnce is for how many calls programs run in this process at once, for each
+// processor.
+const hereAtOnce = 4
+
 // callOutputs is how many of the largest outputs those of one call may be together.
 const callOutputs = 16
 
@@ -95,6 +99,9 @@ type Output struct {
 type Evaluator struct {
 	o    Options
 	pool *pool
+	// here holds an element for each call whose programs run in this process: what
+	// they cost is little for one, not for a thousand at once.
+	here chan struct{}
 }
 
 // New makes an Evaluator. Close ends it.
@@ -111,7 +118,7 @@ func New(o Options) *Evaluator {
 	if o.MaxOutput <= 0 {
 		o.MaxOutput = DefaultMaxOutput
 	}
-	return &Evaluator{o: o, pool: newPool(o)}
+	return &Evaluator{o: o, pool: newPool(o), here: make(chan struct{}, hereAtOnce*runtime.GOMAXPROCS(0))}
 }
 
 // Close ends the worker processes and waits for them. Programs that run in one
@@ -140,20 +147,38 @@ func (e *Evaluator) Each(ctx context.Context, ps []*Program, input any) []Output
 		}
 		return out
 	}
-	here, cancel := context.WithTimeout(ctx, e.o.Timeout)
-	defer cancel()
-	var elsewhere []int
 	together := callOutputs * e.o.MaxOutput
+	elsewhere := e.inProcess(ctx, ps, v, size, &together, out)
+	if len(elsewhere) > 0 {
+		e.pool.evaluate(ctx, ps, elsewhere, v, together, out)
+	}
+	return out
+}
+
+// inProcess puts the outputs of the cheap programs into out, and returns the places of
+// those that are for a worker. together is how many bytes of JSON outputs may have.
+func (e *Evaluator) inProcess(ctx context.Context, ps []*Program, v any, size int, together *int, out []Output) (elsewhere []int) {
+	select {
+	case e.here <- struct{}{}:
+		defer func() { <-e.here }()
+	case <-ctx.Done():
+		for i := range out {
+			out[i].Err = context.Cause(ctx)
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.o.Timeout)
+	defer cancel()
 	for i, p := range ps {
 		if !p.cheap(size) {
 			elsewhere = append(elsewhere, i)
 			continue
 		}
 		began := time.Now()
-		left := min(e.o.MaxOutput, together)
+		left := min(e.o.MaxOutput, *together)
 		before := left
-		out[i] = first(here, p, v, &left)
-		together -= before - max(0, left)
+		out[i] = first(ctx, p, v, &left)
+		*together -= before - max(0, left)
 		if !errors.Is(out[i].Err, ErrTimeout) {
 			continue
 		}
@@ -162,10 +187,7 @@ func (e *Evaluator) Each(ctx context.Context, ps []*Program, input any) []Output
 			p.costly.Store(true)
 		}
 	}
-	if len(elsewhere) > 0 {
-		e.pool.evaluate(ctx, ps, elsewhere, v, together, out)
-	}
-	return out
+	return elsewhere
 }
 
 // first evaluates p over v in this process, until ctx ends. Its output may be as
