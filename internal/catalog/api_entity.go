@@ -80,44 +80,59 @@ func givenEntity(body map[string]any, blueprint string) (EntityInput, error) {
 	return entityInput(body)
 }
 
-func (c *Catalog) serveCreateEntity(w http.ResponseWriter, r *http.Request) error {
+// givenChange reads a change of an entity, and whether it is only to be checked.
+func givenChange(w http.ResponseWriter, r *http.Request) (change EntityChange, validateOnly bool, err error) {
 	flags, err := readWriteFlags(r.URL.Query())
 	if err != nil {
-		return err
+		return change, false, err
 	}
 	_, body, err := readBody(w, r)
 	if err != nil {
-		return err
+		return change, false, err
 	}
 	blueprint := r.PathValue("bp")
 	in, err := givenEntity(body, blueprint)
+	return EntityChange{
+		Blueprint: blueprint, Identifier: r.PathValue("id"), Entity: in, Upsert: flags.upsert, Merge: flags.merge, CreateMissingRelated: flags.createMissing,
+	}, flags.validateOnly, err
+}
+
+// serveCreateEntity is POST, which replaces what is there with upsert, and merges with
+// merge too.
+func (c *Catalog) serveCreateEntity(w http.ResponseWriter, r *http.Request) error {
+	change, validateOnly, err := readChange(w, r)
 	if err != nil {
 		return err
 	}
-	return c.writeEntity(w, r, EntityChange{
-		Blueprint: blueprint, Entity: in, Upsert: flags.upsert, Merge: flags.merge, CreateMissingRelated: flags.createMissing,
-	}, flags.validateOnly)
+	return c.writeEntity(w, r, change, validateOnly)
 }
 
 // serveChangeEntity is PUT, which replaces, and PATCH, which merges.
 func (c *Catalog) serveChangeEntity(w http.ResponseWriter, r *http.Request) error {
-	flags, err := readWriteFlags(r.URL.Query())
+	change, validateOnly, err := readChange(w, r)
 	if err != nil {
 		return err
+	}
+	change.Identifier = r.PathValue("id")
+	change.Merge = change.Merge || r.Method == http.MethodPatch
+	return c.writeEntity(w, r, change, validateOnly)
+}
+
+// readChange reads what a request says of an entity of the path's blueprint.
+func readChange(w http.ResponseWriter, r *http.Request) (change EntityChange, validateOnly bool, err error) {
+	flags, err := readWriteFlags(r.URL.Query())
+	if err != nil {
+		return change, false, err
 	}
 	_, body, err := readBody(w, r)
 	if err != nil {
-		return err
+		return change, false, err
 	}
 	blueprint := r.PathValue("bp")
 	in, err := givenEntity(body, blueprint)
-	if err != nil {
-		return err
-	}
-	return c.writeEntity(w, r, EntityChange{
-		Blueprint: blueprint, Identifier: r.PathValue("id"), Entity: in, Upsert: flags.upsert,
-		Merge: r.Method == http.MethodPatch || flags.merge, CreateMissingRelated: flags.createMissing,
-	}, flags.validateOnly)
+	return EntityChange{
+		Blueprint: blueprint, Entity: in, Upsert: flags.upsert, Merge: flags.merge, CreateMissingRelated: flags.createMissing,
+	}, flags.validateOnly, err
 }
 
 // writeEntity makes one change and answers with the entity.

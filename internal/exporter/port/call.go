@@ -31,6 +31,9 @@ const (
 	callTime = 30 * time.Second
 	// maxAnswer bounds what is read of an answer.
 	maxAnswer = 8 << 20
+	// maxDetails is how long the details of a refusal may be that are kept: there is
+	// one for each entity.
+	maxDetails = 10 << 10
 )
 
 // request is one call of Port's API.
@@ -177,12 +180,15 @@ func decode(r request, status int, text []byte, out any) error {
 func refusal(status int, text []byte) *catalog.Error {
 	e := &catalog.Error{Status: status}
 	var body struct {
-		Error   string `json:"error"`
-		Message string `json:"message"`
-		Details any    `json:"details"`
+		Error   string          `json:"error"`
+		Message string          `json:"message"`
+		Details json.RawMessage `json:"details"`
 	}
 	if json.Unmarshal(text, &body) == nil {
-		e.Code, e.Message, e.Details = body.Error, clip(body.Message), body.Details
+		e.Code, e.Message = clip(body.Error), clip(body.Message)
+		if len(body.Details) > 0 && len(body.Details) <= maxDetails {
+			e.Details = body.Details
+		}
 	}
 	if e.Code == "" {
 		e.Code = strings.ToLower(strings.ReplaceAll(http.StatusText(status), " ", "_"))
@@ -193,9 +199,10 @@ func refusal(status int, text []byte) *catalog.Error {
 	return e
 }
 
-// clip bounds a text that Port answered.
+// clip bounds a text that Port answered, and makes it fit to be stored.
 func clip(text string) string {
 	const most = 2000
+	text = strings.ReplaceAll(text, "\x00", "\uFFFD")
 	if len(text) <= most {
 		return text
 	}

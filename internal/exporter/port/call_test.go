@@ -2,6 +2,7 @@ package port
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -277,5 +278,17 @@ func TestAnswersThatAreNotPortsAreErrors(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestWhatIsKeptOfARefusalIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	e := refusal(http.StatusUnprocessableEntity, []byte(`{"error":"`+long+`","message":"a\u0000`+long+`","details":{"x":"`+long+`"}}`))
+	if len(e.Code) > 3000 || len(e.Message) > 3000 || strings.Contains(e.Message, "\x00") || e.Details != nil {
+		t.Errorf("a code of %d bytes, a message of %d, details %v", len(e.Code), len(e.Message), e.Details != nil)
+	}
+	e = refusal(http.StatusUnprocessableEntity, []byte(`{"error":"validation_error","message":"生产","details":{"x":1}}`))
+	if details, _ := e.Details.(json.RawMessage); e.Code != "validation_error" || e.Message != "生产" || string(details) != `{"x":1}` {
+		t.Errorf("%+v", e)
 	}
 }
