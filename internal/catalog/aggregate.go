@@ -161,7 +161,7 @@ func (a *aggregation) due(ctx context.Context, state aggregationState, p *pace, 
 	if now.Sub(state.at) < min(max(aggregatePause, 10*p.took), aggregateOld) {
 		return false, nil
 	}
-	if now.Sub(state.at) >= aggregateOld && (len(a.Query) > 0 || a.Func == "average" || state.err != "") {
+	if now.Sub(state.at) >= aggregateOld && (len(a.Query) > 0 || a.Func == "average" || a.overComputed() || state.err != "") {
 		return true, nil
 	}
 	from := state.at
@@ -184,10 +184,24 @@ func (a *aggregation) due(ctx context.Context, state aggregationState, p *pace, 
 
 // concernedBy says whether the property may depend on entities of the blueprints.
 func (a *aggregation) concernedBy(changed map[int64]bool) bool {
-	if len(a.PathFilter) == 0 || len(a.Query) > 0 {
+	if len(a.PathFilter) == 0 || len(a.Query) > 0 || a.overComputed() {
 		return len(changed) > 0 // whatever it is, it may lie on a way
 	}
 	return slices.ContainsFunc(a.concerned(), func(b *Blueprint) bool { return changed[b.id] })
+}
+
+// overComputed says whether what is computed over is itself computed, and so depends on who knows what.
+func (a *aggregation) overComputed() bool {
+	target := a.m.byIdentifier[a.Target]
+	for _, name := range []string{a.Property, a.MeasureTimeBy} {
+		if target == nil || name == "" {
+			continue
+		}
+		if sub, _, ok := target.subject(name); ok && sub.kind != ofMeta && sub.kind != ofProperty {
+			return true
+		}
+	}
+	return false
 }
 
 // concerned are the blueprints of the entities that the property is of, of those that it counts,

@@ -138,6 +138,34 @@ func TestAggregationPropertiesFollowWhatTheyAreOf(t *testing.T) {
 	})
 }
 
+// A mirror property of the target changes with entities that are on no path of the aggregation.
+func TestAggregationPropertyOverComputedOnesFollowsWhatTheyShow(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newSearchWorld(t, db)
+		if _, err := w.PatchBlueprint(t.Context(), Writer{By: "test"}, "service", json.RawMessage(`{"mirrorProperties": {"teamSize": {"path": "team.size"}}}`)); err != nil {
+			t.Fatal(err)
+		}
+		w.aggregation(t, "region", "people", `{"title": "People", "target": "service",
+			"calculationSpec": {"func": "max", "calculationBy": "property", "property": "teamSize"}, "pathFilter": [{"fromBlueprint": "service", "path": ["regions"]}]}`)
+		resize := func(size float64) {
+			for _, team := range []string{"core", "web", "ops"} {
+				w.put(t, Writer{By: "test"}, EntityChange{Blueprint: "team", Identifier: team, Upsert: true, Merge: true, Entity: EntityInput{Properties: map[string]any{"size": size}}})
+			}
+		}
+		for _, size := range []float64{1000, 2000} {
+			resize(size)
+			w.now = w.now.Add(5 * time.Minute)
+			found := byValue(w.aggregated(t, "region", "people"))
+			if len(found[size]) == 0 || len(found) > 2 {
+				t.Errorf("teams of %v people: the regions have %v", size, found)
+			}
+			w.now = w.now.Add(5 * time.Minute)
+			w.aggregated(t, "region", "people") // nothing has changed since
+			w.now = w.now.Add(5 * time.Minute)
+		}
+	})
+}
+
 func byValue(of map[string]any) map[any][]string {
 	all := map[any][]string{}
 	for _, name := range slices.Sorted(maps.Keys(of)) {

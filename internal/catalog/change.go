@@ -88,6 +88,9 @@ func (c *Catalog) History(ctx context.Context, blueprint, identifier string, bef
 	if err != nil {
 		return nil, err
 	}
+	if checkIdentifier(identifier) != "" {
+		return nil, nil // no entity ever had that name
+	}
 	list, err := listEntityChanges(ctx, c.db, b.id, identifier, before, clampChanges(limit))
 	if err != nil {
 		return nil, fmt.Errorf("history of entity %s of blueprint %s: %w", identifier, blueprint, err)
@@ -98,6 +101,11 @@ func (c *Catalog) History(ctx context.Context, blueprint, identifier string, bef
 // Audits lists changes of entities and blueprints, the last first.
 func (c *Catalog) Audits(ctx context.Context, f ChangeFilter) ([]Change, error) {
 	f.Limit = clampChanges(f.Limit)
+	for _, text := range []string{f.Resource, f.Blueprint, f.Identifier, f.Action, f.Origin, f.RunID, f.By} {
+		if boundText(text, len(text)) != text {
+			return nil, nil // no database holds it
+		}
+	}
 	if f.Blueprint != "" && f.Identifier != "" {
 		m, err := c.model(ctx, c.db)
 		if err != nil {

@@ -42,7 +42,7 @@ func (b *batch) delete(ctx context.Context, r *request, res *ChangeResult) error
 		return err
 	}
 	if !n.there {
-		return notFound("Entity %q of blueprint %q does not exist.", shorten(key), r.EntityChange.Blueprint)
+		return noEntity(key, r.EntityChange.Blueprint)
 	}
 	rm, err := b.closure(ctx, n, r.DeleteDependents)
 	if err != nil {

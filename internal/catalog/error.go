@@ -40,6 +40,11 @@ func notFound(format string, args ...any) *Error {
 	return &Error{Status: http.StatusNotFound, Code: CodeNotFound, Message: fmt.Sprintf(format, args...)}
 }
 
+// noEntity says that there is none of that name.
+func noEntity(identifier, blueprint string) *Error {
+	return notFound("Entity %q of blueprint %q does not exist.", shorten(identifier), blueprint)
+}
+
 func taken(format string, args ...any) *Error {
 	return &Error{Status: http.StatusConflict, Code: CodeIdentifierTaken, Message: fmt.Sprintf(format, args...)}
 }

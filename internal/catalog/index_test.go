@@ -10,6 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
 func TestKeysSortAsTheirValues(t *testing.T) {
@@ -122,5 +125,29 @@ func TestPresets(t *testing.T) {
 		if diff := cmp.Diff(want, [2]string{got.from.Format(time.RFC3339Nano), got.to.Format(time.RFC3339Nano)}); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+	}
+}
+
+// Ids of keys are 32 bits wide in PostgreSQL, which takes one for each row that it tries to insert.
+func TestKnownKeysOfTheIndexUseUpNoIds(t *testing.T) {
+	w := newWorld(t, storetest.Postgres(t))
+	of := func(property string) (id int64) {
+		err := w.db.Update(t.Context(), func(tx *store.Tx) (err error) {
+			id, err = makeValueKey(t.Context(), tx, 1, property)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	first := of("a")
+	for range 10 {
+		if again := of("a"); again != first {
+			t.Fatalf("the key is %d, and was %d", again, first)
+		}
+	}
+	if next := of("b"); next != first+1 {
+		t.Errorf("the next key has the id %d after %d", next, first)
 	}
 }

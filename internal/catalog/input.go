@@ -80,8 +80,13 @@ func (m *model) read(ch EntityChange) *request {
 		return r
 	}
 	d := &definition{}
-	if ch.Identifier != "" && !ch.Delete {
-		if what := checkIdentifier(ch.Identifier); what != "" {
+	if ch.Identifier != "" {
+		what := checkIdentifier(ch.Identifier)
+		if what != "" && ch.Delete {
+			r.err = noEntity(ch.Identifier, ch.Blueprint)
+			return r
+		}
+		if what != "" {
 			d.wrongf("identifier", "%s", what)
 		}
 	}

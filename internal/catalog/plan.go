@@ -119,7 +119,7 @@ func (b *batch) write(ctx context.Context, r *request, res *ChangeResult) error 
 	case n.there && !r.Upsert && r.Identifier == "":
 		return taken("Entity %q of blueprint %q exists already.", key, r.EntityChange.Blueprint)
 	case !n.there && !r.Upsert && r.Identifier != "":
-		return notFound("Entity %q of blueprint %q does not exist.", shorten(key), r.EntityChange.Blueprint)
+		return noEntity(key, r.EntityChange.Blueprint)
 	}
 	name, err := b.renamed(ctx, r, n)
 	if err != nil {

@@ -16,13 +16,16 @@ func (c *Catalog) Entity(ctx context.Context, blueprint, identifier string) (*En
 	if err != nil {
 		return nil, err
 	}
+	if checkIdentifier(identifier) != "" {
+		return nil, noEntity(identifier, blueprint)
+	}
 	b := c.newBatch(m, c.db, Writer{})
 	n, err := b.at(ctx, nodeKey{bp.id, identifier})
 	if err != nil {
 		return nil, err
 	}
 	if !n.there {
-		return nil, notFound("Entity %q of blueprint %q does not exist.", shorten(identifier), blueprint)
+		return nil, noEntity(identifier, blueprint)
 	}
 	return n.entity(n.after), nil
 }

@@ -148,6 +148,7 @@ func parseFrom(s string) (cursor, error) {
 }
 
 // String returns the cursor as Next of a page.
+// String is the cursor as clients send it back.
 func (c cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(c.blueprint + "\n" + c.identifier))
 }

@@ -97,11 +97,11 @@ func listChanges(ctx context.Context, q store.Querier, f ChangeFilter) ([]Change
 		where.WriteString(" AND c.blueprint_id = " + a.add(f.blueprintID))
 		f.Blueprint = ""
 	}
-	for column, v := range map[string]string{
-		"c.resource": f.Resource, "c.blueprint": f.Blueprint, "c.identifier": f.Identifier, "c.action": f.Action, "c.changed_by": f.By,
+	for _, v := range []struct{ column, text string }{ // in one order: a statement's text is remembered by PostgreSQL
+		{"c.resource", f.Resource}, {"c.blueprint", f.Blueprint}, {"c.identifier", f.Identifier}, {"c.action", f.Action}, {"c.changed_by", f.By},
 	} {
-		if v != "" {
-			where.WriteString(" AND " + column + " = " + a.add(v))
+		if v.text != "" {
+			where.WriteString(" AND " + v.column + " = " + a.add(v.text))
 		}
 	}
 	if f.RunID != "" {

@@ -84,12 +84,18 @@ func hasAll(keys map[string]int64, rows []indexRow) bool {
 	return true
 }
 
-func makeValueKey(ctx context.Context, tx *store.Tx, blueprint int64, property string) (id int64, err error) {
+// makeValueKey returns the key of a property, and makes it if it is not there. It looks first: PostgreSQL
+// uses up an id, of which there are two thousand million, for each row that it tries to insert.
+func makeValueKey(ctx context.Context, tx *store.Tx, blueprint int64, property string) (int64, error) {
+	const sel = `SELECT id FROM catalog_value_keys WHERE blueprint_id = $1 AND property = $2`
+	id, found, err := store.One(tx.QueryRow(ctx, sel, blueprint, property), scanID)
+	if found || err != nil {
+		return id, err
+	}
 	if _, err := tx.Exec(ctx, `INSERT INTO catalog_value_keys (blueprint_id, property) VALUES ($1, $2) ON CONFLICT DO NOTHING`, blueprint, property); err != nil {
 		return 0, err
 	}
-	err = tx.QueryRow(ctx, `SELECT id FROM catalog_value_keys WHERE blueprint_id = $1 AND property = $2`, blueprint, property).Scan(&id)
-	return id, err
+	return scanID(tx.QueryRow(ctx, sel, blueprint, property))
 }
 
 type propertyKey struct {
