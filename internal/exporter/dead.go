@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/cloud"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -117,13 +118,13 @@ func (x *Exporter) RedriveDead(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	client, err := x.o.Cloud.SQS(ctx, ref.account, ref.region)
+	client, err := x.o.Cloud.SQS(ctx, ref.Account, ref.Region)
 	if err != nil {
 		return fmt.Errorf("redrive record %s: %w", id, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	_, err = client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: aws.String(ref.url()), MessageBody: aws.String(string(d.Body))})
+	_, err = client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: aws.String(ref.URL()), MessageBody: aws.String(string(d.Body))})
 	if err != nil {
 		x.log.Warn("a dead record could not be put back", "record", id, "queue", d.QueueARN, "error", err)
 		return httpapi.Unavailable(time.Minute, "Record %s is not redriven: queue %s did not take it (%s).", id, d.QueueARN, clip(err.Error()))
@@ -235,14 +236,14 @@ func (p *poller) drainDeadLetters(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (p *poller) drainOnce(ctx context.Context, ref queueRef) error {
+func (p *poller) drainOnce(ctx context.Context, ref cloud.Queue) error {
 	call, cancel := context.WithTimeout(ctx, pollWait+callTime)
 	defer cancel()
 	client, err := p.client(call)
 	if err != nil {
 		return err
 	}
-	url := ref.url()
+	url := ref.URL()
 	out, err := client.ReceiveMessage(call, &sqs.ReceiveMessageInput{
 		QueueUrl: &url, MaxNumberOfMessages: pollBatch, WaitTimeSeconds: int32(pollWait / time.Second), VisibilityTimeout: int32(retryCap / time.Second),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{

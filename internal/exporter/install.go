@@ -360,29 +360,29 @@ func (x *Exporter) checkEmpty(ctx context.Context, in Installation) error {
 	if err != nil {
 		return err
 	}
-	client, err := x.o.Cloud.SQS(ctx, ref.account, ref.region)
+	client, err := x.o.Cloud.SQS(ctx, ref.Account, ref.Region)
 	if err != nil {
 		return cloudError(in.Place, "reach SQS", err)
 	}
 	out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: aws.String(ref.url()), AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameAll},
+		QueueUrl: aws.String(ref.URL()), AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameAll},
 	})
 	if api, ok := errors.AsType[smithy.APIError](err); ok && strings.HasSuffix(api.ErrorCode(), "NonExistentQueue") {
 		return nil
 	}
 	if err != nil {
-		return cloudError(in.Place, "look at queue "+ref.name, err)
+		return cloudError(in.Place, "look at queue "+ref.Name, err)
 	}
 	held := 0
 	for _, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"} {
 		n, err := strconv.Atoi(cmp.Or(out.Attributes[name], "0"))
 		if err != nil {
-			return fmt.Errorf("read %s of queue %s: %w", name, ref.name, err)
+			return fmt.Errorf("read %s of queue %s: %w", name, ref.Name, err)
 		}
 		held += n
 	}
 	if held > 0 {
-		return conflict("Queue %s holds %d records that are not exported yet: wait until it is empty, or have them discarded.", ref.name, held)
+		return conflict("Queue %s holds %d records that are not exported yet: wait until it is empty, or have them discarded.", ref.Name, held)
 	}
 	return nil
 }
@@ -452,7 +452,7 @@ func (x *Exporter) InstallQueue(ctx context.Context, account, region, queue stri
 	if err != nil {
 		return Installation{}, err
 	}
-	in := Installation{Place: Place{Account: account, Region: cmp.Or(region, ref.region)}, State: Installed, QueueARN: ref.arn()}
+	in := Installation{Place: Place{Account: account, Region: cmp.Or(region, ref.Region)}, State: Installed, QueueARN: ref.ARN()}
 	return in, x.followQueue(ctx, account, in.Region, in.QueueARN, "")
 }
 
@@ -480,7 +480,7 @@ func (x *Exporter) unfollow(ctx context.Context, p Place) error {
 	}
 	for _, q := range list {
 		ref, err := parseQueue(q.ARN)
-		if err != nil || q.Stack != p.Stack || ref.account != p.Account || ref.region != p.Region {
+		if err != nil || q.Stack != p.Stack || ref.Account != p.Account || ref.Region != p.Region {
 			continue
 		}
 		if err := x.DeleteQueue(ctx, q.ARN); err != nil {

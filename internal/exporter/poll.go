@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/rialto-bus/rialto/internal/cloud"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/work"
 )
@@ -138,7 +139,7 @@ type poller struct {
 	x     *Exporter
 	pipe  *pipe
 	queue Queue
-	ref   queueRef
+	ref   cloud.Queue
 
 	mu     sync.Mutex // guards what follows
 	status Queue      // as noted in the database, and since
@@ -276,7 +277,7 @@ func (p *poller) help(ctx context.Context) error {
 // client returns the client for a call: the account's settings may have changed
 // since the last.
 func (p *poller) client(ctx context.Context) (*sqs.Client, error) {
-	return p.x.o.Cloud.SQS(ctx, p.ref.account, p.ref.region)
+	return p.x.o.Cloud.SQS(ctx, p.ref.Account, p.ref.Region)
 }
 
 // attributes asks the queue what it holds and what it does by itself, and notes that

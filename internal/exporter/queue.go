@@ -3,13 +3,10 @@ package exporter
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"regexp"
-	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/rialto-bus/rialto/internal/event"
+	"github.com/rialto-bus/rialto/internal/cloud"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -37,49 +34,16 @@ type Queue struct {
 	FailedWhy string
 }
 
-// queueRef names an SQS queue.
-type queueRef struct{ account, region, name string }
-
-var (
-	queueARNForm = regexp.MustCompile(`^arn:aws[a-z-]*:sqs:([a-z0-9-]{1,64}):([0-9]{12}):([A-Za-z0-9_-]{1,80}(?:\.fifo)?)$`)
-	// queueHostForm are the hosts of SQS. AWS: sqs.REGION.amazonaws.com,
-	// REGION.queue.amazonaws.com before that, and the dual-stack ones.
-	queueHostForm = regexp.MustCompile(`^(?:sqs\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws)|([a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?)$`)
-)
-
-// parseQueue reads the ARN of a queue, or its URL at AWS, which names the region
-// too.
-func parseQueue(text string) (queueRef, error) {
-	arn := text
-	if u, err := url.Parse(text); err == nil && u.Host != "" {
-		m := queueHostForm.FindStringSubmatch(u.Hostname())
-		path := strings.Split(strings.Trim(u.Path, "/"), "/")
-		if m == nil || len(path) != 2 {
-			return queueRef{}, httpapi.Invalid("queue %q is not the URL of an SQS queue of AWS; give the queue's ARN, arn:aws:sqs:REGION:ACCOUNT:NAME.", text)
-		}
-		arn = "arn:aws:sqs:" + m[1] + m[2] + ":" + path[0] + ":" + path[1]
+// parseQueue reads the ARN of a queue, or its URL at AWS.
+func parseQueue(text string) (cloud.Queue, error) {
+	q, err := cloud.ParseQueue(text)
+	if err != nil {
+		return q, httpapi.Invalid("%s.", err)
 	}
-	m := queueARNForm.FindStringSubmatch(arn)
-	if m == nil || !regionForm.MatchString(m[1]) || len(m[3]) > 80 {
-		return queueRef{}, httpapi.Invalid("queue %q is neither the ARN (arn:aws:sqs:REGION:ACCOUNT:NAME) nor the URL of an SQS queue.", text)
+	if q.FIFO() {
+		return q, httpapi.Invalid("queue %q is a FIFO queue: a record that has to wait would hold up those behind it. Use a standard queue.", text)
 	}
-	if strings.HasSuffix(m[3], ".fifo") {
-		return queueRef{}, httpapi.Invalid("queue %q is a FIFO queue: a record that has to wait would hold up those behind it. Use a standard queue.", text)
-	}
-	return queueRef{account: m[2], region: m[1], name: m[3]}, nil
-}
-
-func (q queueRef) arn() string {
-	return "arn:" + event.Partition(q.region) + ":sqs:" + q.region + ":" + q.account + ":" + q.name
-}
-
-// url is the queue's URL at AWS. Other endpoints look at its path alone.
-func (q queueRef) url() string {
-	domain := "amazonaws.com"
-	if event.Partition(q.region) == "aws-cn" {
-		domain = "amazonaws.com.cn"
-	}
-	return "https://sqs." + q.region + "." + domain + "/" + q.account + "/" + q.name
+	return q, nil
 }
 
 // PutQueue has a queue of event records read. queue is its ARN, or its URL at AWS;
@@ -94,7 +58,7 @@ func (x *Exporter) PutQueue(ctx context.Context, queue, account, stack string) (
 	if utf8.RuneCountInString(stack) > maxDescription {
 		return Queue{}, httpapi.Invalid("stack is longer than %d characters.", maxDescription)
 	}
-	q := Queue{ARN: ref.arn(), URL: ref.url(), Account: account, Stack: stack}
+	q := Queue{ARN: ref.ARN(), URL: ref.URL(), Account: account, Stack: stack}
 	err = x.db.Update(ctx, func(tx *store.Tx) error {
 		if _, found, err := loadAccount(ctx, tx, account); err != nil {
 			return err

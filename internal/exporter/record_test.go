@@ -259,7 +259,7 @@ func TestTheQueuesOwnDeadLettersAreKept(t *testing.T) {
 			t.Errorf("the dead record is %+v", d)
 		}
 		ref, _ := parseQueue(dead)
-		w.eventually("the dead-letter queue is empty", func() bool { return w.left(Queue{URL: ref.url()}) == 0 })
+		w.eventually("the dead-letter queue is empty", func() bool { return w.left(Queue{URL: ref.URL()}) == 0 })
 		w.eventually("the queue knows it", func() bool {
 			list, err := w.x.Queues(t.Context())
 			return err == nil && len(list) == 1 && list[0].DeadLetterARN == dead

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rialto-bus/rialto/internal/cloud"
 	"github.com/rialto-bus/rialto/internal/work"
 )
 
@@ -44,7 +45,7 @@ const (
 type poller struct {
 	i     *Intake
 	src   *openSource
-	queue queueRef
+	queue cloud.Queue
 	url   string
 	// redrive: the queue has a redrive policy.
 	redrive bool
@@ -103,7 +104,7 @@ func (i *Intake) pollUntilError(ctx context.Context, s Source) error {
 	if err != nil {
 		return err
 	}
-	p := &poller{i: i, src: src, queue: ref, url: ref.url(), more: make(chan struct{}, pollers-1)}
+	p := &poller{i: i, src: src, queue: ref, url: ref.URL(), more: make(chan struct{}, pollers-1)}
 	if p.redrive, err = p.attributes(ctx); err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ func (p *poller) help(ctx context.Context) error {
 // client returns the client for a round of calls: the account's settings may have
 // changed since the last.
 func (p *poller) client(ctx context.Context) (*sqs.Client, error) {
-	return p.i.o.Cloud.SQS(ctx, p.queue.account, p.queue.region)
+	return p.i.o.Cloud.SQS(ctx, p.queue.Account, p.queue.Region)
 }
 
 // attributes asks the queue whether it has a redrive policy and how much it holds.
@@ -158,11 +159,11 @@ func (p *poller) attributes(ctx context.Context) (redrive bool, err error) {
 		types.QueueAttributeNameRedrivePolicy, types.QueueAttributeNameApproximateNumberOfMessages,
 	}})
 	if err != nil {
-		return false, fmt.Errorf("ask queue %s for its attributes: %w", p.queue.arn(), err)
+		return false, fmt.Errorf("ask queue %s for its attributes: %w", p.queue.ARN(), err)
 	}
 	waiting, err := strconv.ParseInt(out.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessages)], 10, 64)
 	if err != nil {
-		return false, fmt.Errorf("queue %s does not say how many messages it holds: %w", p.queue.arn(), err)
+		return false, fmt.Errorf("queue %s does not say how many messages it holds: %w", p.queue.ARN(), err)
 	}
 	now := p.i.now()
 	p.i.activities.note(p.src.ID, func(t *tally) { t.waiting, t.polledAt = waiting, now })
@@ -229,7 +230,7 @@ func (p *poller) receive(ctx context.Context, client *sqs.Client, wait time.Dura
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("receive messages of queue %s: %w", p.queue.arn(), err)
+		return nil, fmt.Errorf("receive messages of queue %s: %w", p.queue.ARN(), err)
 	}
 	return out.Messages, nil
 }
@@ -418,7 +419,7 @@ func (p *poller) remove(ctx context.Context, b *batch) error {
 	}
 	out, err := b.client.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &p.url, Entries: entries})
 	if err != nil {
-		return fmt.Errorf("delete messages of queue %s: %w", p.queue.arn(), err)
+		return fmt.Errorf("delete messages of queue %s: %w", p.queue.ARN(), err)
 	}
 	for _, f := range out.Failed {
 		p.i.log.Warn("a message was not deleted and comes again", "source", p.src.Name, "code", aws.ToString(f.Code), "reason", aws.ToString(f.Message))

@@ -96,7 +96,7 @@ func (s *Source) validate() error {
 		if err != nil {
 			return err
 		}
-		s.Settings.Queue = q.arn()
+		s.Settings.Queue = q.ARN()
 	}
 	return s.Settings.validate()
 }
@@ -157,7 +157,7 @@ func (s *Source) accounts() []string {
 		list = append(list, ref.Account)
 	}
 	if q, err := parseQueue(s.Settings.Queue); err == nil {
-		list = append(list, q.account)
+		list = append(list, q.Account)
 	}
 	return list
 }
