@@ -60,7 +60,8 @@ func newExporterConfigSet(s *streams, c *client) *cobra.Command {
 		Short: "Put a configuration in force",
 		Long: `Put a configuration in force, from a file or - for standard input. What is no
 longer exported stays in the catalog until a full sync removes it, which it does
-within its limits.`,
+within its limits. What is in the catalog already is mapped anew by the next full
+sync, or when an event tells of it.`,
 		Example: `  rialto exporter config set config.json
   rialto exporter config get | jq '.resources |= map(select(.kind != "AWS::SNS::Topic"))' | rialto exporter config set -`,
 		Args: cobra.ExactArgs(1),
@@ -85,6 +86,9 @@ within its limits.`,
 			}
 			if s.format != "table" {
 				return s.print(v, nil, nil)
+			}
+			if v.row.Revision > 1 {
+				fmt.Fprintln(s.err, "Note: the next full sync brings what is in the catalog already into line: 'rialto exporter sync run'")
 			}
 			_, err = fmt.Fprintf(s.out, "Revision %d is in force: %d kinds\n", v.row.Revision, len(conf.Kinds()))
 			return err

@@ -81,7 +81,9 @@ The event rules that fill the queue are printed by 'rialto exporter rules'.`,
 			if f.queue != "" {
 				return f.read(cmd, s, c)
 			}
-			return f.each(s, []string{"installed", "deploying"}, func(region string) (shown[installation], error) { return f.install(cmd.Context(), s, c, region) })
+			err := f.each(s, []string{"installed", "deploying"}, func(region string) (shown[installation], error) { return f.install(cmd.Context(), s, c, region) })
+			f.noteBox(cmd.Context(), s, c)
+			return err
 		},
 	}
 	f.register(cmd)
@@ -108,7 +110,21 @@ func (f *installFlags) read(cmd *cobra.Command, s *streams, c *client) error {
 	if err := c.do(cmd.Context(), http.MethodPost, exporterPath("accounts", f.account, "install"), in, &v); err != nil {
 		return err
 	}
+	f.noteBox(cmd.Context(), s, c)
 	return printInstallations(s, []shown[installation]{v})
+}
+
+// noteBox says so where an account that may be meant as a real one is followed in the box.
+func (f *installFlags) noteBox(ctx context.Context, s *streams, c *client) {
+	if f.account == demoAccount {
+		return
+	}
+	var a shown[followedAccount]
+	if err := c.do(ctx, http.MethodGet, exporterPath("accounts", f.account), nil, &a); err != nil || a.row.Real {
+		return
+	}
+	fmt.Fprintf(s.err, "Note: account %s is not configured as a real AWS account: all of this is in the account in the box. "+
+		"'rialto inventory account add' with --role-arn, --profile or a key says how the real one is reached\n", f.account)
 }
 
 // each does what is asked in each region; those that fail do not keep the others back. A
@@ -261,7 +277,7 @@ func newExporterAccounts(s *streams, c *client) *cobra.Command {
 					rows = append(rows, []string{a.Account, where, a.HomeRegion, q.ARN, count(q.Waiting), count(q.Received), when(q.PolledAt), or(strings.ReplaceAll(text(q.FailedWhy), "\n", " "))})
 				}
 			}
-			return s.print(list, []string{"ACCOUNT", "AT", "HOME REGION", "QUEUE", "WAITING", "RECEIVED", "READ", "ERROR"}, rows)
+			return s.print(list, []string{"ACCOUNT", "WHERE", "HOME REGION", "QUEUE", "WAITING", "RECEIVED", "READ", "ERROR"}, rows)
 		},
 	}, c), s)
 }

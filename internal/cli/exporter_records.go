@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -109,13 +110,30 @@ func newRecordsGet(s *streams, c *client) *cobra.Command {
 			if err := c.do(cmd.Context(), http.MethodGet, recordPath(args[0]), nil, &r); err != nil {
 				return err
 			}
-			return s.print(r, []string{"", ""}, [][]string{
-				{"record", r.row.ID}, {"queue", r.row.Queue}, {"source", r.row.Source}, {"reason", r.row.Reason}, {"kind", orDash(r.row.Kind)},
-				{"region", orDash(r.row.Region)}, {"identifier", orDash(r.row.Identifier)}, {"attempts", strconv.Itoa(r.row.Attempts)},
-				{"sent", when(r.row.SentAt)}, {"dead since", when(r.row.DeadAt)}, {"body", orDash(r.row.Body)},
-			})
+			return printDeadRecord(s, r)
 		},
 	}, c), s)
+}
+
+// printDeadRecord shows one record. A body of several lines, as input templates make
+// them, stands below the table as it is.
+func printDeadRecord(s *streams, v shown[deadRecord]) error {
+	r := v.row
+	body := orDash(r.Body)
+	below := s.format == "table" && strings.Contains(body, "\n")
+	rows := [][]string{
+		{"record", r.ID}, {"queue", r.Queue}, {"source", r.Source}, {"reason", r.Reason}, {"kind", orDash(r.Kind)},
+		{"region", orDash(r.Region)}, {"identifier", orDash(r.Identifier)}, {"attempts", strconv.Itoa(r.Attempts)},
+		{"sent", when(r.SentAt)}, {"dead since", when(r.DeadAt)},
+	}
+	if !below {
+		return s.print(v, []string{"FIELD", "VALUE"}, append(rows, []string{"body", body}))
+	}
+	if err := s.print(v, []string{"FIELD", "VALUE"}, append(rows, []string{"body", "below"})); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(s.out, "\n%s\n", strings.TrimRight(plainLines(body), "\n"))
+	return err
 }
 
 // newRecordsEach is a command for the dead records named, or for all of a filter.
@@ -133,7 +151,9 @@ func newRecordsEach(s *streams, c *client, use, short, method, suffix string) *c
 			}
 			if chosen {
 				n, err := recordsOf(cmd.Context(), c, use, filter.fields())
-				fmt.Fprintf(s.out, "%d records\n", n)
+				if n > 0 || err == nil {
+					fmt.Fprintf(s.out, "%d records\n", n)
+				}
 				return err
 			}
 			var failed []error

@@ -80,13 +80,28 @@ func (r *exporterRun) over() bool { return r.Status != "waiting" && r.Status != 
 func (r *exporterRun) failure() error {
 	switch r.Status {
 	case "failed", "partial":
-		return fmt.Errorf("full sync %s is %s: %s\nSee 'rialto exporter sync scopes %s --status failed' and 'rialto exporter sync changes %s --change failed'", r.ID, r.Status, text(r.Error), r.ID, r.ID)
+		return fmt.Errorf("full sync %s is %s: %s%s", r.ID, r.Status, text(r.Error), r.whereFailed())
 	case "held":
 		return fmt.Errorf("full sync %s is held: %s\n'rialto exporter sync changes %s --change held' lists what would go, 'rialto exporter sync confirm %s' lets it go", r.ID, text(r.Error), r.ID, r.ID)
 	case "cancelled":
 		return fmt.Errorf("full sync %s was cancelled; what it had changed stays", r.ID)
 	}
 	return nil
+}
+
+// whereFailed says which commands list what went wrong; nothing if that is all in the run.
+func (r *exporterRun) whereFailed() string {
+	var see []string
+	if r.ScopesFailed > 0 {
+		see = append(see, fmt.Sprintf("'rialto exporter sync scopes %s --status failed'", r.ID))
+	}
+	if r.Failed > 0 || r.Unread > 0 {
+		see = append(see, fmt.Sprintf("'rialto exporter sync changes %s --change failed'", r.ID))
+	}
+	if len(see) == 0 {
+		return ""
+	}
+	return "\nSee " + strings.Join(see, " and ")
 }
 
 func runPath(parts ...string) string { return exporterPath(append([]string{"sync_runs"}, parts...)...) }
@@ -487,6 +502,7 @@ func newExporterFreshness(s *streams, c *client) *cobra.Command {
 		Region        string     `json:"region"`
 		Kind          string     `json:"kind"`
 		Status        string     `json:"status"`
+		Configured    bool       `json:"configured"`
 		Events        int64      `json:"events"`
 		LastEventAt   *time.Time `json:"last_event_at"`
 		LagP50        *float64   `json:"lag_p50_seconds"`
@@ -513,6 +529,8 @@ func newExporterFreshness(s *streams, c *client) *cobra.Command {
   broken        full syncs find changes of which no event told
   failing       the last full sync could not read it, or its records cannot be followed
   never_synced  no full sync has been through it
+WHY says so where the configuration does not ask for it, or no longer: full syncs
+pass it over, and event records of it are given up or change nothing.
 The lag is that of the last 24 hours' events, from an event's time to its stored change.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := listAll[shown[freshness]](cmd.Context(), c, exporterPath("freshness")+f.query())
@@ -524,6 +542,8 @@ The lag is that of the last 24 hours' events, from an event's time to its stored
 				r := v.row
 				why := strings.TrimSpace(text(r.LastSyncError))
 				switch {
+				case !r.Configured:
+					why = strings.TrimSuffix("not configured; "+why, "; ")
 				case why == "" && r.Status == "failing":
 					why = text(r.LastFailure)
 				case why == "" && r.Status == "broken":
