@@ -24,6 +24,7 @@ type batch struct {
 	// touched are those that were changed, in the order of their first change.
 	touched  []*node
 	incoming map[int64][]edge // stored relations to an entity, as far as they were read
+	fan      int              // what deletes concern beside what they are of
 	shown    []shownEntity
 	dead     []edge // stored relations that the blueprint of their source no longer has
 }

@@ -8,7 +8,9 @@ import (
 	"slices"
 )
 
-// maxFan is how many entities one delete takes with it, or changes, in a single transaction.
+// maxFan is how many entities one delete takes with it, or changes, in a single transaction, twice at
+// most. So is it for all deletes of a batch that take their dependents with them; where dependents
+// refuse a delete, nothing is to be done before all are looked at.
 const maxFan = 200
 
 // errLarge says that a delete concerns more entities than one transaction takes.
@@ -87,13 +89,24 @@ func (b *batch) closure(ctx context.Context, n *node, dependents bool) (*removal
 			next = append(next, s)
 		}
 		rm.doomed = append(rm.doomed, next...)
-		if len(rm.doomed)+len(rm.detached) > 2*maxFan {
+		if len(rm.doomed)+len(rm.detached) > 2*maxFan || dependents && !b.validateOnly && b.fan+rm.fan() > 2*maxFan {
 			return nil, errLarge
 		}
 		level = next
 	}
 	rm.detached = slices.DeleteFunc(rm.detached, func(s *node) bool { return rm.isDoomed[s] })
 	return rm, nil
+}
+
+// fan is how many entities a removal concerns that the batch has not changed before, beside the one that
+// was asked for.
+func (rm *removal) fan() (n int) {
+	for _, s := range slices.Concat(rm.doomed[1:], rm.detached) {
+		if !s.touched {
+			n++
+		}
+	}
+	return n
 }
 
 // depends returns the required relation of a node that would be left with no target, or "".
@@ -206,6 +219,7 @@ func (b *batch) loadIncoming(ctx context.Context, ids []int64) error {
 
 // remove carries a removal out.
 func (b *batch) remove(rm *removal) {
+	b.fan += rm.fan()
 	for i, n := range rm.doomed {
 		n.there, n.after, n.gone = false, nil, b.w.Cause
 		if i > 0 {

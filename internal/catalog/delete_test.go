@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
@@ -182,6 +184,41 @@ func TestLargeDeletesGoInSeveralTransactions(t *testing.T) {
 				t.Errorf("%d entities are left, want the %d services", n, many)
 			}
 		})
+	})
+}
+
+// Each of the deletes is small enough by itself.
+func TestDeletesOfABatchAreSmallTogether(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		var deletes []EntityChange
+		for i := range 20 {
+			name := fmt.Sprintf("s%d", i)
+			w.do(upsert(t, "service", fmt.Sprintf(`{"identifier": %q}`, name), false))
+			w.fill("pod", 100, `{"identifier": "`+name+`-%d", "relations": {"service": "`+name+`"}}`)
+			deletes = append(deletes, remove("service", name, true))
+		}
+		seen, largest := w.count("catalog_changes"), 0
+		ctx := store.WithHook(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			var n int
+			err := tx.QueryRow(ctx, `SELECT count(*) FROM catalog_changes`).Scan(&n)
+			largest, seen = max(largest, n-seen), n
+			return err
+		})
+		results, err := w.Apply(ctx, w.w, deletes, ApplyOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			if r.Err != nil || !r.Deleted {
+				t.Errorf("%s: %+v", r.Identifier, r)
+			}
+		}
+		if most := 2*maxFan + len(deletes); largest > most {
+			t.Errorf("a transaction changes %d entities, more than %d", largest, most)
+		}
+		if n := w.count("catalog_entities"); n != 0 {
+			t.Errorf("%d entities are left", n)
+		}
 	})
 }
 
