@@ -6,11 +6,11 @@ one after another, as a user would, in the account 000000000000.
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
 import check
+import command
 from check import TEXT, Matcher, like, story
 from cloud import Cloud
 
@@ -19,18 +19,12 @@ KINDS = ("AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::Cl
 folder = tempfile.mkdtemp()
 
 
-def rialto(t, *arguments, stdin=""):
-    """Exit code and output of a command."""
-    env = {**os.environ, "RIALTO_SERVER": t.cloud.url}
-    done = subprocess.run(["rialto", *arguments], env=env, cwd=folder, capture_output=True, text=True, input=stdin, timeout=120)
-    return done.returncode, done.stdout or done.stderr
+def rialto(t, *arguments, **more):
+    return command.rialto(t, *arguments, account=ACCOUNT, folder=folder, **more)
 
 
 def shown(t, *arguments, **more):
-    code, out = rialto(t, *arguments, "-o", "json", **more)
-    if code not in (0, 1):
-        raise RuntimeError(f"rialto {' '.join(arguments)} ended with {code}: {out}")
-    return json.loads(out)
+    return command.shown(t, *arguments, account=ACCOUNT, folder=folder, **more)
 
 
 def entities(t, blueprint):

@@ -3,28 +3,13 @@
 import datetime
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
 import check
 from check import like, story
 from cloud import ROLE, Cloud, Queue, function, invoke, put, rule_to
-
-
-def rialto(t, *arguments, stdin="", account=None):
-    """Exit code and output of a command, run with a key of the story's account."""
-    env = {**os.environ, "RIALTO_SERVER": t.cloud.url, "RIALTO_ACCESS_KEY_ID": account or t.account, "RIALTO_SECRET_ACCESS_KEY": "secret"}
-    done = subprocess.run(["rialto", *arguments], env=env, capture_output=True, text=True, input=stdin, timeout=60)
-    return done.returncode, done.stdout or done.stderr
-
-
-def shown(t, *arguments, **more):
-    """What a command prints with -o json."""
-    code, out = rialto(t, *arguments, "-o", "json", **more)
-    if code not in (0, 1):
-        raise RuntimeError(f"rialto {' '.join(arguments)} ended with {code}: {out}")
-    return json.loads(out)
+from command import rialto, shown
 
 
 def api_destination(t, name, client, url, token_url):
