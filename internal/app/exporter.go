@@ -24,7 +24,7 @@ const portTimeout = 30 * time.Second
 // makeCatalog makes the catalog and the exporter that writes to it, or to Port.
 func (a *App) makeCatalog(h hooks) error {
 	a.jq = jq.New(jq.Options{})
-	a.catalog = catalog.New(catalog.Options{DB: a.db, Jobs: a.work, JQ: a.jq, Now: h.now, Logger: a.logger})
+	a.catalog = catalog.New(catalog.Options{DB: a.db, Jobs: a.work, JQ: a.jq, PublicURL: a.config.PublicURL, Now: h.now, Logger: a.logger})
 	sink, err := a.sink(h)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/rialto-bus/rialto/internal/auth"
 )
@@ -37,8 +38,15 @@ func (c *Catalog) registerIntegrations(add register) {
 	add("GET "+one+"/syncsMetadata", auth.Read, c.serveSyncs)
 }
 
-// baseURL is where the caller reached us: what it is told to call lies there too.
-func baseURL(r *http.Request) string {
+// baseURL is what the caller is to call us by: the public URL where it reached us by
+// that name, or through a proxy, and else the name by which it did.
+func (c *Catalog) baseURL(r *http.Request) string {
+	public := strings.TrimRight(c.o.PublicURL, "/")
+	_, name, _ := strings.Cut(public, "://")
+	proxied := r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("X-Forwarded-Host") != "" || r.Header.Get("Forwarded") != ""
+	if public != "" && (proxied || strings.EqualFold(name, r.Host)) {
+		return public
+	}
 	scheme := "http"
 	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		scheme = "https"
@@ -48,10 +56,10 @@ func baseURL(r *http.Request) string {
 
 // integrationJSON is an integration as the API shows it: what it says of itself, and
 // where it is to send its logs and metrics.
-func integrationJSON(r *http.Request, in *Integration) map[string]any {
+func (c *Catalog) integrationJSON(r *http.Request, in *Integration) map[string]any {
 	out := map[string]any{"title": nil, "version": nil, "config": map[string]any{}, "changelogDestination": map[string]any{}, actionsProcessing: false}
 	maps.Copy(out, in.Body)
-	base := baseURL(r) + "/v1/integration/" + in.ID
+	base := c.baseURL(r) + "/v1/integration/" + in.ID
 	maps.Copy(out, map[string]any{
 		"_id": in.ID, "_orgId": organizationID, "installationId": in.InstallationID, "resyncState": in.ResyncState,
 		"logAttributes":    map[string]any{"ingestId": in.LogIngestID, "ingestUrl": base + "/logs"},
@@ -63,8 +71,8 @@ func integrationJSON(r *http.Request, in *Integration) map[string]any {
 	return out
 }
 
-func answerIntegration(w http.ResponseWriter, r *http.Request, status int, in *Integration, warnings []string) error {
-	return answer(w, status, warned(map[string]any{"integration": integrationJSON(r, in)}, warnings))
+func (c *Catalog) answerIntegration(w http.ResponseWriter, r *http.Request, status int, in *Integration, warnings []string) error {
+	return answer(w, status, warned(map[string]any{"integration": c.integrationJSON(r, in)}, warnings))
 }
 
 func (c *Catalog) servePutIntegration(w http.ResponseWriter, r *http.Request) error {
@@ -88,7 +96,7 @@ func (c *Catalog) servePutIntegration(w http.ResponseWriter, r *http.Request) er
 	if created {
 		status = http.StatusCreated
 	}
-	return answerIntegration(w, r, status, &in, warnings)
+	return c.answerIntegration(w, r, status, &in, warnings)
 }
 
 // serveListIntegrations answers with all integrations, some at a time: together they
@@ -102,7 +110,7 @@ func (c *Catalog) serveListIntegrations(w http.ResponseWriter, r *http.Request) 
 		}
 		shown := make([]map[string]any, 0, len(list))
 		for i := range list {
-			shown = append(shown, integrationJSON(r, &list[i]))
+			shown = append(shown, c.integrationJSON(r, &list[i]))
 		}
 		if !out.page(shown) {
 			return nil // the caller hung up
@@ -147,7 +155,7 @@ func (c *Catalog) serveIntegration(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	return answerIntegration(w, r, http.StatusOK, &in, nil)
+	return c.answerIntegration(w, r, http.StatusOK, &in, nil)
 }
 
 func (c *Catalog) servePatchIntegration(w http.ResponseWriter, r *http.Request) error {
@@ -167,7 +175,7 @@ func (c *Catalog) servePatchIntegration(w http.ResponseWriter, r *http.Request) 
 	if err != nil {
 		return err
 	}
-	return answerIntegration(w, r, http.StatusOK, &in, warnings)
+	return c.answerIntegration(w, r, http.StatusOK, &in, warnings)
 }
 
 func (c *Catalog) servePatchConfig(w http.ResponseWriter, r *http.Request) error {
@@ -191,7 +199,7 @@ func (c *Catalog) servePatchConfig(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	return answerIntegration(w, r, http.StatusOK, &in, warnings)
+	return c.answerIntegration(w, r, http.StatusOK, &in, warnings)
 }
 
 func (c *Catalog) serveDeleteIntegration(w http.ResponseWriter, r *http.Request) error {
@@ -225,7 +233,7 @@ func (c *Catalog) serveResyncState(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	return answerIntegration(w, r, http.StatusOK, &in, nil)
+	return c.answerIntegration(w, r, http.StatusOK, &in, nil)
 }
 
 func (c *Catalog) serveResyncRequest(w http.ResponseWriter, r *http.Request) error {

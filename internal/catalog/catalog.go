@@ -32,6 +32,8 @@ type Options struct {
 	// HomeAccount and HomeRegion are where changes are published: on the default bus
 	// of 000000000000 and us-east-1 if empty.
 	HomeAccount, HomeRegion string
+	// PublicURL is where others reach the server; "" where there is no such place.
+	PublicURL string
 	// KeepChanges is how long history is kept; 0 stands for a year.
 	KeepChanges time.Duration
 	// Now is the clock; nil stands for time.Now.
