@@ -31,7 +31,6 @@ func parseDatasourcePlace(s string) (p datasourcePlace, err error) {
 }
 
 // String returns the place as next of a page.
-// String is the place as clients send it back.
 func (p datasourcePlace) String() string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%d.%d", p.writer, p.blueprint, p.entity))
 }

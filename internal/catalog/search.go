@@ -35,16 +35,18 @@ type searchPlan struct {
 	inUpdate int
 	// time is how long a search may look for a page.
 	time time.Duration
+	// pageBytes ends a page once its entities have more; 0: never.
+	pageBytes int
 }
 
-var defaultPlan = searchPlan{fewest: 100, few: 2_000, many: 200_000, first: 4_000, inUpdate: 2_000, time: 10 * time.Second}
+var defaultPlan = searchPlan{fewest: 100, few: 2_000, many: 200_000, first: 4_000, inUpdate: 2_000, time: 10 * time.Second, pageBytes: 16 << 20}
 
 // SearchOptions are about one search.
 type SearchOptions struct {
 	// Blueprint is the only one whose entities are searched: a rule on what it does not have
 	// is an error. Empty: all blueprints, and such a rule holds for no entity.
 	Blueprint string
-	// Limit is the most entities of a page; 0 stands for DefaultPage.
+	// Limit is the most entities of a page; 0 stands for DefaultPage. There are fewer where they are large.
 	Limit int
 	// From is Next of the page before.
 	From string
@@ -86,6 +88,8 @@ type search struct {
 	scans    int
 	scanning bool // it has one of the catalog's places for long scans
 	patient  bool // slow sources may be asked
+	bytes    int  // of what was found
+	room     int  // for how many bytes there is room; 0 for no bound
 	computed int
 }
 
@@ -127,6 +131,7 @@ func (c *Catalog) Search(ctx context.Context, q *Query, o SearchOptions) (Search
 func (s *search) page(ctx context.Context, q *Query, from cursor, page *SearchPage) ([]*candidate, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.c.plan.time)
 	defer cancel()
+	s.room = s.c.plan.pageBytes
 	defer s.release()
 	parts, err := s.parts(ctx, q, page)
 	if err != nil {
@@ -148,7 +153,6 @@ func parseFrom(s string) (cursor, error) {
 }
 
 // String returns the cursor as Next of a page.
-// String is the cursor as clients send it back.
 func (c cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(c.blueprint + "\n" + c.identifier))
 }
@@ -210,8 +214,24 @@ func (s *search) fill(ctx context.Context, parts []part, from cursor, page *Sear
 			page.Next = cursor{last.Blueprint, last.Identifier}.String()
 			break
 		}
+		if s.full() {
+			last := found[len(found)-1]
+			page.Next = cursor{last.Blueprint, last.Identifier}.String()
+			break
+		}
 	}
 	return found, nil
+}
+
+// full says whether there is no room for more of what is found.
+func (s *search) full() bool { return s.room > 0 && s.bytes > s.room }
+
+// weight is about how many bytes entities have.
+func weight(list []*candidate) (n int) {
+	for _, e := range list {
+		n += 500 + len(e.row.properties) + len(e.row.team)
+	}
+	return n
 }
 
 // whole makes entities of candidates.
@@ -310,7 +330,7 @@ func (s *search) pick(ctx context.Context, b *Blueprint, cond *condition, source
 		if err != nil {
 			return nil, err
 		}
-		if found = append(found, list...); len(found) >= limit {
+		if found = append(found, list...); len(found) >= limit || s.full() {
 			return found, nil
 		}
 	}
@@ -330,7 +350,9 @@ func (s *search) look(ctx context.Context, b *Blueprint, cond *condition, ids []
 	if list, err = s.judge(ctx, b, cond, list); err != nil {
 		return nil, err
 	}
-	return list[:min(limit, len(list))], nil
+	list = list[:min(limit, len(list))]
+	s.bytes += weight(list)
+	return list, nil
 }
 
 // scan looks at entities in order, at most a number of them. whole says that there is nothing
@@ -352,11 +374,15 @@ func (s *search) scan(ctx context.Context, b *Blueprint, cond *condition, after 
 		if full {
 			after = list[size-1].Identifier
 		}
+		if s.room > 0 && weight(list) > s.room/2 {
+			size = max(size/8, 1) // they are large
+		}
 		if list, err = s.judge(ctx, b, cond, list); err != nil {
 			return nil, "", false, err
 		}
-		if found = append(found, list...); len(found) >= limit {
-			return found[:limit], after, true, nil
+		s.bytes += weight(list)
+		if found = append(found, list...); len(found) >= limit || s.full() {
+			return found[:min(limit, len(found))], after, true, nil
 		}
 		if !full {
 			return found, after, true, nil

@@ -69,6 +69,11 @@ func TestSearch(t *testing.T) {
 				if diff := cmp.Diff(got, names(w.all(t, q, o))); diff != "" {
 					t.Errorf("in pages of one: %s", diff)
 				}
+				o.Limit, w.plan.pageBytes = 0, 1000
+				if diff := cmp.Diff(got, names(w.all(t, q, o))); diff != "" {
+					t.Errorf("in pages of a thousand bytes: %s", diff)
+				}
+				w.plan.pageBytes = defaultPlan.pageBytes
 			})
 		}
 	})

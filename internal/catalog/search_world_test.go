@@ -113,8 +113,14 @@ func names(list []Entity) []string {
 	return all
 }
 
+// failer is what a test and a property test have in common.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // all reads every page of a search.
-func (w *searchWorld) all(t testing.TB, q *Query, o SearchOptions) []Entity {
+func (w *searchWorld) all(t failer, q *Query, o SearchOptions) []Entity {
 	t.Helper()
 	var list []Entity
 	for {
