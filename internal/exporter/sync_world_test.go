@@ -460,14 +460,6 @@ func (w *syncWorld) record(s reader.Scope, id string, deleted bool, at time.Time
 	}
 }
 
-// recheck reads what is to be read again by now.
-func (w *syncWorld) recheck() {
-	w.t.Helper()
-	if _, err := w.x.recheckDue(w.t.Context()); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
 // truth is what the sink should hold: an entity for each resource of the cloud.
 func (w *syncWorld) truth() []string {
 	w.cloud.mu.Lock()
