@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/auth"
@@ -245,6 +247,15 @@ func writePage[F, T any](w http.ResponseWriter, r *http.Request, list []F, count
 	return nil
 }
 
+// checkChoice refuses a query parameter that is none of those there are.
+func checkChoice(name, value string, known ...string) error {
+	if value == "" || slices.Contains(known, value) {
+		return nil
+	}
+	last := len(known) - 1
+	return httpapi.Invalid("Query parameter %s must be %s or %s, not %q.", name, strings.Join(known[:last], ", "), known[last], value)
+}
+
 func (x *Exporter) serveScopes(w http.ResponseWriter, r *http.Request) error {
 	var after ScopeKey
 	count, err := forwardPage(r, &after, "account", "region", "kind", "status")
@@ -253,6 +264,9 @@ func (x *Exporter) serveScopes(w http.ResponseWriter, r *http.Request) error {
 	}
 	q := r.URL.Query()
 	f := ScopeFilter{q.Get("account"), q.Get("region"), q.Get("kind"), q.Get("status")}
+	if err := checkChoice("status", f.Status, scopeComplete, scopeFailed, scopeHeld, scopeSkipped); err != nil {
+		return err
+	}
 	list, err := x.SyncScopes(r.Context(), r.PathValue("run"), f, after, count+1)
 	if err != nil {
 		return err
@@ -278,6 +292,9 @@ func (x *Exporter) serveChanges(w http.ResponseWriter, r *http.Request) error {
 	}
 	q := r.URL.Query()
 	f := ScopeFilter{q.Get("account"), q.Get("region"), q.Get("kind"), q.Get("change")}
+	if err := checkChoice("change", f.Status, "created", "updated", "removed", "held", "failed"); err != nil {
+		return err
+	}
 	list, err := x.SyncChanges(r.Context(), r.PathValue("run"), f, after, count+1)
 	if err != nil {
 		return err
