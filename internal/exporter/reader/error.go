@@ -53,10 +53,10 @@ type Error struct {
 	Err  error
 }
 
-// Error names the scope, what was being done and the cause.
+// Error names the scope, what was being done, the class and the cause.
 func (e *Error) Error() string {
 	// The SDK joins why it gave up to what AWS said, on a line of its own.
-	return e.Scope.String() + ": " + e.Op + ": " + strings.ReplaceAll(e.Err.Error(), "\n", "; ")
+	return e.Scope.String() + ": " + e.Op + " (" + e.Class.String() + "): " + strings.ReplaceAll(e.Err.Error(), "\n", "; ")
 }
 
 // Unwrap returns the cause.
