@@ -29,9 +29,8 @@ func (h *hosts) queries() []hostQuery {
 		byCluster = `SELECT e.id, e.identifier, e.properties FROM catalog_entities c JOIN catalog_relations r ON r.target_id = c.id JOIN catalog_entities e ON e.id = r.source_id
 			WHERE c.blueprint_id = (SELECT id FROM catalog_blueprints WHERE identifier = 'cluster') AND c.identifier = $1 ORDER BY e.identifier LIMIT 200`
 		// The order is of an expression, lest SQLite reads all hosts in it.
-		byWriter = `SELECT e.id, e.identifier, e.properties FROM catalog_datasources d JOIN catalog_entities e ON e.datasource_id = d.id
-			WHERE d.datasource LIKE '%accountid/123456789012%' AND e.blueprint_id = (SELECT id FROM catalog_blueprints WHERE identifier = 'host')
-			ORDER BY e.identifier || '' LIMIT 200`
+		byWriter = `SELECT e.id, e.identifier, e.properties FROM catalog_entities e WHERE e.blueprint_id = (SELECT id FROM catalog_blueprints WHERE identifier = 'host')
+			AND e.datasource_id = (SELECT id FROM catalog_datasources WHERE datasource LIKE '%accountid/123456789012%') ORDER BY e.identifier || '' LIMIT 200`
 		byOwnerAndTier = `SELECT e.id, e.identifier, e.properties FROM catalog_values v JOIN catalog_entities e ON e.id = v.entity_id
 			JOIN catalog_values t ON t.entity_id = e.id AND t.value = $3
 			AND t.key_id = (SELECT k.id FROM catalog_value_keys k JOIN catalog_blueprints b ON b.id = k.blueprint_id WHERE b.identifier = 'host' AND k.property = 'tier')
