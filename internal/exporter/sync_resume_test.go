@@ -94,25 +94,32 @@ func TestResumedRunDoesNotListFromTheStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Two seconds between a page and the next, so that each is written down.
+		// Time passes, so that how far it is is written down often. It is killed once 800
+		// resources are, however slow one of the batches is.
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var lists, gets atomic.Int64
 		w.cloud.before = func(op string, _ reader.Scope) {
-			if op == "list" {
+			if op == "get" {
+				if gets.Add(1)%50 == 0 {
+					w.later(2 * time.Second)
+				}
+				return
+			}
+			if lists.Add(1) <= 15 {
+				return
+			}
+			for stop := time.Now().Add(20 * time.Second); w.run(run.ID).Totals.Listed < 800 && time.Now().Before(stop); {
 				w.later(2 * time.Second)
 			}
+			cancel()
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		w.cloud.listFails = func(_ reader.Scope, q reader.ListQuery) error {
-			if q.Next > numbered(1500) {
-				cancel()
-			}
-			return nil
-		}
-		run, _, err = w.x.dueRun(t.Context())
+		due, _, err := w.x.dueRun(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = w.x.runSync(ctx, &run)
-		w.cloud.listFails, w.cloud.before = nil, nil
+		_ = w.x.runSync(ctx, &due)
+		w.cloud.before = nil
 		before := w.cloud.lists
 		w.x = w.node("two")
 		w.takeOver(w.x)
