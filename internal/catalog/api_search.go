@@ -321,13 +321,27 @@ func (c *Catalog) serveDatasourceEntities(w http.ResponseWriter, r *http.Request
 	if err != nil {
 		return err
 	}
-	entities, next, err := c.DatasourceEntities(r.Context(), in.prefix, in.suffix, before, from, limit)
-	if err != nil {
-		return err
+	out := listStream{w: w, control: http.NewResponseController(w), member: "entities"}
+	for left := limit; ; {
+		n := min(left, datasourceChunk)
+		entities, next, err := c.DatasourceEntities(r.Context(), in.prefix, in.suffix, before, from, n)
+		var shown []map[string]any
+		if err == nil {
+			shown, err = c.show(r.Context(), &view{excludeComputed: true}, entities)
+		}
+		if err != nil {
+			return out.fail(r, c.log, err)
+		}
+		if !out.page(shown) {
+			return nil // the caller hung up
+		}
+		if left, from = left-n, next; left == 0 || next == "" {
+			out.end(map[string]any{"next": orNil(next)})
+			return nil
+		}
 	}
-	shown, err := c.show(r.Context(), &view{excludeComputed: true}, entities)
-	if err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, map[string]any{"entities": shown, "next": orNil(next)})
 }
+
+// datasourceChunk is how many entities of a page are read at once: each may be a
+// mebibyte.
+const datasourceChunk = 200

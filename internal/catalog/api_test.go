@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -512,4 +513,45 @@ func TestDeletionOfAllEntitiesGoesOnAfterAStop(t *testing.T) {
 			t.Errorf("left are %d entities, want the one that was made later", len(got))
 		}
 	})
+}
+
+func TestAPIPagesOfADatasourceAreReadInParts(t *testing.T) {
+	s := startAPI(t, storetest.SQLite(t))
+	c := s.client(t, "port-ocean/x/1/y/exporter")
+	c.blueprint("b", "")
+	want := map[string]bool{}
+	for i := range 21 {
+		var list []string
+		for j := range 20 {
+			id := fmt.Sprintf("e%d-%d", i, j)
+			want[id] = true
+			list = append(list, `{"identifier":"`+id+`"}`)
+		}
+		c.ok("POST", "/v1/blueprints/b/entities/bulk", `{"entities":[`+strings.Join(list, ",")+`]}`)
+	}
+	for _, limit := range []int{199, 200, 201, 420, 5000} {
+		got := map[string]bool{}
+		from := "null"
+		for {
+			page := c.ok("POST", "/v1/blueprints/entities/datasource-entities", fmt.Sprintf(`{"datasource_prefix":"port-ocean/x/","limit":%d,"from":%s}`, limit, from))
+			ids := identifiersIn(page)
+			next, more := page["next"].(string)
+			if len(ids) > limit || more && len(ids) < limit {
+				t.Errorf("limit %d: a page of %d, more %v", limit, len(ids), more)
+			}
+			for _, id := range ids {
+				if got[id] {
+					t.Errorf("limit %d: %s comes twice", limit, id)
+				}
+				got[id] = true
+			}
+			if !more {
+				break
+			}
+			from = `"` + next + `"`
+		}
+		if !maps.Equal(want, got) {
+			t.Errorf("limit %d: %d entities, want %d", limit, len(got), len(want))
+		}
+	}
 }

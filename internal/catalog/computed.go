@@ -17,6 +17,9 @@ const (
 	computeTime = 5 * time.Second
 	// maxRelated is how many relations mirror properties may follow together.
 	maxRelated = 20_000
+	// maxMirrored is how large the values of mirror properties may be together, about:
+	// where they are read, and again wherever they are shown.
+	maxMirrored = 64 << 20
 	// maxComputeDepth is how often a computed property may show another one.
 	maxComputeDepth = 3
 	// maxComputeProblems are told.
@@ -57,6 +60,7 @@ type computing struct {
 	q       store.Querier
 	until   time.Time // when there is no more time for calculations
 	related int       // relations that may still be followed
+	room    int       // bytes that mirror properties may still have
 	strikes *strikes
 
 	mu       sync.Mutex // guards problems, while calculations run
@@ -64,7 +68,7 @@ type computing struct {
 }
 
 func (c *Catalog) newComputing(m *model, s *strikes) *computing {
-	return &computing{c: c, m: m, q: c.db, until: time.Now().Add(computeTime), related: maxRelated, strikes: s}
+	return &computing{c: c, m: m, q: c.db, until: time.Now().Add(computeTime), related: maxRelated, room: maxMirrored, strikes: s}
 }
 
 // tellf notes why a property of an entity is null.

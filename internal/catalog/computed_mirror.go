@@ -150,9 +150,14 @@ func (h *hop) targets() []int64 {
 // have to be.
 func (x *computing) ends(ctx context.Context, ways []mirror, list []*Entity, depth int) (map[int64]*Entity, error) {
 	ids := map[int64]bool{}
+	shown := map[string]map[string]bool{} // by blueprint
 	computed := map[*Blueprint]map[string]bool{}
 	for _, w := range ways {
 		h := w.end()
+		if shown[h.target.Identifier] == nil {
+			shown[h.target.Identifier] = map[string]bool{}
+		}
+		shown[h.target.Identifier][w.property] = true
 		for _, id := range h.targets() {
 			ids[id] = true
 		}
@@ -165,10 +170,14 @@ func (x *computing) ends(ctx context.Context, ways []mirror, list []*Entity, dep
 	}
 	ends := make(map[int64]*Entity, len(ids))
 	byBlueprint := map[string][]*Entity{}
-	err := inChunks(slices.Sorted(maps.Keys(ids)), idsAtOnce, func(chunk []int64) error {
+	err := inChunks(slices.Sorted(maps.Keys(ids)), endsAtOnce, func(chunk []int64) error {
+		if x.room < 0 {
+			return nil
+		}
 		entities, err := x.c.entities(ctx, x.q, x.m, chunk)
 		for i := range entities {
 			e := &entities[i]
+			x.keep(e, shown[e.Blueprint], computed)
 			ends[e.id] = e
 			byBlueprint[e.Blueprint] = append(byBlueprint[e.Blueprint], e)
 		}
@@ -189,6 +198,37 @@ func (x *computing) ends(ctx context.Context, ways []mirror, list []*Entity, dep
 		}
 	}
 	return ends, nil
+}
+
+// endsAtOnce is how many entities whose properties are shown are read at once: each
+// may be a mebibyte.
+const endsAtOnce = 200
+
+// keep leaves of an entity what is shown of it, and takes that out of the room. An
+// entity of which something has to be computed is kept whole.
+func (x *computing) keep(e *Entity, shown map[string]bool, computed map[*Blueprint]map[string]bool) {
+	if computed[x.m.byIdentifier[e.Blueprint]] == nil {
+		maps.DeleteFunc(e.Properties, func(key string, _ any) bool { return !shown[key] })
+	}
+	x.room -= valueSize(e.Properties)
+}
+
+// valueSize is about how many bytes a value of JSON has in memory.
+func valueSize(v any) int {
+	n := 16
+	switch v := v.(type) {
+	case string:
+		n += len(v)
+	case []any:
+		for _, x := range v {
+			n += valueSize(x)
+		}
+	case map[string]any:
+		for key, x := range v {
+			n += len(key) + valueSize(x)
+		}
+	}
+	return n
 }
 
 func (b *Blueprint) isComputed(key string) bool {
@@ -214,9 +254,15 @@ func (x *computing) shown(e *Entity, w mirror, ends map[int64]*Entity) any {
 	}
 	values := make([]any, 0, len(at))
 	for _, id := range at {
-		if end := ends[id]; end != nil {
+		end := ends[id]
+		if x.room < 0 {
+			x.tellf(e, w.key, "mirror properties have more than %d MiB for one answer", maxMirrored>>20)
+			return nil
+		}
+		if end != nil {
 			if v := end.shows(w.property); v != nil {
 				values = append(values, v)
+				x.room -= valueSize(v) // each time that it is shown: it is written as often
 			}
 		}
 	}

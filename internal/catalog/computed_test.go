@@ -281,6 +281,40 @@ func TestMirrorsFollowSoManyRelations(t *testing.T) {
 	})
 }
 
+// Entities may have a mebibyte each, and mirror properties show thousands of them.
+func TestMirrorsHaveSoMuchRoom(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := computedWorld(t, db)
+		for room, want := range map[int]any{1 << 20: []any{32.0, 10.0}, 0: nil, 100: nil} {
+			m, err := w.model(t.Context(), w.db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := w.all(t, nil, SearchOptions{Blueprint: "function"})
+			x := w.newComputing(m, &strikes{})
+			x.room = room
+			var f1 *Entity
+			for i := range list {
+				if list[i].Identifier == "f1" {
+					f1 = &list[i]
+				}
+			}
+			if err := x.all(t.Context(), []*Entity{f1}, map[string]bool{"sizes": true}, 0); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, f1.Properties["sizes"]); diff != "" {
+				t.Errorf("room %d (-want +got):\n%s", room, diff)
+			}
+			if told := len(x.problems) > 0; told != (want == nil) {
+				t.Errorf("with room %d, it is told: %v", room, x.problems)
+			}
+			if refused := x.incomplete(m.byIdentifier["function"]) != nil; refused != (want == nil) {
+				t.Errorf("with room %d, a search is refused: %v", room, refused)
+			}
+		}
+	})
+}
+
 // BenchmarkCompute computes the properties of a page of 1,000 entities: a mirror over
 // one relation and calculations, beside reading the page without them.
 func BenchmarkCompute(b *testing.B) {

@@ -136,6 +136,9 @@ func (x *computing) incomplete(b *Blueprint) error {
 	if x.related <= 0 {
 		return tooMany("query", "would have to follow more than %d relations for mirror properties of blueprint %s; add a rule on a property that is stored", maxRelated, b.Identifier)
 	}
+	if x.room < 0 {
+		return tooMany("query", "would have to read more than %d MiB for mirror properties of blueprint %s; add a rule on a property that is stored", maxMirrored>>20, b.Identifier)
+	}
 	if x.strikes.out() {
 		return tooMany("query", "asks for a calculation property of blueprint %s that takes too much to calculate", b.Identifier)
 	}
