@@ -194,7 +194,7 @@ func (s *search) metaSource(ctx context.Context, c *condition, name string, b *B
 		if err != nil || len(ids) == 0 {
 			return &source{}, err
 		}
-		return new(datasourceSource(b.id, ids)), nil
+		return new(datasourceSource(s.q.Dialect(), b.id, ids)), nil
 	case metaIdentifier:
 		if prefix, ok := c.value.value.(string); ok && c.op == opBegins {
 			return new(identifierSource(s.q.Dialect(), b.id, nil, prefix)), nil

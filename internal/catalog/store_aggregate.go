@@ -65,7 +65,8 @@ func forgetAggregation(ctx context.Context, db *store.DB, key int64) error {
 			for _, r := range gone {
 				ids = append(ids, r.entity)
 			}
-			if _, err := tx.Exec(ctx, `DELETE FROM catalog_aggregates WHERE key_id = $1 AND entity_id IN (`+store.IDList(ids)+`)`, key); err != nil {
+			var a argList
+			if _, err := tx.Exec(ctx, `DELETE FROM catalog_aggregates WHERE key_id = `+a.add(key)+` AND entity_id`+a.in(tx.Dialect(), ids), a.args...); err != nil {
 				return err
 			}
 			return deleteValues(ctx, tx, gone)
@@ -110,8 +111,9 @@ func linksOf(ctx context.Context, q store.Querier, ids, relations []int64, forwa
 	if !forward {
 		near, far = far, near
 	}
-	rows, err := q.Query(ctx, `SELECT r.`+near+`, e.id, e.blueprint_id FROM catalog_relations r JOIN catalog_entities e ON e.id = r.`+far+
-		` WHERE r.`+near+` IN (`+store.IDList(ids)+`) AND r.relation_id IN (`+store.IDList(relations)+`)`)
+	var a argList
+	where := ` WHERE r.` + near + a.in(q.Dialect(), ids) + ` AND r.relation_id` + a.in(q.Dialect(), relations)
+	rows, err := q.Query(ctx, `SELECT r.`+near+`, e.id, e.blueprint_id FROM catalog_relations r JOIN catalog_entities e ON e.id = r.`+far+where, a.args...)
 	list, err := store.All(rows, err, func(row store.Row) (l link, err error) {
 		return l, row.Scan(&l.near, &l.far, &l.blueprint)
 	})
@@ -128,7 +130,8 @@ func storeAggregates(ctx context.Context, tx *store.Tx, of aggregateOf, ids []in
 		return err
 	}
 	// They may have been deleted meanwhile, and must not come back by what is known of them.
-	rows, err := tx.Query(ctx, `SELECT id FROM catalog_entities WHERE id IN (`+store.IDList(ids)+`) ORDER BY id`+tx.Dialect().ForUpdate())
+	var a argList
+	rows, err := tx.Query(ctx, `SELECT id FROM catalog_entities WHERE id`+a.in(tx.Dialect(), ids)+` ORDER BY id`+tx.Dialect().ForUpdate(), a.args...)
 	if ids, err = store.All(rows, err, scanID); err != nil || len(ids) == 0 {
 		return err
 	}

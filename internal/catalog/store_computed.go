@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -11,9 +10,10 @@ import (
 // relationsAlong reads where relations lead from entities, each in its order, at most
 // limit of them.
 func relationsAlong(ctx context.Context, q store.Querier, ids, relations []int64, limit int) ([]edge, error) {
+	var a argList
+	where := `source_id` + a.in(q.Dialect(), ids) + ` AND relation_id` + a.in(q.Dialect(), relations)
 	rows, err := q.Query(ctx, `SELECT source_id, relation_id, target_id FROM catalog_relations
-		WHERE source_id IN (`+store.IDList(ids)+`) AND relation_id IN (`+store.IDList(relations)+`)
-		ORDER BY source_id, relation_id, position LIMIT `+strconv.Itoa(limit))
+		WHERE `+where+` ORDER BY source_id, relation_id, position LIMIT `+a.add(limit), a.args...)
 	list, err := store.All(rows, err, func(row store.Row) (e edge, err error) {
 		return e, row.Scan(&e.source, &e.relation, &e.target)
 	})

@@ -19,8 +19,9 @@ func neighboursOf(ctx context.Context, q store.Querier, ids, relations []int64, 
 	if !forward {
 		near, far = far, near
 	}
-	rows, err := q.Query(ctx, `SELECT DISTINCT e.id, e.blueprint_id FROM catalog_relations r JOIN catalog_entities e ON e.id = r.`+far+
-		` WHERE r.`+near+` IN (`+store.IDList(ids)+`) AND r.relation_id IN (`+store.IDList(relations)+`)`)
+	var a argList
+	where := ` WHERE r.` + near + a.in(q.Dialect(), ids) + ` AND r.relation_id` + a.in(q.Dialect(), relations)
+	rows, err := q.Query(ctx, `SELECT DISTINCT e.id, e.blueprint_id FROM catalog_relations r JOIN catalog_entities e ON e.id = r.`+far+where, a.args...)
 	list, err := store.All(rows, err, func(row store.Row) (p place, err error) {
 		return p, row.Scan(&p.id, &p.blueprint)
 	})
@@ -135,10 +136,10 @@ func timeSource(blueprint int64, column string, from, to int64) source {
 }
 
 // datasourceSource selects entities by the writers that wrote them last.
-func datasourceSource(blueprint int64, datasources []int64) source {
+func datasourceSource(d store.Dialect, blueprint int64, datasources []int64) source {
 	a := argList{}
 	return source{query: `SELECT id FROM catalog_entities WHERE blueprint_id = ` + a.add(blueprint) +
-		` AND datasource_id IN (` + store.IDList(datasources) + `)`, args: a.args}
+		` AND datasource_id` + a.in(d, datasources), args: a.args}
 }
 
 // relationSource selects the entities that point to one of others by a relation.
@@ -231,7 +232,8 @@ func identifiersByID(ctx context.Context, q store.Querier, blueprint int64, ids 
 func aggregatesOf(ctx context.Context, q store.Querier, ids []int64) (map[int64]map[int64]float64, error) {
 	all := map[int64]map[int64]float64{}
 	err := inChunks(ids, idsAtOnce, func(chunk []int64) error {
-		rows, err := q.Query(ctx, `SELECT entity_id, key_id, value FROM catalog_aggregates WHERE entity_id IN (`+store.IDList(chunk)+`)`)
+		var a argList
+		rows, err := q.Query(ctx, `SELECT entity_id, key_id, value FROM catalog_aggregates WHERE entity_id`+a.in(q.Dialect(), chunk), a.args...)
 		_, err = store.All(rows, err, func(row store.Row) (none struct{}, err error) {
 			var entity, key int64
 			var value float64
