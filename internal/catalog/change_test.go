@@ -1,12 +1,15 @@
 package catalog
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
@@ -162,6 +165,28 @@ func TestEntityThatGrowsTooLargeIsRefused(t *testing.T) {
 		w.do(upsert(t, "service", `{"identifier": "big", "properties": {"config": {"a": "`+text+`"}}}`, true))
 		refused(t, w.try(upsert(t, "service", `{"identifier": "big", "properties": {"url": "https://`+text+`"}}`, true))[0].Err, CodeTooLarge, "big")
 		w.want("service", "big", `{"properties": {"config": {"a": "`+text+`"}, "tier": "gold"}}`)
+	})
+}
+
+func TestLargeHistoryIsDeletedSomeAtATime(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		for i := range 12 {
+			w.do(upsert(t, "service", fmt.Sprintf(`{"identifier": "s%d", "properties": {"config": {"a": "%s"}}}`, i, strings.Repeat("x", 900_000)), true))
+		}
+		w.o.KeepChanges = -time.Hour
+		var left []int
+		ctx := store.WithHook(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			var n int
+			err := tx.QueryRow(ctx, `SELECT count(*) FROM catalog_changes WHERE resource = 'entity'`).Scan(&n)
+			left = append(left, n)
+			return err
+		})
+		if err := w.sweepOldChanges(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(left, []int{3, 0}) {
+			t.Errorf("of 12 entries of 900,000 bytes there were left, by and by, %v", left)
+		}
 	})
 }
 

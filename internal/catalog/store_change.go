@@ -132,13 +132,26 @@ func causeMember(q store.Querier, key string) string {
 	return "json_extract(c.cause, '$." + key + "')"
 }
 
-// deleteOldChanges deletes entries that are older than the time, at most limit, the
-// oldest first, and returns how many it deleted.
-func deleteOldChanges(ctx context.Context, tx *store.Tx, before time.Time, limit int) (int64, error) {
-	res, err := tx.Exec(ctx, `DELETE FROM catalog_changes WHERE id IN (SELECT id FROM catalog_changes WHERE at < $1 ORDER BY at LIMIT $2)`,
-		millis(before), limit)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
+// oldChanges reads which entries are older than the time, the oldest first: at most limit, and at
+// most so many bytes unless one alone has more.
+func oldChanges(ctx context.Context, q store.Querier, before time.Time, limit, bytes int) (ids []int64, err error) {
+	rows, err := q.Query(ctx, `SELECT id, octet_length(fields) FROM catalog_changes WHERE at < $1 ORDER BY at LIMIT $2`, millis(before), limit)
+	_, err = store.All(rows, err, func(row store.Row) (none struct{}, err error) {
+		var id int64
+		var size int
+		if err := row.Scan(&id, &size); err != nil {
+			return none, err
+		}
+		if bytes -= size; bytes >= 0 || len(ids) == 0 {
+			ids = append(ids, id)
+		}
+		return none, nil
+	})
+	return ids, err
+}
+
+func deleteChanges(ctx context.Context, tx *store.Tx, ids []int64) error {
+	var a argList
+	_, err := tx.Exec(ctx, `DELETE FROM catalog_changes WHERE id`+a.in(tx.Dialect(), ids), a.args...)
+	return err
 }

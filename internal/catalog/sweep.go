@@ -10,8 +10,11 @@ import (
 const (
 	// sweepEvery is how often history that is too old is looked for.
 	sweepEvery = time.Hour
-	// changesAtOnce is how many entries one transaction deletes.
+	// changesAtOnce is how many entries one transaction deletes, changeBytes how large those are,
+	// and sweepPause how long the database is left to others before the next.
 	changesAtOnce = 500
+	changeBytes   = 8 << 20
+	sweepPause    = 5 * time.Millisecond
 )
 
 // sweepChanges deletes history that is older than it is kept, until ctx ends.
@@ -33,13 +36,19 @@ func (c *Catalog) sweepChanges(ctx context.Context) {
 func (c *Catalog) sweepOldChanges(ctx context.Context) error {
 	before := c.now().Add(-c.o.KeepChanges)
 	for {
-		var n int64
-		err := c.db.UpdateReadCommitted(ctx, func(tx *store.Tx) (err error) {
-			n, err = deleteOldChanges(ctx, tx, before, changesAtOnce)
+		ids, err := oldChanges(ctx, c.db, before, changesAtOnce, changeBytes)
+		if err != nil || len(ids) == 0 {
 			return err
-		})
-		if err != nil || n < changesAtOnce {
+		}
+		if err := c.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error { return deleteChanges(ctx, tx, ids) }); err != nil {
 			return err
+		}
+		t := time.NewTimer(sweepPause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
 		}
 	}
 }
