@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -80,10 +81,14 @@ sync, or when an event tells of it.`,
 			if cmd.Flags().Changed("base") {
 				in.Base = &base
 			}
-			var v shown[exporterConfig]
+			var before, v shown[exporterConfig]
+			if err := c.do(cmd.Context(), http.MethodGet, exporterPath("config"), nil, &before); err != nil {
+				return err
+			}
 			if err := c.do(cmd.Context(), http.MethodPut, exporterPath("config"), in, &v); err != nil {
 				return err
 			}
+			noteDropped(s, &before.row, conf)
 			if s.format != "table" {
 				return s.print(v, nil, nil)
 			}
@@ -96,6 +101,24 @@ sync, or when an event tells of it.`,
 	}
 	cmd.Flags().Int64Var(&base, "base", 0, "refuse if another revision than this one is in force now")
 	return listing(remote(cmd, c), s)
+}
+
+// noteDropped says which kinds are no longer exported, since their entities go.
+func noteDropped(s *streams, before *exporterConfig, conf *config.Config) {
+	old, err := before.parsed()
+	if err != nil {
+		return // there was none
+	}
+	kinds := conf.Kinds()
+	for _, kind := range old.Kinds() {
+		switch {
+		case slices.Contains(kinds, kind):
+		case conf.SkipDelete:
+			fmt.Fprintf(s.err, "Note: %s is no longer configured; skip_delete keeps its entities\n", kind)
+		default:
+			fmt.Fprintf(s.err, "Note: %s is no longer configured: the next full sync removes its entities, as many as 'rialto exporter sync settings' lets go unasked\n", kind)
+		}
+	}
 }
 
 func newExporterConfigCheck(s *streams) *cobra.Command {

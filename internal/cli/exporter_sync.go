@@ -128,8 +128,8 @@ func printExporterRun(s *streams, v shown[exporterRun]) error {
 	rows := make([][]string, 0, len(r.Kinds)+1)
 	row := func(name string, c *syncCounts, took, why string) {
 		removed := count(c.Removed)
-		if r.DryRun && c.Missing > 0 {
-			removed = "would: " + count(c.Missing)
+		if n := c.Missing - c.Held; r.DryRun && n > 0 {
+			removed = "would: " + count(n)
 		}
 		drift := count(c.Drift)
 		if c.DriftPending > 0 {
@@ -144,7 +144,11 @@ func printExporterRun(s *streams, v shown[exporterRun]) error {
 		k := &r.Kinds[i]
 		row(k.name(), &k.syncCounts, took(k.StartedAt, k.FinishedAt), text(k.Error))
 	}
-	row("all: "+r.Status, &r.syncCounts, took(r.StartedAt, r.FinishedAt), "")
+	all := "all: " + r.Status
+	if r.DryRun {
+		all += ", dry run"
+	}
+	row(all, &r.syncCounts, took(r.StartedAt, r.FinishedAt), "")
 	return s.print(v, []string{"KIND", "SCOPES", "LISTED", "CREATED", "UPDATED", "REMOVED", "ERRORS", "HELD", "DRIFT", "TOOK", "WHY"}, rows)
 }
 
