@@ -201,7 +201,7 @@ func whyUpdated(a *Applied) string {
 	if a.Changed {
 		return "the resource differs from what was known"
 	}
-	return "the configuration makes other entities of it"
+	return "its entities were not as the configuration makes them"
 }
 
 func (r *scopeRun) whyRemoved() string {
