@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -116,7 +117,13 @@ func (c *Catalog) Audits(ctx context.Context, f ChangeFilter) ([]Change, error) 
 			f.blueprintID = b.id
 		}
 	}
+	// What is in a cause is in no index.
+	ctx, cancel := context.WithTimeout(ctx, c.plan.time)
+	defer cancel()
 	list, err := listChanges(ctx, c.db, f)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil, tooMany("from", "and to are too far apart for this filter: looking took longer than %s; ask for a shorter time, or for one entity", c.plan.time)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list changes of the catalog: %w", err)
 	}

@@ -190,6 +190,14 @@ func TestLargeHistoryIsDeletedSomeAtATime(t *testing.T) {
 	})
 }
 
+func TestAuditsThatTakeTooLongSaySo(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.plan.time = time.Nanosecond
+		_, err := w.Audits(t.Context(), ChangeFilter{RunID: "r"})
+		refused(t, err, CodeTooBroad, "from", "to")
+	})
+}
+
 func TestOldHistoryIsDeleted(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.fill("domain", 3, `{"identifier": "d%d"}`)

@@ -247,6 +247,28 @@ func TestStubsAreMadeForMissingRelatedEntities(t *testing.T) {
 	})
 }
 
+func TestStubsOfOneEntityAreBounded(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		targets := func(n int) []any {
+			list := make([]any, n)
+			for i := range list {
+				list[i] = fmt.Sprintf("t%d", i)
+			}
+			return list
+		}
+		ch := upsert(t, "service", `{"identifier": "cart"}`, true)
+		ch.CreateMissingRelated = true
+		ch.Entity.Relations = map[string]any{"uses": targets(maxTargets), "domain": "shop"}
+		before := w.trace()
+		refused(t, w.try(ch)[0].Err, CodeInvalidRequest, "cart", "1000")
+		if after := w.trace(); !maps.Equal(before, after) {
+			t.Errorf("something was written: %v, before %v", after, before)
+		}
+		ch.Entity.Relations["uses"] = targets(maxStubs - 1)
+		w.do(ch)
+	})
+}
+
 func TestSearchRulesInWrites(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "d1", "title": "One", "properties": {"rank": 1}}`, false),

@@ -15,6 +15,8 @@ const (
 	maxTeamName    = 200
 	// maxTargets is to how many entities one relation points.
 	maxTargets = 1000
+	// maxStubs is how many entities are made for the relations of one to point to.
+	maxStubs = 1000
 )
 
 // UnmarshalJSON reads the members that an entity has; what else there is counts for nothing.

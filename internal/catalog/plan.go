@@ -291,7 +291,9 @@ func (b *batch) setRelations(ctx context.Context, r *request, self *node, next *
 					return nil, notFound("Entity %q of blueprint %q does not exist: relation %q of %s cannot point to it.",
 						name, target.Identifier, key, r.lowerName())
 				}
-				made[k] = true
+				if made[k] = true; len(made) > maxStubs {
+					return nil, invalid("%s points to more than %d entities that do not exist: so many are made for it at most. Create some of them first.", r.name(), maxStubs)
+				}
 				stubs = append(stubs, n)
 			}
 			list = append(list, n)
