@@ -87,7 +87,7 @@ func (x *Exporter) applySuperseded(ctx context.Context, reads []Read, out []Appl
 			}
 			r, err := x.read(ctx, reads[i].Key, x.tickets.mark())
 			if err != nil {
-				out[i].Outcome, out[i].Err, out[i].Retry, out[i].superseded = Failed, err, true, false
+				out[i].unwrite(err)
 				continue
 			}
 			r.Cause, r.UpsertAt, r.DeleteAt = reads[i].Cause, reads[i].UpsertAt, reads[i].DeleteAt
@@ -104,7 +104,17 @@ func (x *Exporter) applySuperseded(ctx context.Context, reads []Read, out []Appl
 			out[i] = results[n]
 		}
 	}
+	for i := range out {
+		if out[i].superseded {
+			out[i].unwrite(errors.New("records kept saying, by another name, that it was deleted while it was being read"))
+		}
+	}
 	return nil
+}
+
+// unwrite says that nothing could be said of a resource whose read was superseded.
+func (a *Applied) unwrite(err error) {
+	a.Outcome, a.Err, a.Retry, a.superseded, a.unwritten = Failed, err, true, false, true
 }
 
 // applyOnce plans and writes until nobody has changed the same things meanwhile.

@@ -36,7 +36,7 @@ type Drift struct {
 }
 
 const (
-	driftChunk = 100
+	driftChunk = 25
 	// driftAgain is when drift is looked at again that records may yet tell of.
 	driftAgain = 5 * time.Second
 	// eventResolution is how coarse the time of an event is. AWS: whole seconds.

@@ -267,9 +267,29 @@ func (f *freshness) take() map[ScopeKey]*eventNotes {
 	return notes
 }
 
-// flushFreshness writes down what was noted.
+// giveBack has what could not be written down noted still.
+func (f *freshness) giveBack(k ScopeKey, n *eventNotes) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.of(k)
+	m.events += n.events
+	m.eventAt, m.receivedAt, m.storedAt = latest(m.eventAt, n.eventAt), latest(m.receivedAt, n.receivedAt), latest(m.storedAt, n.storedAt)
+	if n.failedAt.After(m.failedAt) {
+		m.failedAt, m.failure = n.failedAt, n.failure
+	}
+	for bucket, count := range n.lags {
+		m.lags[bucket] += count
+	}
+}
+
+// flushFreshness writes down what was noted. What cannot be is noted still.
 func (x *Exporter) flushFreshness(ctx context.Context) error {
 	notes := x.sync.fresh.take()
+	defer func() {
+		for k, n := range notes {
+			x.sync.fresh.giveBack(k, n)
+		}
+	}()
 	keys := make([]ScopeKey, 0, len(notes))
 	for k := range notes {
 		keys = append(keys, k)
@@ -289,6 +309,9 @@ func (x *Exporter) flushFreshness(ctx context.Context) error {
 		})
 		if err != nil {
 			return fmt.Errorf("write down when events came: %w", err)
+		}
+		for _, k := range chunk {
+			delete(notes, k)
 		}
 	}
 	return nil

@@ -92,8 +92,9 @@ type Applied struct {
 	Err   error
 	Retry bool
 
-	// superseded: the resource is to be read again before anything can be said.
-	superseded bool
+	// superseded: the resource is to be read again before anything can be said. unwritten:
+	// it was superseded, and that did not come about, so that all is as it was.
+	superseded, unwritten bool
 }
 
 // shortName is the part of an identifier by which people, and records, name a resource:

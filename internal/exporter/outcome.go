@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -169,8 +170,10 @@ func (e *ending) recheckAll(at time.Time, why string) {
 // maxError is how many bytes of an error are kept.
 const maxError = 2000
 
-// clip cuts a text to what is kept of an error.
+// clip cuts a text to what is kept of an error, and makes it fit to be stored: PostgreSQL
+// takes neither NUL characters nor what is not UTF-8.
 func clip(text string) string {
+	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
 	if len(text) <= maxError {
 		return text
 	}

@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +18,8 @@ const (
 	// recheckIdle is how long the loop waits when nothing is to be read again: another
 	// node may ask for it.
 	recheckIdle = time.Minute
+	// recheckPause is the pause after an error of the database.
+	recheckPause = 5 * time.Second
 	// goneFor is how long a resource that is gone is remembered, so that what was read
 	// or told before cannot bring it back.
 	goneFor = 14 * 24 * time.Hour
@@ -33,11 +36,16 @@ const originRecheck = "exporter-recheck"
 func (x *Exporter) runRechecks(ctx context.Context) error {
 	for {
 		next, err := x.recheckDue(ctx)
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
 		wait := recheckIdle
-		if !next.IsZero() {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errDeposed):
+			return err
+		case err != nil:
+			x.log.Error("what is due could not be read again; it will be tried again", "error", err)
+			wait = recheckPause
+		case !next.IsZero():
 			wait = min(max(next.Sub(x.now()), 0), recheckIdle)
 		}
 		t := time.NewTimer(wait)
@@ -94,8 +102,16 @@ func (x *Exporter) recheckOne(ctx context.Context, r *Resource) error {
 		return x.putOff(ctx, r, err)
 	}
 	out, err := x.apply(ctx, []Read{read}, cause, applyOptions{})
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, errDeposed):
 		return err
+	case err != nil:
+		return x.putOff(ctx, r, err) // others go on
+	}
+	if out[0].unwritten {
+		return x.putOff(ctx, r, out[0].Err)
 	}
 	if out[0].Key != r.Key || out[0].Outcome == Stale {
 		// What was read is of another name, or older than what is known.
@@ -141,10 +157,13 @@ func (x *Exporter) sweep(ctx context.Context) error {
 	for {
 		for {
 			n, err := x.sweepOnce(ctx)
-			if err != nil {
+			if errors.Is(err, errDeposed) {
 				return err
 			}
-			if n < sweepChunk {
+			if err != nil && ctx.Err() == nil {
+				x.log.Error("what is gone could not be forgotten; it will be tried again", "error", err)
+			}
+			if err != nil || n < sweepChunk {
 				break
 			}
 		}

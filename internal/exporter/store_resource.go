@@ -283,11 +283,35 @@ type tombstone struct {
 
 // loadTombstones reads what is gone in the scopes of keys under any of their names.
 func loadTombstones(ctx context.Context, q store.Querier, names map[Key][]string) ([]tombstone, error) {
-	var c condition
+	seen := map[Key]bool{} // a scope, with a name for the identifier
+	var all []Key
 	for k, list := range names {
 		for _, name := range list {
-			c.add(nameColumns, k.scope(), name)
+			k.Identifier = name
+			if !seen[k] {
+				seen[k] = true
+				all = append(all, k)
+			}
 		}
+	}
+	slices.SortFunc(all, compareKeys)
+	var out []tombstone
+	for chunk := range slices.Chunk(all, 1000) {
+		list, err := tombstonesNamed(ctx, q, chunk)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+// tombstonesNamed reads what is gone in scopes under a name, which stands for the
+// identifier in each key.
+func tombstonesNamed(ctx context.Context, q store.Querier, names []Key) ([]tombstone, error) {
+	var c condition
+	for _, k := range names {
+		c.add(nameColumns, k.scope(), k.Identifier)
 	}
 	where, args := c.sql()
 	if where == "" {

@@ -360,11 +360,12 @@ func saveSettings(ctx context.Context, tx *store.Tx, s SyncSettings) error {
 	return nil
 }
 
-// lastFullRun is when the last run of all that is configured was asked for; zero
-// without one.
-func lastFullRun(ctx context.Context, q store.Querier) (time.Time, error) {
+// lastFullRun is when the last run of all that is configured was asked for by a time;
+// zero without one.
+func lastFullRun(ctx context.Context, q store.Querier, by time.Time) (time.Time, error) {
 	var at int64
-	err := q.QueryRow(ctx, `SELECT COALESCE(MAX(created_at), 0) FROM exporter_sync_runs WHERE selection = '{}' AND NOT dry_run AND confirms = ''`).Scan(&at)
+	err := q.QueryRow(ctx, `SELECT COALESCE(MAX(created_at), 0) FROM exporter_sync_runs WHERE selection = '{}' AND NOT dry_run AND confirms = ''
+		AND created_at <= $1`, millis(by)).Scan(&at)
 	return fromMillis(at), err
 }
 

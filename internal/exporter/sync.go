@@ -89,6 +89,8 @@ const (
 	syncPoll = time.Second
 	// syncPause is the pause after a run that the database kept from going on.
 	syncPause = 5 * time.Second
+	// clockSkew is how far the clocks of nodes may be apart.
+	clockSkew = time.Minute
 )
 
 // syncs is what a node keeps of full syncs.
@@ -121,8 +123,10 @@ func (x *Exporter) runSyncs(ctx context.Context) error {
 			err = x.runSync(ctx, &run)
 		}
 		switch {
-		case errors.Is(err, errDeposed) || errors.Is(err, errSuperseded):
+		case errors.Is(err, errDeposed):
 			return err
+		case errors.Is(err, errSuperseded):
+			// It was cancelled just as it was to begin: there is nothing left to do of it.
 		case err != nil && ctx.Err() == nil:
 			x.log.Error("a full sync could not go on; it will be tried again", "run", run.ID, "error", err)
 			sleep(ctx, syncPause)
@@ -191,7 +195,8 @@ func (x *Exporter) scheduleDue(ctx context.Context, q store.Querier) (bool, erro
 	if err != nil || set.Interval == 0 {
 		return false, err
 	}
-	last, err := lastFullRun(ctx, q)
+	// What lies in the future was put down under a clock that has jumped since.
+	last, err := lastFullRun(ctx, q, x.now().Add(clockSkew))
 	if err != nil {
 		return false, fmt.Errorf("look for the last full sync: %w", err)
 	}

@@ -36,7 +36,7 @@ func (r *scopeRun) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("count the missing of %s: %w", sc.ScopeKey, err)
 	}
-	limit := r.settings.limit(present + sc.Counts.Missing)
+	limit := r.settings.limit(present) // what is missing is present still
 	for {
 		ids, err := candidates(ctx, r.x.db, sc, r.run.DryRun, lookChunk)
 		if err != nil {

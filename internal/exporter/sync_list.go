@@ -23,7 +23,10 @@ const (
 	applyLinger = 25 * time.Millisecond
 	// readTries is how many times a list or a read is tried.
 	readTries = 4
-	appliers  = 3
+	// maxRestarts is how often the lists of a scope begin anew because a page's token is
+	// refused.
+	maxRestarts = 2
+	appliers    = 3
 )
 
 // listing is a scope being listed.
@@ -130,13 +133,15 @@ func (l *listing) run(ctx context.Context) (broken, err error) {
 // lister lists page after page, one ahead of those being read.
 func (l *listing) lister(ctx context.Context) error {
 	query, next := l.sc.query, l.sc.next
+	restarts := 0
 	for query < len(l.queries) {
 		q := l.queries[query]
 		q.Next = next
 		p := &listedPage{ticket: l.x.newRead(Key{})}
 		got, err := l.listPage(ctx, q)
-		if err != nil && next != "" && reader.ClassOf(err) == reader.Invalid {
+		if err != nil && next != "" && restarts < maxRestarts && reader.ClassOf(err) == reader.Invalid {
 			// The token of an earlier try may have ended: the list begins anew.
+			restarts++
 			next = ""
 			continue
 		}
@@ -253,10 +258,11 @@ func (l *listing) getter(ctx context.Context) error {
 
 // get reads one resource; one that is not there is no error.
 func (r *scopeRun) get(ctx context.Context, identifier string) (read Read, err error) {
-	if err := r.gets.Acquire(ctx, 1); err != nil {
+	gets := r.gets.account(r.sc.Account)
+	if err := gets.Acquire(ctx, 1); err != nil {
 		return Read{}, err
 	}
-	defer r.gets.Release(1)
+	defer gets.Release(1)
 	err = r.try(ctx, func(ctx context.Context) error {
 		read = r.x.newRead(r.key(identifier))
 		got, err := r.x.o.Reader.Get(ctx, r.readerScope(), identifier)

@@ -383,5 +383,5 @@ func firstLine(s string) string {
 	return clip(s)
 }
 
-// errSuperseded: another node has the run.
-var errSuperseded = errors.New("another node has taken the full sync over")
+// errSuperseded: the run is over, or another node has it.
+var errSuperseded = errors.New("the full sync is over, or another node has taken it over")

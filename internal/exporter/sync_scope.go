@@ -21,9 +21,10 @@ const (
 	// scopesAtOnce is how many scopes are worked on at once: many, as most wait for
 	// their account's budget.
 	scopesAtOnce = 16
-	// getsPerScope bounds the reads under way in a scope, getsAtOnce those of a run.
-	getsPerScope = 16
-	getsAtOnce   = 64
+	// getsPerScope bounds the reads under way in a scope, getsPerAccount those of a run in
+	// one account: one that is slow to answer holds up none but itself.
+	getsPerScope   = 16
+	getsPerAccount = 64
 	// appliesAtOnce bounds how many batches are mapped, compared and stored at once.
 	appliesAtOnce = 3
 	scopePage     = 100
@@ -45,8 +46,27 @@ type syncing struct {
 	// queued is since when an account has a queue of event records.
 	queued map[string]time.Time
 
-	gets, applies *semaphore.Weighted
-	pace          *pace
+	gets    accountLimits
+	applies *semaphore.Weighted
+	pace    *pace
+}
+
+// accountLimits bound how many reads are under way in each account.
+type accountLimits struct {
+	mu sync.Mutex
+	of map[string]*semaphore.Weighted
+}
+
+func (l *accountLimits) account(id string) *semaphore.Weighted {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of == nil {
+		l.of = map[string]*semaphore.Weighted{}
+	}
+	if l.of[id] == nil {
+		l.of[id] = semaphore.NewWeighted(getsPerAccount)
+	}
+	return l.of[id]
 }
 
 // errCancelled: somebody stopped the run.
@@ -55,7 +75,7 @@ var errCancelled = errors.New("it was cancelled")
 // runSync takes a run as far as it goes. An error leaves it open, to go on later or
 // on another node; what the run itself could not do stands in it.
 func (x *Exporter) runSync(ctx context.Context, run *SyncRun) error {
-	s := &syncing{x: x, run: run, gets: semaphore.NewWeighted(getsAtOnce), applies: semaphore.NewWeighted(appliesAtOnce), pace: newPace(x.db.Dialect())}
+	s := &syncing{x: x, run: run, applies: semaphore.NewWeighted(appliesAtOnce), pace: newPace(x.db.Dialect())}
 	if run.StartedAt.IsZero() {
 		run.StartedAt = x.now()
 		x.sync.counters.runs.Add(1)
@@ -414,6 +434,9 @@ const deleteChunk = 500
 func (x *Exporter) deleteRunRows(ctx context.Context, id, table string) error {
 	for more := true; more; {
 		err := x.db.UpdateReadCommitted(ctx, func(tx *store.Tx) (err error) {
+			if err := x.guard(ctx, tx); err != nil {
+				return err // the rows may be of a plan that another node has made since
+			}
 			more, err = deleteRunRows(ctx, tx, table, id, deleteChunk)
 			return err
 		})

@@ -219,7 +219,13 @@ func thing(id string) Key {
 // eventually waits until ok holds.
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	deadline := time.After(20 * time.Second)
+	w.within(20*time.Second, what, ok)
+}
+
+// within waits until ok holds, for so long at most.
+func (w *world) within(d time.Duration, what string, ok func() bool) {
+	w.t.Helper()
+	deadline := time.After(d)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
