@@ -332,3 +332,12 @@ func TestChangesOfABatchSeeThoseBefore(t *testing.T) {
 		w.want("service", "late", `{"title": "again", "properties": {"tier": "gold"}, "relations": {"domain": null, "uses": []}}`)
 	})
 }
+
+func TestNamesCanBeSwappedWithinABatch(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.do(upsert(t, "domain", `{"identifier": "a", "title": "A"}`, false), upsert(t, "domain", `{"identifier": "b", "title": "B"}`, false))
+		w.do(patch(t, "domain", "a", `{"identifier": "x"}`), patch(t, "domain", "b", `{"identifier": "a"}`), patch(t, "domain", "x", `{"identifier": "b"}`))
+		w.want("domain", "a", `{"title": "B"}`)
+		w.want("domain", "b", `{"title": "A"}`)
+	})
+}

@@ -20,10 +20,12 @@ import (
 // A row's value is a letter for the kind and the value in a form whose bytes sort as the
 // values do. Strings that are times are there twice, as text and as a time.
 const (
-	indexText   = "s"
-	indexNumber = "n" // 16 hexadecimal digits
-	indexTime   = "d" // in UTC, to the millisecond
-	indexBool   = "b" // 0 or 1
+	indexText = "s"
+	// indexTextEnd is behind all texts.
+	indexTextEnd = "t"
+	indexNumber  = "n" // 16 hexadecimal digits
+	indexTime    = "d" // in UTC, to the millisecond
+	indexBool    = "b" // 0 or 1
 	// indexMore is of an entity that has values which are not in the index, indexLong of one
 	// that has text of which the index has the beginning alone.
 	indexMore = "~"

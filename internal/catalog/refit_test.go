@@ -106,3 +106,24 @@ func TestRelationsThatAreRemovedAreGone(t *testing.T) {
 		}
 	})
 }
+
+func TestRelationThatIsNoLongerToManyIsSearchedAsItIsShown(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.do(upsert(t, "domain", `{"identifier": "one"}`, false), upsert(t, "domain", `{"identifier": "two"}`, false), upsert(t, "service", `{"identifier": "s"}`, false))
+		w.do(upsert(t, "pod", `{"identifier": "p", "relations": {"service": "s", "hosts": ["one", "two"]}}`, false))
+		if _, err := w.PatchBlueprint(t.Context(), w.w, "pod", json.RawMessage(`{"relations": {"service": {"target": "service", "required": true}, "hosts": {"target": "domain", "many": false}}}`)); err != nil {
+			t.Fatal(err)
+		}
+		w.want("pod", "p", `{"relations": {"service": "s", "hosts": "one"}}`)
+		for host, want := range map[string]int{"one": 1, "two": 0} {
+			q, err := ParseQuery([]byte(`{"combinator": "and", "rules": [{"relation": "hosts", "operator": "=", "value": "` + host + `"}]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := w.Search(t.Context(), q, SearchOptions{Blueprint: "pod"})
+			if err != nil || len(page.Entities) != want {
+				t.Errorf("host %s finds %d, want %d: %v", host, len(page.Entities), want, err)
+			}
+		}
+	})
+}

@@ -27,7 +27,9 @@ func (s *search) readRelated(ctx context.Context, b *Blueprint, cond *condition,
 			}
 			related := byID[t.source].related
 			if !rel.Many {
-				related[rel.key] = t.targetIdentifier
+				if related[rel.key] == nil { // others are of when it was to many
+					related[rel.key] = t.targetIdentifier
+				}
 				continue
 			}
 			many, _ := related[rel.key].([]any)

@@ -158,3 +158,25 @@ func ExampleParseQuery() {
 	fmt.Println(strings.Split(err.Error(), ";")[0])
 	// Output: rules[0].operator "resembles" is not an operator
 }
+
+func TestTextOfTheLastCharacterIsFound(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.fill("domain", 10, `{"identifier": "d%d", "title": "nothing"}`)
+		w.do(upsert(t, "domain", `{"identifier": "last", "title": "\udbff\udfff\udbff\udfff and more"}`, false))
+		w.plan = searchPlan{fewest: 5, few: 5, many: 5, first: 1, time: defaultPlan.time}
+		for _, rule := range []string{
+			`{"property": "$title", "operator": "contains", "value": "more"}`,
+			`{"property": "$title", "operator": "endsWith", "value": "more"}`,
+			`{"property": "$title", "operator": "beginsWith", "value": "\udbff\udfff"}`,
+		} {
+			q, err := ParseQuery([]byte(`{"combinator": "and", "rules": [` + rule + `]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := w.Search(t.Context(), q, SearchOptions{Blueprint: "domain"})
+			if err != nil || len(page.Entities) != 1 {
+				t.Errorf("%s finds %d: %v", rule, len(page.Entities), err)
+			}
+		}
+	})
+}

@@ -271,6 +271,9 @@ func timeRange(c *condition, now time.Time, b *Blueprint, column string) *source
 	return new(timeSource(b.id, column, lo.UnixMilli(), hi.UnixMilli()))
 }
 
+// lastText sorts behind every text that the index has.
+var lastText = strings.Repeat("\U0010FFFF", maxIndexText/4+1)
+
 // The ends of time as the index has it.
 var (
 	firstTime = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -351,7 +354,7 @@ func (c *condition) keys(now time.Time, list bool) (values []string, ranges []ke
 	case opBegins:
 		text, _ := want.(string)
 		prefix := textKey(text)
-		return nil, []keyRange{{prefix, store.PrefixEnd(prefix)}}, "", true
+		return nil, []keyRange{{prefix, prefix + lastText}}, "", true
 	case opIn, opContainsAny:
 		wanted, _ := want.([]any)
 		for _, v := range wanted {

@@ -112,7 +112,7 @@ func textSource(d store.Dialect, key int64, part string, atEnd bool) source {
 	default:
 		has = `instr(value, ` + p + `) > 0`
 	}
-	return source{slow: true, args: a.args, query: `SELECT entity_id FROM catalog_values WHERE key_id = ` + k + ` AND value >= '` + indexText + `' AND value < '` + indexText + "\U0010FFFF" + `' AND ` + has +
+	return source{slow: true, args: a.args, query: `SELECT entity_id FROM catalog_values WHERE key_id = ` + k + ` AND value >= '` + indexText + `' AND value < '` + indexTextEnd + `' AND ` + has +
 		` UNION ALL SELECT entity_id FROM catalog_values WHERE key_id = ` + k + ` AND value IN ('` + indexMore + `', '` + indexLong + `')`}
 }
 

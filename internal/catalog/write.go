@@ -130,11 +130,23 @@ func (b *batch) storeDeleted(ctx context.Context, tx *store.Tx, nodes []*node) e
 // maxIncoming bounds what points to the entities that one transaction deletes.
 const maxIncoming = 20_000
 
+// storeRenamed gives entities their new names. Several get names that no entity can have first: one's new
+// name may be another's old one.
 func (b *batch) storeRenamed(ctx context.Context, tx *store.Tx, nodes []*node) error {
+	var renamed []*node
 	for _, n := range nodes {
-		if n.id == 0 || n.identifier == n.stored {
-			continue
+		if n.id != 0 && n.identifier != n.stored {
+			renamed = append(renamed, n)
 		}
+	}
+	if len(renamed) > 1 {
+		for _, n := range renamed {
+			if err := renameEntity(ctx, tx, n.id, n.before.revision, fmt.Sprintf("#%d", n.id)); err != nil {
+				return fmt.Errorf("rename entity %s: %w", n.stored, err)
+			}
+		}
+	}
+	for _, n := range renamed {
 		if err := renameEntity(ctx, tx, n.id, n.before.revision, n.identifier); err != nil {
 			return fmt.Errorf("rename entity %s to %s: %w", n.stored, n.identifier, err)
 		}
