@@ -80,7 +80,8 @@ func givenEntity(body map[string]any, blueprint string) (EntityInput, error) {
 	return entityInput(body)
 }
 
-// givenChange reads a change of an entity, and whether it is only to be checked.
+// givenChange reads a change of the path's entity, or of the one that the body names
+// where the path has none, and whether it is only to be checked.
 func givenChange(w http.ResponseWriter, r *http.Request) (change EntityChange, validateOnly bool, err error) {
 	flags, err := readWriteFlags(r.URL.Query())
 	if err != nil {
@@ -100,7 +101,7 @@ func givenChange(w http.ResponseWriter, r *http.Request) (change EntityChange, v
 // serveCreateEntity is POST, which replaces what is there with upsert, and merges with
 // merge too.
 func (c *Catalog) serveCreateEntity(w http.ResponseWriter, r *http.Request) error {
-	change, validateOnly, err := readChange(w, r)
+	change, validateOnly, err := givenChange(w, r)
 	if err != nil {
 		return err
 	}
@@ -109,30 +110,12 @@ func (c *Catalog) serveCreateEntity(w http.ResponseWriter, r *http.Request) erro
 
 // serveChangeEntity is PUT, which replaces, and PATCH, which merges.
 func (c *Catalog) serveChangeEntity(w http.ResponseWriter, r *http.Request) error {
-	change, validateOnly, err := readChange(w, r)
+	change, validateOnly, err := givenChange(w, r)
 	if err != nil {
 		return err
 	}
-	change.Identifier = r.PathValue("id")
 	change.Merge = change.Merge || r.Method == http.MethodPatch
 	return c.writeEntity(w, r, change, validateOnly)
-}
-
-// readChange reads what a request says of an entity of the path's blueprint.
-func readChange(w http.ResponseWriter, r *http.Request) (change EntityChange, validateOnly bool, err error) {
-	flags, err := readWriteFlags(r.URL.Query())
-	if err != nil {
-		return change, false, err
-	}
-	_, body, err := readBody(w, r)
-	if err != nil {
-		return change, false, err
-	}
-	blueprint := r.PathValue("bp")
-	in, err := givenEntity(body, blueprint)
-	return EntityChange{
-		Blueprint: blueprint, Entity: in, Upsert: flags.upsert, Merge: flags.merge, CreateMissingRelated: flags.createMissing,
-	}, flags.validateOnly, err
 }
 
 // writeEntity makes one change and answers with the entity.
