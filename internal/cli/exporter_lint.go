@@ -67,6 +67,7 @@ func newExporterLint(s *streams) *cobra.Command {
 		Long: `Check a configuration, and the event rules of CloudFormation templates, by
 themselves and with samples: what the mappings make of resources, which rules an
 event matches, and what the exporter reads of the records that they make of it.
+What is wrong or suspicious is printed, and nothing of what is right.
 
 Samples are the JSON files of a directory and those below it. Each is
   an event              as EventBridge sends it, or 'rialto tail -o json' prints it
