@@ -139,7 +139,7 @@ func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o
 		inside = true
 	}
 	b := c.newBatch(m, c.db, w)
-	b.validateOnly = o.ValidateOnly
+	b.validateOnly, b.separate = o.ValidateOnly, o.Separate
 	if !inside || o.ValidateOnly {
 		if results, err = b.plan(ctx, requests); err != nil {
 			return nil, err
@@ -159,6 +159,7 @@ func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o
 		}
 		if inside {
 			b = c.newBatch(m, tx, w)
+			b.separate = o.Separate
 			if results, err = b.plan(ctx, requests); err != nil {
 				return err
 			}

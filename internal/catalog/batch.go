@@ -18,6 +18,8 @@ type batch struct {
 	now time.Time
 	// validateOnly: nothing is going to be written.
 	validateOnly bool
+	// separate: see ApplyOptions.
+	separate bool
 
 	nodes map[nodeKey]*node // what a name stands for by now, also if it is not there
 	byID  map[int64]*node

@@ -9,8 +9,8 @@ import (
 )
 
 // maxFan is how many entities one delete takes with it, or changes, in a single transaction, twice at
-// most. So is it for all deletes of a batch that take their dependents with them; where dependents
-// refuse a delete, nothing is to be done before all are looked at.
+// most. So is it for all deletes of a batch that take their dependents with them, or are separate; else,
+// where dependents refuse a delete, nothing is to be done before all are looked at.
 const maxFan = 200
 
 // errLarge says that a delete concerns more entities than one transaction takes.
@@ -89,7 +89,7 @@ func (b *batch) closure(ctx context.Context, n *node, dependents bool) (*removal
 			next = append(next, s)
 		}
 		rm.doomed = append(rm.doomed, next...)
-		if len(rm.doomed)+len(rm.detached) > 2*maxFan || dependents && !b.validateOnly && b.fan+rm.fan() > 2*maxFan {
+		if len(rm.doomed)+len(rm.detached) > 2*maxFan || (dependents || b.separate) && !b.validateOnly && b.fan+rm.fan() > 2*maxFan {
 			return nil, errLarge
 		}
 		level = next

@@ -190,32 +190,40 @@ func TestLargeDeletesGoInSeveralTransactions(t *testing.T) {
 // Each of the deletes is small enough by itself.
 func TestDeletesOfABatchAreSmallTogether(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
-		var deletes []EntityChange
-		for i := range 20 {
-			name := fmt.Sprintf("s%d", i)
-			w.do(upsert(t, "service", fmt.Sprintf(`{"identifier": %q}`, name), false))
-			w.fill("pod", 100, `{"identifier": "`+name+`-%d", "relations": {"service": "`+name+`"}}`)
-			deletes = append(deletes, remove("service", name, true))
-		}
-		seen, largest := w.count("catalog_changes"), 0
-		ctx := store.WithHook(t.Context(), func(ctx context.Context, tx *store.Tx) error {
-			var n int
-			err := tx.QueryRow(ctx, `SELECT count(*) FROM catalog_changes`).Scan(&n)
-			largest, seen = max(largest, n-seen), n
-			return err
-		})
-		results, err := w.Apply(ctx, w.w, deletes, ApplyOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range results {
-			if r.Err != nil || !r.Deleted {
-				t.Errorf("%s: %+v", r.Identifier, r)
+		const many, each = 20, 100
+		check := func(what string, deletes []EntityChange, o ApplyOptions) {
+			seen, largest := w.count("catalog_changes"), 0
+			ctx := store.WithHook(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+				var n int
+				err := tx.QueryRow(ctx, `SELECT count(*) FROM catalog_changes`).Scan(&n)
+				largest, seen = max(largest, n-seen), n
+				return err
+			})
+			results, err := w.Apply(ctx, w.w, deletes, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range results {
+				if r.Err != nil || !r.Deleted {
+					t.Errorf("%s: %s: %+v", what, r.Identifier, r)
+				}
+			}
+			if most := 2*maxFan + len(deletes); largest > most {
+				t.Errorf("%s: a transaction changes %d entities, more than %d", what, largest, most)
 			}
 		}
-		if most := 2*maxFan + len(deletes); largest > most {
-			t.Errorf("a transaction changes %d entities, more than %d", largest, most)
+		var withPods, domains []EntityChange
+		for i := range many {
+			name := fmt.Sprintf("s%d", i)
+			w.do(upsert(t, "service", fmt.Sprintf(`{"identifier": %q}`, name), false), upsert(t, "domain", fmt.Sprintf(`{"identifier": %q}`, name), false))
+			w.fill("pod", each, `{"identifier": "`+name+`-%d", "relations": {"service": "`+name+`", "hosts": ["`+name+`"]}}`)
+			withPods, domains = append(withPods, remove("service", name, true)), append(domains, remove("domain", name, false))
 		}
+		check("relations to them are emptied", domains, ApplyOptions{Separate: true})
+		if n := w.count("catalog_relations"); n != many*each {
+			t.Errorf("%d relations are left", n)
+		}
+		check("their dependents go", withPods, ApplyOptions{})
 		if n := w.count("catalog_entities"); n != 0 {
 			t.Errorf("%d entities are left", n)
 		}

@@ -131,6 +131,9 @@ type EntityRef struct{ Blueprint, Identifier string }
 type ApplyOptions struct {
 	// ValidateOnly makes the same checks and writes nothing; Commit is not called.
 	ValidateOnly bool
+	// Separate: the changes stand for themselves. Where deletes without DeleteDependents concern many
+	// entities together, relations to some are emptied before, also if others are refused then.
+	Separate bool
 	// Commit runs at the end of the transaction that stores the changes, also when
 	// there are none; its error undoes them. It may run more than once.
 	Commit func(ctx context.Context, tx *store.Tx, results []ChangeResult) error

@@ -193,7 +193,7 @@ func (c *Catalog) deleteChunk(ctx context.Context, m *Migration, identifiers []s
 		changes[i] = EntityChange{Delete: true, Blueprint: m.Blueprint, Identifier: id}
 	}
 	saved := *m
-	_, err = c.Apply(ctx, m.Writer, changes, ApplyOptions{Commit: func(ctx context.Context, tx *store.Tx, results []ChangeResult) error {
+	_, err = c.Apply(ctx, m.Writer, changes, ApplyOptions{Separate: true, Commit: func(ctx context.Context, tx *store.Tx, results []ChangeResult) error {
 		deleted, refusal = 0, nil
 		for _, result := range results {
 			if result.Err == nil {
