@@ -112,6 +112,9 @@ func (x *Exporter) serveRuns(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if page.Offset != "" || page.Prev || page.Descending {
+		return httpapi.Invalid("The last %d runs are kept, and listed at once, the last first; leave offset, prev and descending out.", keepRuns)
+	}
 	list, err := x.SyncRuns(r.Context(), page.Count)
 	if err != nil {
 		return err

@@ -266,3 +266,67 @@ func TestSlowAccountDoesNotHoldUpOthers(t *testing.T) {
 		}
 	})
 }
+
+// poisonedSink fails whole writes that have an entity in them.
+type poisonedSink struct {
+	*syncSink
+	entity string
+}
+
+// Write fails if it is asked to write the entity.
+func (s poisonedSink) Write(ctx context.Context, w catalog.Writer, changes []catalog.EntityChange, commit Commit) error {
+	for i := range changes {
+		if changes[i].Identifier == s.entity {
+			return errors.New("the database does not take it")
+		}
+	}
+	return s.syncSink.Write(ctx, w, changes, commit)
+}
+
+func TestResourceThatCannotBeStoredDoesNotKeepARunFromEnding(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *syncWorld) {
+		w.cloud.whole[queueKind] = true
+		w.cloud.putN(syncScope(queueKind), 20)
+		w.x.o.Sink = poisonedSink{w.sink, numbered(9)}
+		run := w.sync(nil)
+		wantStatus(t, run, SyncPartial)
+		if run.Totals.Created != 19 || run.Totals.Failed != 1 || !strings.Contains(w.scope(run, queueKind).Error, "does not take it") {
+			t.Errorf("created %d, failed %d, error %q", run.Totals.Created, run.Totals.Failed, w.scope(run, queueKind).Error)
+		}
+		w.x.o.Sink = w.sink
+		wantStatus(t, w.sync(nil), SyncSucceeded)
+		w.wantTruth()
+	})
+}
+
+func TestResourceThatCameBackDoesNotTakeTheRoomOfOneThatIsGone(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *syncWorld) {
+		w.configurePasses(syncPass{kind: queueKind, models: map[string][]string{syncRegion: {`{"Prefix":"b"}`}}})
+		s := syncScope(queueKind)
+		w.cloud.put(s, "a-1", map[string]any{"Name": "a-1"})
+		w.cloud.put(s, "b-1", map[string]any{"Name": "b-1"})
+		w.event(s, "a-1", w.x.now())
+		w.event(s, "b-1", w.x.now())
+		w.later(time.Hour)
+		w.cloud.remove(s, "b-1")
+		tries := 0
+		w.cloud.getFails = func(s reader.Scope, id string) error {
+			if id == "a-1" && tries < readTries { // it cannot be looked for the first time
+				tries++
+				return classed(s, reader.Failed)
+			}
+			return nil
+		}
+		w.sync(nil)
+		w.wantTruth()
+	})
+}
+
+func TestRunsAreNotPaged(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		w.call("GET", "/v1/exporter/sync_runs?count=5", "", 200, nil)
+		for _, query := range []string{"offset=x", "prev=true", "descending=true"} {
+			w.call("GET", "/v1/exporter/sync_runs?"+query, "", 400, nil)
+		}
+	})
+}

@@ -2,6 +2,8 @@ package exporter
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -20,7 +22,9 @@ func (r *scopeRun) apply(ctx context.Context, reads []Read, hold bool) ([]Applie
 		n := min(r.pace.size(), len(reads))
 		done, err := r.applySome(ctx, reads[:n], hold)
 		if err != nil {
-			return nil, err
+			if done, err = r.applyEach(ctx, reads[:n], hold, err); err != nil {
+				return nil, err
+			}
 		}
 		all, reads = append(all, done...), reads[n:]
 	}
@@ -55,6 +59,29 @@ func (r *scopeRun) applySome(ctx context.Context, reads []Read, hold bool) ([]Ap
 		err = r.x.db.Update(ctx, func(tx *store.Tx) error { return r.commitDry(ctx, tx, done) })
 	}
 	return done, err
+}
+
+// applyEach brings reads into the sink one by one that together could not be, for a
+// reason: what cannot be stored alone either has failed, and keeps no other from being
+// stored. Its error is the reason where it is not of a resource: the database does not
+// answer, the lease is another's, or the sink, which has no transactions, is down.
+func (r *scopeRun) applyEach(ctx context.Context, reads []Read, hold bool, reason error) ([]Applied, error) {
+	all := make([]Applied, 0, len(reads))
+	for i := range reads {
+		if ctx.Err() != nil || errors.Is(reason, errDeposed) || !r.x.o.Sink.Transactional() || r.save(ctx) != nil {
+			return nil, reason
+		}
+		done, err := r.applySome(ctx, reads[i:i+1], hold)
+		if err != nil {
+			reason = fmt.Errorf("store %s: %w", reads[i].Key, err)
+			done = []Applied{{Key: reads[i].Key, Ticket: reads[i].Ticket, Outcome: Failed, Err: reason, Retry: true}}
+		}
+		all = append(all, done...)
+	}
+	if ctx.Err() != nil || errors.Is(reason, errDeposed) || r.save(ctx) != nil {
+		return nil, reason
+	}
+	return all, nil
 }
 
 // pace keeps a run's transactions short where others wait for them: SQLite has one

@@ -204,18 +204,21 @@ func (r *scopeRun) removeSome(ctx context.Context, ids []string, left int64) (re
 	if err != nil {
 		return 0, err
 	}
-	var reads []Read
+	var reads, found []Read
 	for i := range looks {
-		l := &looks[i]
-		if l.err != nil && !l.unreadable {
+		switch l := &looks[i]; {
+		case l.err != nil && !l.unreadable:
 			r.sc.Counts.Unread++
 			r.blame(l.err)
-			continue
-		}
-		if int64(len(reads)) < left {
+		case l.read.Found:
+			found = append(found, l.read)
+		default:
 			reads = append(reads, l.read)
 		}
 	}
+	// Those that came back take no room of those that are gone.
+	reads = append(reads, found...)
+	reads = reads[:min(int64(len(reads)), max(left, 0))]
 	if len(reads) == 0 {
 		return 0, nil
 	}
