@@ -330,3 +330,24 @@ func TestRunsAreNotPaged(t *testing.T) {
 		}
 	})
 }
+
+func TestEntitiesOfNoResourceAreFoundAmongMany(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *syncWorld) {
+		w.cloud.whole[queueKind] = true
+		w.cloud.page = 100
+		w.cloud.putN(syncScope(queueKind), 2*ownedBatch+20)
+		wantStatus(t, w.sync(nil), SyncSucceeded)
+		lost := []int{0, ownedBatch - 1, ownedBatch, 2*ownedBatch + 19}
+		for _, n := range lost {
+			ref := catalog.EntityRef{Blueprint: "queue", Identifier: "lost-" + numbered(n)}
+			w.sink.entities[ref], w.sink.changed[ref] = map[string]any{}, time.Now().Add(-time.Hour)
+		}
+		w.later(time.Hour)
+		run := w.sync(nil)
+		wantStatus(t, run, SyncSucceeded)
+		if run.Totals.Removed != int64(len(lost)) {
+			t.Errorf("%d were removed, want %d", run.Totals.Removed, len(lost))
+		}
+		w.wantTruth()
+	})
+}

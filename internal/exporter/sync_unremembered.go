@@ -9,8 +9,12 @@ import (
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-// unrememberedChunk is how many entities are deleted in one write.
-const unrememberedChunk = 50
+const (
+	// unrememberedChunk is how many entities are deleted in one write.
+	unrememberedChunk = 50
+	// ownedBatch is how many entities are looked up at once.
+	ownedBatch = 250
+)
 
 // errRemembered undoes the deletion of entities one of which a resource has made
 // anew meanwhile.
@@ -77,14 +81,33 @@ func (s *syncing) unremembered(ctx context.Context, sc *SyncScope) error {
 // owned yields the entities in the sink that are ours, were last written before the
 // run began, and are of no known resource. It returns how many are ours.
 func (r *scopeRun) owned(ctx context.Context, yield func(catalog.EntityRef) error) (all int64, err error) {
-	err = r.x.o.Sink.Owned(ctx, r.run.StartedAt, func(ref catalog.EntityRef) error {
-		all++
-		known, err := remembered(ctx, r.x.db, ref)
-		if err != nil || known {
+	var batch []catalog.EntityRef
+	flush := func() error {
+		owners, err := loadOwners(ctx, r.x.db, batch)
+		if err != nil {
 			return err
 		}
-		return yield(ref)
+		for _, ref := range batch {
+			if len(owners[ref]) > 0 {
+				continue
+			}
+			if err := yield(ref); err != nil {
+				return err
+			}
+		}
+		batch = batch[:0]
+		return nil
+	}
+	err = r.x.o.Sink.Owned(ctx, r.run.StartedAt, func(ref catalog.EntityRef) error {
+		all++
+		if batch = append(batch, ref); len(batch) < ownedBatch {
+			return nil
+		}
+		return flush()
 	})
+	if err == nil {
+		err = flush()
+	}
 	return all, err
 }
 
