@@ -62,7 +62,7 @@ func (a *aggregation) along(ctx context.Context, ids []int64, w way, found *pair
 	}
 	for _, relation := range relations {
 		next := &pairs{of: map[pair]struct{}{}}
-		if err := a.step(ctx, here, []int64{relation}, !a.back, func(p pair, _ int64) { next.add(p) }); err != nil {
+		if err := a.step(ctx, here, []int64{relation}, !a.back, func(p pair, _ *Blueprint) { next.add(p) }); err != nil {
 			return err
 		}
 		if len(next.of) > maxRelatedPairs {
@@ -93,12 +93,12 @@ func (a *aggregation) anyWay(ctx context.Context, ids []int64, forward bool, fou
 	}
 	for len(here) > 0 && len(relations) > 0 {
 		var next []pair
-		err := a.step(ctx, here, relations, forward, func(p pair, blueprint int64) {
+		err := a.step(ctx, here, relations, forward, func(p pair, b *Blueprint) {
 			if !seen.add(p) {
 				return
 			}
 			next = append(next, p)
-			if blueprint == a.target.id {
+			if b == a.target {
 				found.add(p)
 			}
 		})
@@ -146,7 +146,7 @@ func (a *aggregation) reachable(start *Blueprint, ends func(relationOf) (from, t
 }
 
 // step calls f with what the entities of pairs are joined to by relations, and its blueprint.
-func (a *aggregation) step(ctx context.Context, here []pair, relations []int64, forward bool, f func(p pair, blueprint int64)) error {
+func (a *aggregation) step(ctx context.Context, here []pair, relations []int64, forward bool, f func(p pair, b *Blueprint)) error {
 	roots := map[int64][]int64{} // by entity
 	for _, p := range here {
 		roots[p.id] = append(roots[p.id], p.root)
@@ -155,7 +155,7 @@ func (a *aggregation) step(ctx context.Context, here []pair, relations []int64, 
 		links, err := linksOf(ctx, a.c.db, chunk, relations, forward)
 		for _, l := range links {
 			for _, root := range roots[l.near] {
-				f(pair{root, l.far}, l.blueprint)
+				f(pair{root, l.far}, a.m.far(l.relation, forward))
 			}
 		}
 		return err

@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-
-	"github.com/rialto-bus/rialto/internal/store"
 )
 
 // maxReached bounds the entities of one walk over relations.
@@ -72,24 +70,23 @@ func (s *search) named(ctx context.Context, b *Blueprint, identifiers []string) 
 func (s *search) walk(ctx context.Context, r *rule, from, relations []int64, forward bool, reached map[int64]map[int64]struct{}) error {
 	seen := map[int64]struct{}{} // in this direction
 	for len(from) > 0 && len(relations) > 0 {
-		next, err := neighbours(ctx, s.q, from, relations, forward)
+		next, err := s.neighbours(ctx, from, relations, forward, seen)
 		if err != nil {
 			return err
 		}
-		from = from[:0:0]
-		for _, n := range next {
-			if _, again := seen[n.id]; again {
-				continue
-			}
-			seen[n.id] = struct{}{}
-			if reached[n.blueprint] == nil {
-				reached[n.blueprint] = map[int64]struct{}{}
-			}
-			reached[n.blueprint][n.id] = struct{}{}
-			from = append(from, n.id)
-		}
 		if len(seen) > maxReached {
 			return tooMany(r.path, "reaches more than %d entities; begin at ones with fewer relations, or name a direction", maxReached)
+		}
+		from = from[:0:0]
+		for _, n := range next {
+			if n.b == nil {
+				continue
+			}
+			if reached[n.b.id] == nil {
+				reached[n.b.id] = map[int64]struct{}{}
+			}
+			reached[n.b.id][n.id] = struct{}{}
+			from = append(from, n.id)
 		}
 	}
 	return nil
@@ -182,36 +179,52 @@ func (s *search) follow(ctx context.Context, path string, ids, relations []int64
 		if !forward {
 			relation = relations[len(relations)-1-i]
 		}
-		next, err := neighbours(ctx, s.q, ids, []int64{relation}, forward)
+		next, err := s.neighbours(ctx, ids, []int64{relation}, forward, map[int64]struct{}{})
 		if err != nil {
 			return nil, err
 		}
-		seen := make(map[int64]struct{}, len(next))
+		if len(next) > maxReached {
+			return nil, tooMany(path, "leads to more than %d entities", maxReached)
+		}
 		ids = ids[:0:0]
 		for _, n := range next {
-			if _, again := seen[n.id]; !again {
-				seen[n.id] = struct{}{}
-				ids = append(ids, n.id)
-			}
-		}
-		if len(ids) > maxReached {
-			return nil, tooMany(path, "leads to more than %d entities", maxReached)
+			ids = append(ids, n.id)
 		}
 	}
 	return ids, nil
 }
 
 // place is an entity and its blueprint.
-type place struct{ id, blueprint int64 }
+type place struct {
+	id int64
+	b  *Blueprint
+}
 
-// neighbours returns what entities point to, or with forward unset what points to them, by any of the
-// relations. The same one may be there several times.
-func neighbours(ctx context.Context, q store.Querier, ids, relations []int64, forward bool) ([]place, error) {
-	var all []place
+// neighbours returns what entities are joined to by relations, without those seen, to which it adds
+// them. It ends once more than maxReached are seen.
+func (s *search) neighbours(ctx context.Context, ids, relations []int64, forward bool, seen map[int64]struct{}) ([]place, error) {
+	var found []place
 	err := inChunks(ids, idsAtOnce, func(chunk []int64) error {
-		list, err := neighboursOf(ctx, q, chunk, relations, forward)
-		all = append(all, list...)
+		if len(seen) > maxReached {
+			return nil
+		}
+		list, err := linksOf(ctx, s.q, chunk, relations, forward)
+		for _, l := range list {
+			if _, again := seen[l.far]; !again {
+				seen[l.far] = struct{}{}
+				found = append(found, place{l.far, s.m.far(l.relation, forward)})
+			}
+		}
 		return err
 	})
-	return all, err
+	return found, err
+}
+
+// far is the blueprint of what a relation leads to, or with forward unset of what has it.
+func (m *model) far(relation int64, forward bool) *Blueprint {
+	rel := m.relations[relation]
+	if forward {
+		return m.byIdentifier[rel.Target]
+	}
+	return rel.blueprint
 }

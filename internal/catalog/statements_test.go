@@ -24,10 +24,6 @@ func TestPostgresIsAskedInTheSameWordsWhicheverTheIDs(t *testing.T) {
 			_, err := edgesTo(ctx, q, ids, 9)
 			return err
 		},
-		"neighbours": func(ctx context.Context, q store.Querier, ids []int64) error {
-			_, err := neighboursOf(ctx, q, ids, ids, true)
-			return err
-		},
 		"links": func(ctx context.Context, q store.Querier, ids []int64) error {
 			_, err := linksOf(ctx, q, ids, ids, false)
 			return err

@@ -102,27 +102,6 @@ func aggregatedAfter(ctx context.Context, q store.Querier, blueprint, after int6
 	return list, nil
 }
 
-// link joins an entity to another one, of a blueprint.
-type link struct{ near, far, blueprint int64 }
-
-// linksOf reads what entities point to, or what points to them, by relations.
-func linksOf(ctx context.Context, q store.Querier, ids, relations []int64, forward bool) ([]link, error) {
-	near, far := "source_id", "target_id"
-	if !forward {
-		near, far = far, near
-	}
-	var a argList
-	where := ` WHERE r.` + near + a.in(q.Dialect(), ids) + ` AND r.relation_id` + a.in(q.Dialect(), relations)
-	rows, err := q.Query(ctx, `SELECT r.`+near+`, e.id, e.blueprint_id FROM catalog_relations r JOIN catalog_entities e ON e.id = r.`+far+where, a.args...)
-	list, err := store.All(rows, err, func(row store.Row) (l link, err error) {
-		return l, row.Scan(&l.near, &l.far, &l.blueprint)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("follow relations: %w", err)
-	}
-	return list, nil
-}
-
 // storeAggregates stores the property of entities; those without a result have none.
 func storeAggregates(ctx context.Context, tx *store.Tx, of aggregateOf, ids []int64, results map[int64]float64) error {
 	key, err := makeValueKey(ctx, tx, of.blueprint, aggregateKey(of.property))

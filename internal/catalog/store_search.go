@@ -14,16 +14,22 @@ import (
 // idsAtOnce bounds the ids that one statement lists.
 const idsAtOnce = 500
 
-func neighboursOf(ctx context.Context, q store.Querier, ids, relations []int64, forward bool) ([]place, error) {
+// link joins an entity to another one by a relation.
+type link struct{ near, far, relation int64 }
+
+// linksOf reads what entities point to, or with forward unset what points to them, by relations. The
+// blueprint of the other end is that of the relation; to ask for it here would have PostgreSQL
+// read all entities where it expects many links.
+func linksOf(ctx context.Context, q store.Querier, ids, relations []int64, forward bool) ([]link, error) {
 	near, far := "source_id", "target_id"
 	if !forward {
 		near, far = far, near
 	}
 	var a argList
-	where := ` WHERE r.` + near + a.in(q.Dialect(), ids) + ` AND r.relation_id` + a.in(q.Dialect(), relations)
-	rows, err := q.Query(ctx, `SELECT DISTINCT e.id, e.blueprint_id FROM catalog_relations r JOIN catalog_entities e ON e.id = r.`+far+where, a.args...)
-	list, err := store.All(rows, err, func(row store.Row) (p place, err error) {
-		return p, row.Scan(&p.id, &p.blueprint)
+	where := ` WHERE ` + near + a.in(q.Dialect(), ids) + ` AND relation_id` + a.in(q.Dialect(), relations)
+	rows, err := q.Query(ctx, `SELECT `+near+`, `+far+`, relation_id FROM catalog_relations`+where, a.args...)
+	list, err := store.All(rows, err, func(row store.Row) (l link, err error) {
+		return l, row.Scan(&l.near, &l.far, &l.relation)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("follow relations: %w", err)
