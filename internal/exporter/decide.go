@@ -125,7 +125,7 @@ func (s *situation) notFound() decision {
 		d := decision{verdict: gone}
 		first := s.known.Present || s.rechecks() == 0
 		switch {
-		case s.read.ByName && s.known.Present:
+		case s.unconfirmed(lived):
 			d.after, d.why = sameSecond, "a record that says it was deleted may have meant another resource"
 		case !lived.IsZero() && !s.deleteAt.After(lived) && first:
 			d.after, d.why = sameSecond, "it was made and deleted within a second"
@@ -137,6 +137,15 @@ func (s *situation) notFound() decision {
 		return decision{verdict: gone}
 	}
 	return decision{verdict: undecided, after: min(grace, recheckDelay(s.rechecks())), why: "it was made a moment ago, and is not found"}
+}
+
+// unconfirmed: whether it was this resource that was deleted is not sure. The record that said
+// so, now or before, may have called it by a name that another has too, and what was made a
+// moment ago may be found by one read and not by the next.
+func (s *situation) unconfirmed(lived time.Time) bool {
+	byIdentifier := !s.read.ByName && !s.read.DeleteAt.IsZero() && !s.read.DeleteAt.Before(lived.Truncate(time.Second))
+	answersEvent := !s.read.UpsertAt.IsZero() || !s.read.DeleteAt.IsZero()
+	return !byIdentifier && (s.known.Present || answersEvent)
 }
 
 // trust takes the events at their word.
