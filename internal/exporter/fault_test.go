@@ -133,7 +133,7 @@ func TestListWhoseTokensAreRefusedFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := w.x.runSync(ctx, &run); err != nil {
 			t.Fatalf("the run does not end: %v", err)
@@ -229,6 +229,7 @@ func TestSlowAccountDoesNotHoldUpOthers(t *testing.T) {
 		regions := []string{"eu-west-1", "eu-west-2", "eu-west-3", "eu-north-1", "us-east-1"}
 		w.configurePasses(syncPass{kind: queueKind, regions: regions})
 		var fast atomic.Int64
+		var waited atomic.Bool
 		release := make(chan struct{})
 		open := sync.OnceFunc(func() { close(release) })
 		defer open()
@@ -251,18 +252,14 @@ func TestSlowAccountDoesNotHoldUpOthers(t *testing.T) {
 			}
 			select {
 			case <-release:
-			case <-time.After(20 * time.Second):
+			case <-time.After(30 * time.Second):
+				waited.Store(true)
+				open()
 			}
 		}
-		run := w.sync(nil)
-		wantStatus(t, run, SyncSucceeded)
-		select {
-		case <-release:
-		default:
+		wantStatus(t, w.sync(nil), SyncSucceeded)
+		if waited.Load() {
 			t.Error("the other account waited for the slow one")
-		}
-		if run.FinishedAt.Sub(run.StartedAt) > 15*time.Second {
-			t.Errorf("the run took %v", run.FinishedAt.Sub(run.StartedAt))
 		}
 	})
 }
