@@ -4,6 +4,9 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/rialto-bus/rialto/internal/store"
+	"github.com/rialto-bus/rialto/internal/store/storetest"
 )
 
 func TestDecide(t *testing.T) {
@@ -111,4 +114,43 @@ func TestShortName(t *testing.T) {
 			t.Errorf("shortName(%q) = %q, want %q", identifier, got, want)
 		}
 	}
+}
+
+// TestWhatARecordMayNotHaveMeantIsLookedAtAgain: a record says that another resource was
+// deleted, by the name of an entity that this one has too. This one is found then, but not
+// by the next read, for it is new.
+func TestWhatARecordMayNotHaveMeantIsLookedAtAgain(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+		w.x.o.Now = func() time.Time { return now }
+		if err := w.x.takeOver(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		read := func(found bool) Read {
+			r := w.x.newRead(thing("new"))
+			if r.Found = found; found {
+				r.Properties = map[string]any{"Name": "shared", "Size": 1}
+			}
+			return r
+		}
+		made := read(true)
+		made.UpsertAt = now
+		w.apply([]Read{made}, Created)
+		now = now.Add(10 * time.Second)
+		told := read(true)
+		told.DeleteAt, told.ByName = now, true
+		w.apply([]Read{told}, Unchanged)
+		now = w.resource(thing("new")).RecheckAt
+		w.apply([]Read{read(false)}, Deleted)
+		known := w.resource(thing("new"))
+		if known.RecheckAt.IsZero() {
+			t.Fatal("it was taken for gone for good, by a record that meant another")
+		}
+		now = known.RecheckAt
+		w.apply([]Read{read(true)}, Created)
+		if w.entity("thing", "shared") == nil {
+			t.Error("the entity is not there")
+		}
+	})
 }
