@@ -153,6 +153,9 @@ func (a *aggregation) step(ctx context.Context, here []pair, relations []int64, 
 	}
 	return inChunks(sortedIDs(roots), idsAtOnce, func(chunk []int64) error {
 		links, err := linksOf(ctx, a.c.db, chunk, relations, forward)
+		if len(links) > maxLinks {
+			return a.tooMuch()
+		}
 		for _, l := range links {
 			for _, root := range roots[l.near] {
 				f(pair{root, l.far}, a.m.far(l.relation, forward))

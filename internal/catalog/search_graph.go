@@ -209,6 +209,9 @@ func (s *search) neighbours(ctx context.Context, ids, relations []int64, forward
 			return nil
 		}
 		list, err := linksOf(ctx, s.q, chunk, relations, forward)
+		if len(list) > maxLinks {
+			return tooMany("query", "has to follow more than %d relations of %d entities; begin at ones with fewer", maxLinks, len(chunk))
+		}
 		for _, l := range list {
 			if _, again := seen[l.far]; !again {
 				seen[l.far] = struct{}{}
