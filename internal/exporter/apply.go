@@ -76,7 +76,7 @@ func (x *Exporter) apply(ctx context.Context, reads []Read, cause catalog.Cause,
 }
 
 // applySuperseded reads again what was read before a record said, by another name, that
-// it was deleted.
+// it was deleted, or before a full sync began that does not know it.
 func (x *Exporter) applySuperseded(ctx context.Context, reads []Read, out []Applied, o applyOptions) error {
 	for range 3 {
 		var again []Read
@@ -106,7 +106,7 @@ func (x *Exporter) applySuperseded(ctx context.Context, reads []Read, out []Appl
 	}
 	for i := range out {
 		if out[i].superseded {
-			out[i].unwrite(errors.New("records kept saying, by another name, that it was deleted while it was being read"))
+			out[i].unwrite(errors.New("records kept saying, by another name, that it was deleted, or full syncs kept listing its scope, while it was being read"))
 		}
 	}
 	return nil
@@ -162,6 +162,11 @@ func (x *Exporter) carryOut(ctx context.Context, p *plan) ([]Applied, error) {
 	}
 	if err := x.write(ctx, p); err != nil {
 		return nil, err
+	}
+	for i, s := range p.steps {
+		// Its scope was listed while it was being written, and what was missing may have been
+		// looked for before that was stored.
+		p.out[i].superseded = p.out[i].superseded || s.after != nil && p.unlisted(s)
 	}
 	x.noteRechecks(p)
 	return p.out, nil

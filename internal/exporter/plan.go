@@ -137,6 +137,8 @@ func (p *plan) make(snap *snapshot) {
 		case ticket > r.Ticket:
 			// It was read before a record said, by another of its names, that it was deleted.
 			s.out.Outcome, s.out.superseded = Stale, true
+		case p.unlisted(s):
+			s.out.Outcome, s.out.superseded = Stale, true
 		default:
 			s.decide(named, now, p.o)
 		}
@@ -157,6 +159,14 @@ func (p *plan) named(s *step) (ticket int64, deleteAt time.Time) {
 		}
 	}
 	return ticket, deleteAt
+}
+
+// unlisted: nothing was known of a resource that was found, and a full sync that began after
+// that has listed its scope: had it still been there, it would be known.
+func (p *plan) unlisted(s *step) bool {
+	k := s.read.Key
+	return s.read.Found && s.read.Unread == nil && (s.before == nil || !s.before.Present) &&
+		p.x.sync.listed.last(ScopeKey{k.Account, k.Region, k.Kind}) > s.read.Ticket
 }
 
 // decide sets what is known after the read and which entities there are to be.

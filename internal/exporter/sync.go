@@ -98,6 +98,7 @@ type syncs struct {
 	wakeup   chan struct{} // has an element when there is something new
 	counters syncCounters
 	fresh    freshness
+	listed   listedScopes
 	// retryPause is the pause before a read that failed is tried again; doubled each
 	// time.
 	retryPause time.Duration

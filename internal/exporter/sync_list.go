@@ -91,8 +91,34 @@ func (r *scopeRun) list(ctx context.Context) error {
 	if broken != nil {
 		return r.failed(ctx, broken)
 	}
+	// Before what is missing is looked for: what is stored after that is not seen there.
+	r.x.sync.listed.note(r.sc.ScopeKey, r.sc.ticket)
 	r.sc.Stage, r.sc.cursor = stageChecking, ""
 	return r.checkpoint(ctx)
+}
+
+// listedScopes are the scopes that full syncs have listed to their end on this node, with
+// the ticket of when the last one began. A read that is older than such a list, and of a
+// resource of which nothing is known, may be of one that was gone by then. Other nodes
+// need not know: reads do not outlive the lease.
+type listedScopes struct {
+	mu     sync.Mutex
+	ticket map[ScopeKey]int64
+}
+
+func (l *listedScopes) note(k ScopeKey, ticket int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ticket == nil {
+		l.ticket = map[ScopeKey]int64{}
+	}
+	l.ticket[k] = max(l.ticket[k], ticket)
+}
+
+func (l *listedScopes) last(k ScopeKey) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ticket[k]
 }
 
 // run moves the scope's resources through its steps. broken says that a list failed:

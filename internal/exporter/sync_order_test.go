@@ -16,6 +16,7 @@ import (
 	"github.com/rialto-bus/rialto/internal/catalog"
 	"github.com/rialto-bus/rialto/internal/exporter/reader"
 	"github.com/rialto-bus/rialto/internal/jq"
+	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/store/storetest"
 	"github.com/rialto-bus/rialto/internal/work"
 )
@@ -170,6 +171,7 @@ func newSyncModel(t *rapid.T, w *syncWorld, cat *catalog.Catalog, number int, tr
 	if transactional {
 		m.sink.below = CatalogSink(cat)
 	}
+	m.forget(t)
 	m.takeOver()
 	if _, err := m.x.PutAccount(t.Context(), Account{Account: m.scope.Account, HomeRegion: syncRegion, Enabled: true}); err != nil {
 		t.Fatal(err)
@@ -178,6 +180,22 @@ func newSyncModel(t *rapid.T, w *syncWorld, cat *catalog.Catalog, number int, tr
 	m.put(m.sink.gone, m.sink.gone, 1, false)
 	m.sync(t, nil)
 	return m
+}
+
+// forget ends what an earlier try has left, which this one would go on with: it could not be
+// run again then.
+func (m *syncModel) forget(t *rapid.T) {
+	m.w.cloud.before = nil
+	err := m.w.db.Update(t.Context(), func(tx *store.Tx) error {
+		if _, err := tx.Exec(t.Context(), `UPDATE exporter_resources SET recheck_at = 0 WHERE recheck_at > 0`); err != nil {
+			return err
+		}
+		_, err := tx.Exec(t.Context(), `UPDATE exporter_sync_runs SET status = 'cancelled', finished_at = created_at WHERE finished_at = 0`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (m *syncModel) put(id, name string, size int, hidden bool) {
@@ -331,12 +349,33 @@ func (m *syncModel) land(t *rapid.T, n int, kill func()) {
 func (m *syncModel) recheck(t *rapid.T) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, err := m.x.recheckDue(t.Context()); err != nil {
-		if !errors.Is(err, errCrash) {
+	for {
+		due, _, err := dueRechecks(t.Context(), m.w.db, m.now(), 100)
+		if err != nil {
 			t.Fatal(err)
 		}
-		m.notef("dies when it rechecks")
-		m.revive()
+		if len(due) == 0 {
+			return
+		}
+		// One after the other, in an order that is drawn: side by side, no failure would come again.
+		slices.SortFunc(due, func(a, b *Resource) int { return compareKeys(a.Key, b.Key) })
+		for len(due) > 0 {
+			i := 0
+			if len(due) > 1 {
+				i = rapid.IntRange(0, len(due)-1).Draw(t, "due")
+			}
+			m.notef("recheck of %s: %s", due[i].Identifier, due[i].RecheckWhy)
+			err := m.x.recheckOne(t.Context(), due[i])
+			if errors.Is(err, errCrash) {
+				m.notef("dies when it rechecks")
+				m.revive()
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			due = slices.Delete(due, i, i+1)
+		}
 	}
 }
 
@@ -471,4 +510,60 @@ func (m *syncModel) entity(t *rapid.T, name string) (size any, there bool) {
 		return float64(n), true
 	}
 	return properties["size"], properties != nil
+}
+
+// duringSink has something happen before the next write.
+type duringSink struct {
+	Sink
+	during func()
+}
+
+// Write implements Sink.
+func (s *duringSink) Write(ctx context.Context, w catalog.Writer, changes []catalog.EntityChange, commit Commit) error {
+	if do := s.during; do != nil {
+		s.during = nil
+		do()
+	}
+	return s.Sink.Write(ctx, w, changes, commit)
+}
+
+// TestWhatAFullSyncDidNotListIsNotMadeByAnOlderRead: a new resource is read, deleted without an
+// event, and a full sync runs before the read is stored, or while it is.
+func TestWhatAFullSyncDidNotListIsNotMadeByAnOlderRead(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		during bool
+	}{{"before it is stored", false}, {"while it is stored", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, w *syncWorld) {
+				s := syncScope(queueKind)
+				w.cloud.putN(s, 3)
+				w.sync(nil)
+				sink := &duringSink{Sink: w.sink}
+				w.x.o.Sink = sink
+				w.cloud.put(s, "new", map[string]any{"Name": "new", "Size": 1.0})
+				read, err := w.x.read(t.Context(), Key{s.Account, s.Region, s.Kind, "new"}, w.x.tickets.mark())
+				if err != nil {
+					t.Fatal(err)
+				}
+				read.UpsertAt = w.x.now()
+				w.cloud.remove(s, "new")
+				sync := func() { wantStatus(t, w.sync(nil), SyncSucceeded) }
+				if c.during {
+					sink.during = sync
+				} else {
+					sync()
+				}
+				out, err := w.x.apply(t.Context(), []Read{read}, catalog.Cause{Origin: originEvent}, applyOptions{NoRecheck: true})
+				if err != nil || out[0].Outcome != Pending {
+					t.Errorf("it is %s, %v; want that it is read again", out[0].Outcome, err)
+				}
+				w.later(createGrace)
+				if _, err := w.x.recheckDue(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.wantTruth()
+			})
+		})
+	}
 }
