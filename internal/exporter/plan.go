@@ -80,7 +80,9 @@ type plan struct {
 	o        applyOptions
 	revision int64
 
-	snap    *snapshot
+	snap *snapshot
+	// named are what reads of this very plan say is gone under a name.
+	named   []tombstone
 	steps   []*step // in the order of reads
 	changes []catalog.EntityChange
 	// left are resources with an entity that was another's too, which is gone.
@@ -125,12 +127,18 @@ func (p *plan) make(snap *snapshot) {
 		n.UpsertAt, n.DeleteAt = latest(n.UpsertAt, p.reads[i].UpsertAt), latest(n.DeleteAt, p.reads[i].DeleteAt)
 		n.ByName = n.ByName || p.reads[i].ByName
 	}
+	p.named = nil
+	for i := range p.reads {
+		if r := &p.reads[i]; !r.Found && !r.DeleteAt.IsZero() {
+			p.named = append(p.named, tombstone{key: r.Key, name: shortName(r.Identifier), ticket: r.Ticket, deleteAt: r.DeleteAt})
+		}
+	}
 	for i := range p.reads {
 		r := &p.reads[i]
 		s := &step{read: r, mapped: &p.mapped[i], before: snap.resources[r.Key]}
 		s.out = Applied{Key: r.Key, Ticket: r.Ticket, Before: s.before}
 		p.steps[i] = s
-		ticket, named := p.named(s)
+		ticket, named := p.goneByName(s)
 		switch {
 		case newest[r.Key] != i:
 			s.out.Outcome = Stale
@@ -146,14 +154,14 @@ func (p *plan) make(snap *snapshot) {
 	p.plan()
 }
 
-// named returns what records said of something that is gone by another name of a resource
+// goneByName returns what records said of something that is gone by another name of a resource
 // that was found: the last ticket, and the time of the latest event.
-func (p *plan) named(s *step) (ticket int64, deleteAt time.Time) {
+func (p *plan) goneByName(s *step) (ticket int64, deleteAt time.Time) {
 	if !s.read.Found || s.read.Unread != nil {
 		return 0, time.Time{}
 	}
 	names := namesOf(s.read.Key, s.mapped.refs())
-	for _, t := range p.snap.named {
+	for _, t := range slices.Concat(p.snap.named, p.named) {
 		if t.key != s.read.Key && slices.Equal(t.key.scope(), s.read.scope()) && slices.Contains(names, t.name) {
 			ticket, deleteAt = max(ticket, t.ticket), latest(deleteAt, t.deleteAt)
 		}

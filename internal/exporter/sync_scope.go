@@ -22,8 +22,9 @@ const (
 	// their account's budget.
 	scopesAtOnce = 16
 	// getsPerScope bounds the reads under way in a scope, getsPerAccount those of a run in
-	// one account: one that is slow to answer holds up none but itself.
-	getsPerScope   = 16
+	// one account: one that is slow to answer holds up none but itself. A full sync is in no
+	// hurry, and is to leave the processors to those who are.
+	getsPerScope   = 8
 	getsPerAccount = 64
 	// appliesAtOnce bounds how many batches are mapped, compared and stored at once.
 	appliesAtOnce = 3

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -269,34 +270,25 @@ func TestEntityMadeByAnEventAfterTheListSurvives(t *testing.T) {
 		w.sync(nil)
 		w.later(time.Hour)
 		w.cloud.remove(s, numbered(0)) // so that there is something to look for
-		made := false
-		w.cloud.before = func(op string, _ reader.Scope) {
-			if op == "list" && !made {
-				return
-			}
-		}
+		var made, told atomic.Bool
 		listed := 0
 		w.cloud.listFails = func(_ reader.Scope, q reader.ListQuery) error {
-			if listed++; q.Next > numbered(5) && !made {
-				made = true
+			if listed++; q.Next > numbered(5) && !made.Load() {
+				made.Store(true)
 				// The list has passed the place where this one would be.
 				w.cloud.resources[s]["r-0000a"] = map[string]any{"Name": "r-0000a", "Size": 1.0}
-				go func() {}()
 			}
 			return nil
 		}
 		w.cloud.before = func(op string, _ reader.Scope) {
-			if op == "get" && made {
-				w.cloud.mu.Lock()
-				w.cloud.before = nil
-				w.cloud.mu.Unlock()
+			if op == "get" && made.Load() && told.CompareAndSwap(false, true) {
 				w.event(s, "r-0000a", w.x.now())
 			}
 		}
 		run := w.sync(nil)
 		wantStatus(t, run, SyncSucceeded)
 		w.wantTruth()
-		if !made {
+		if !made.Load() {
 			t.Fatal("nothing was made")
 		}
 	})

@@ -79,8 +79,11 @@ func (c *syncCloud) remove(s reader.Scope, ids ...string) {
 }
 
 func (c *syncCloud) begin(op string, s reader.Scope) {
-	if c.before != nil {
-		c.before(op, s)
+	c.mu.Lock()
+	before := c.before
+	c.mu.Unlock()
+	if before != nil {
+		before(op, s)
 	}
 }
 
