@@ -75,6 +75,30 @@ func TestCatalogTakesTheKeysOfTheServer(t *testing.T) {
 	portError(t, s.rest(t, "GET", "/v1/blueprints", port, nil), 401, "unauthorized")
 }
 
+// Clients of Port's API read its errors at whatever path they call; those of our own keep
+// the shape of theirs.
+func TestWhatIsNotServedUnderV1IsSaidInTheShapeOfItsAPI(t *testing.T) {
+	s := startServer(t, nil)
+	admin := s.key(t, "", "000000000000", "admin")
+	port := s.portToken(t, admin.ID, admin.Secret)
+	for _, call := range []string{
+		"GET /v1/nothing", "POST /v1/nothing/订单", "DELETE /v1/blueprint/x", "PATCH /v1/kafka", "GET /v1/", "GET /v1/auth/none", "GET /v1/users/x/y",
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		portError(t, s.rest(t, method, path, port, nil), 404, "not_found")
+		portError(t, s.rest(t, method, path, "", nil), 401, "unauthorized")
+	}
+	for call, want := range map[string]int{
+		"GET /v1/keys/a/b/c": 404, "GET /v1/teams/default/none": 404, "DELETE /v1/events": 405, "GET /v1/exporter/none": 404, "GET /v1/cloud": 404,
+		"PATCH /v1/sources": 405, "GET /v1/dead-letters/a/b/c/d": 404, "GET /v1/replays/a/b/c": 404,
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		if a := s.rest(t, method, path, port, nil); a.Status != want || !strings.Contains(string(a.Body), `{"error":{"code":`) {
+			t.Errorf("%s: %s, want %d in the shape of our own API", call, a, want)
+		}
+	}
+}
+
 // What changes in the catalog is an event like any other, and identifiers keep what
 // is special in paths through the whole server.
 func TestChangesOfTheCatalogReachRules(t *testing.T) {

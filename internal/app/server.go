@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,7 +77,7 @@ func (a *App) routes() http.Handler {
 	mux.Handle("/v1/webhooks/", known)
 	mux.Handle("/v1/intake/", known)
 	mux.Handle("/v1/agent/", known)
-	mux.Handle("/v1/", a.auth.Middleware(known))
+	mux.Handle("/v1/", ownOrPorts(rest, a.auth.Middleware(known), a.auth.PortMiddleware(http.HandlerFunc(httpapi.PortNotFound))))
 	a.routeCatalog(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.serveReady)
@@ -84,6 +85,25 @@ func (a *App) routes() http.Handler {
 	mux.Handle("GET /metrics", a.auth.BasicMiddleware(auth.Require(auth.Read, metrics.ServeHTTP)))
 	mux.HandleFunc("/", a.serveRoot)
 	return a.unclean(mux)
+}
+
+// ownRoots are the first segments of our own REST API's paths. What else there is under
+// /v1 is Port's.
+var ownRoots = []string{
+	"agent", "cloud", "dead-letters", "events", "exporter", "intake", "keys", "replays", "sources", "teams", "webhooks",
+}
+
+// ownOrPorts sends a request to own where rest has a route for it or its path is of our
+// own API, and to ports otherwise: each says in its own shape what is not there.
+func ownOrPorts(rest *http.ServeMux, own, ports http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		root, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
+		if _, pattern := rest.Handler(r); pattern != "" || slices.Contains(ownRoots, root) {
+			own.ServeHTTP(w, r)
+			return
+		}
+		ports.ServeHTTP(w, r)
+	})
 }
 
 // unclean answers AWS requests whose paths have empty or dotted segments, as of a function

@@ -42,3 +42,8 @@ func WritePortError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	JSON(w, e.Status, PortError{Error: code, Message: e.Message})
 }
+
+// PortNotFound answers a request for what Port's API does not have here: 404 not_found.
+func PortNotFound(w http.ResponseWriter, r *http.Request) {
+	WritePortError(w, r, NotFound("There is nothing at %s.", r.URL.Path))
+}
