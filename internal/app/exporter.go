@@ -60,13 +60,13 @@ func (a *App) sink(h hooks) (exporter.Sink, error) {
 
 // places are the accounts and regions whose entities the exporter writes.
 func (a *App) places(ctx context.Context) ([]port.Place, error) {
-	accounts, err := a.exporter.Accounts(ctx)
+	scopes, err := a.exporter.Places(ctx)
 	if err != nil {
 		return nil, err
 	}
-	places := make([]port.Place, len(accounts))
-	for i, acc := range accounts {
-		places[i] = port.Place{Account: acc.Account, Region: acc.HomeRegion}
+	places := make([]port.Place, len(scopes))
+	for i, s := range scopes {
+		places[i] = port.Place{Account: s.Account, Region: s.Region}
 	}
 	return places, nil
 }

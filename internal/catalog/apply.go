@@ -139,7 +139,7 @@ func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o
 		inside = true
 	}
 	b := c.newBatch(m, c.db, w)
-	b.validateOnly, b.separate = o.ValidateOnly, o.Separate
+	b.validateOnly, b.separate, b.sameDatasource = o.ValidateOnly, o.Separate, o.SameDatasource
 	if !inside || o.ValidateOnly {
 		if results, err = b.plan(ctx, requests); err != nil {
 			return nil, err
@@ -159,7 +159,7 @@ func (c *Catalog) apply(ctx context.Context, w Writer, changes []EntityChange, o
 		}
 		if inside {
 			b = c.newBatch(m, tx, w)
-			b.separate = o.Separate
+			b.separate, b.sameDatasource = o.Separate, o.SameDatasource
 			if results, err = b.plan(ctx, requests); err != nil {
 				return err
 			}

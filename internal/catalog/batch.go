@@ -18,8 +18,9 @@ type batch struct {
 	now time.Time
 	// validateOnly: nothing is going to be written.
 	validateOnly bool
-	// separate: see ApplyOptions.
-	separate bool
+	// separate and sameDatasource: see ApplyOptions.
+	separate       bool
+	sameDatasource func(string) bool
 
 	nodes map[nodeKey]*node // what a name stands for by now, also if it is not there
 	byID  map[int64]*node

@@ -134,6 +134,9 @@ type ApplyOptions struct {
 	// Separate: the changes stand for themselves. Where deletes without DeleteDependents concern many
 	// entities together, relations to some are emptied before, also if others are refused then.
 	Separate bool
+	// SameDatasource, if not nil, says of a $datasource that the writer has written under it too:
+	// where it is an entity's, and nothing else differs, it stays, and the change is none.
+	SameDatasource func(datasource string) bool
 	// Commit runs at the end of the transaction that stores the changes, also when
 	// there are none; its error undoes them. It may run more than once.
 	Commit func(ctx context.Context, tx *store.Tx, results []ChangeResult) error

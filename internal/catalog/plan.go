@@ -334,7 +334,7 @@ func (b *batch) found(ctx context.Context, key string, rel Relation, rule map[st
 func (b *batch) settle(r *request, n *node, name string, next *state, stubs []*node, res *ChangeResult) error {
 	created := !n.there
 	next.datasource = b.w.Datasource
-	if !created && name == n.identifier && same(n.after, next) {
+	if !created && name == n.identifier && b.same(n.after, next) {
 		res.Unchanged, res.Entity = true, n.entity(n.after)
 		return nil
 	}
@@ -403,6 +403,16 @@ func (b *batch) rename(n *node, name string) {
 	n.identifier = name
 	b.put(n)
 	b.touch(n)
+}
+
+// same says whether a state says the same of an entity as it is.
+func (b *batch) same(is, next *state) bool {
+	if b.sameDatasource != nil && b.sameDatasource(is.datasource) {
+		kept := *next
+		kept.datasource = is.datasource
+		next = &kept
+	}
+	return same(is, next)
 }
 
 // same says whether two states say the same of an entity. A property that is null and one

@@ -3,7 +3,9 @@ package exporter
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -92,6 +94,33 @@ func (x *Exporter) Accounts(ctx context.Context) ([]Account, error) {
 		return nil, fmt.Errorf("list accounts: %w", err)
 	}
 	return list, nil
+}
+
+// Places lists the accounts and regions of which entities are, or may have been, written,
+// as Datasource takes them, each once.
+func (x *Exporter) Places(ctx context.Context) ([]ScopeKey, error) {
+	scopes, err := knownScopes(ctx, x.db)
+	if err != nil {
+		return nil, fmt.Errorf("list the regions of known resources: %w", err)
+	}
+	accounts, err := x.Accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := x.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := wantedScopes(cfg.Parsed(), accounts)
+	for _, a := range accounts {
+		list = append(list, ScopeKey{Account: a.Account, Region: a.HomeRegion})
+	}
+	list = slices.AppendSeq(list, maps.Keys(scopes))
+	for i := range list {
+		list[i].Kind = ""
+	}
+	slices.SortFunc(list, compareScopes)
+	return slices.Compact(list), nil
 }
 
 // DeleteAccount stops following an account and forgets its queues, which themselves stay

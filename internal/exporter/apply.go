@@ -64,15 +64,41 @@ func (x *Exporter) apply(ctx context.Context, reads []Read, cause catalog.Cause,
 			reads[i].Cause = cause
 		}
 	}
-	out := make([]Applied, 0, len(reads))
-	for chunk := range slices.Chunk(reads, applyBatch) {
-		done, err := x.applyOnce(ctx, chunk, o)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, done...)
+	out := make([]Applied, len(reads))
+	if err := x.applyPlaces(ctx, reads, out, o); err != nil {
+		return nil, err
 	}
 	return out, x.applySuperseded(ctx, reads, out, o)
+}
+
+// applyPlaces applies reads, with what came of each at its place in out: those of one account
+// and region together, as they are written under one datasource.
+func (x *Exporter) applyPlaces(ctx context.Context, reads []Read, out []Applied, o applyOptions) error {
+	var datasources []string
+	of := map[string][]int{}
+	for i := range reads {
+		d := Datasource(reads[i].Account, reads[i].Region)
+		if of[d] == nil {
+			datasources = append(datasources, d)
+		}
+		of[d] = append(of[d], i)
+	}
+	for _, d := range datasources {
+		for chunk := range slices.Chunk(of[d], applyBatch) {
+			some := make([]Read, len(chunk))
+			for n, i := range chunk {
+				some[n] = reads[i]
+			}
+			done, err := x.applyOnce(ctx, some, o)
+			if err != nil {
+				return err
+			}
+			for n, i := range chunk {
+				out[i] = done[n]
+			}
+		}
+	}
+	return nil
 }
 
 // applySuperseded reads again what was read before a record said, by another name, that
@@ -96,8 +122,8 @@ func (x *Exporter) applySuperseded(ctx context.Context, reads []Read, out []Appl
 		if len(again) == 0 {
 			return nil
 		}
-		results, err := x.applyOnce(ctx, again, o)
-		if err != nil {
+		results := make([]Applied, len(again))
+		if err := x.applyPlaces(ctx, again, results, o); err != nil {
 			return err
 		}
 		for n, i := range at {
@@ -175,7 +201,8 @@ func (x *Exporter) carryOut(ctx context.Context, p *plan) ([]Applied, error) {
 // write makes the changes of a plan. Where they do not fit one transaction together
 // with the state, what is meant to be is stored first.
 func (x *Exporter) write(ctx context.Context, p *plan) error {
-	w := catalog.Writer{By: writer, Datasource: Datasource}
+	of := p.reads[0] // as all of them
+	w := catalog.Writer{By: writer, Datasource: Datasource(of.Account, of.Region)}
 	whole := x.o.Sink.Transactional() && len(p.changes) <= maxWrite
 	switch {
 	case len(p.changes) == 0:

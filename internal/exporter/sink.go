@@ -2,15 +2,28 @@ package exporter
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/catalog"
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-// Datasource is the User-Agent under which the exporter writes entities: their
-// $datasource.
-const Datasource = "rialto-exporter/1"
+// product begins the $datasource of all that the exporter writes, and is all of it where
+// no account and region is written for. It is not that of Port's exporter, which deletes
+// what it has not written itself of what is marked with its name.
+const product = "rialto-exporter/1"
+
+// Datasource is the User-Agent under which entities of an account's region are written:
+// their $datasource. Port's AWS exporter: in this form, by which its users search.
+func Datasource(account, region string) string {
+	return product + " (accountid/" + account + " region/" + region + ")"
+}
+
+// isOurs: the exporter has written under this $datasource.
+func isOurs(datasource string) bool {
+	return datasource == product || strings.HasPrefix(datasource, product+" (accountid/")
+}
 
 // maxWrite is how many reads are applied in one write.
 const maxWrite = 100
@@ -21,7 +34,8 @@ type Commit = func(ctx context.Context, tx *store.Tx, results []catalog.ChangeRe
 
 // Sink is where entities go.
 type Sink interface {
-	// Write makes changes, at most a few hundred. Each may fail alone, with the Err of its
+	// Write makes changes, at most a few hundred; that another Datasource of the exporter
+	// wrote an entity before is none. Each may fail alone, with the Err of its
 	// result. A sink that is transactional calls commit within the transaction that
 	// stores the changes, also when there are none, and may do so more than once, as
 	// transactions are tried again; an error of commit undoes them. Any other calls it

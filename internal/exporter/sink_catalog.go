@@ -15,7 +15,7 @@ type catalogSink struct{ c *catalog.Catalog }
 
 // Write implements Sink.
 func (s catalogSink) Write(ctx context.Context, w catalog.Writer, changes []catalog.EntityChange, commit Commit) error {
-	_, err := s.c.Apply(ctx, w, changes, catalog.ApplyOptions{Commit: commit})
+	_, err := s.c.Apply(ctx, w, changes, catalog.ApplyOptions{Commit: commit, SameDatasource: isOurs})
 	return err
 }
 
@@ -28,11 +28,14 @@ const ownedPage = 500
 // Owned implements Sink.
 func (s catalogSink) Owned(ctx context.Context, before time.Time, yield func(catalog.EntityRef) error) error {
 	for from := ""; ; {
-		page, next, err := s.c.DatasourceEntities(ctx, Datasource, "", before, from, ownedPage)
+		page, next, err := s.c.DatasourceEntities(ctx, product, "", before, from, ownedPage)
 		if err != nil {
 			return err
 		}
 		for _, e := range page {
+			if !isOurs(e.Datasource) {
+				continue
+			}
 			if err := yield(catalog.EntityRef{Blueprint: e.Blueprint, Identifier: e.Identifier}); err != nil {
 				return err
 			}

@@ -146,7 +146,7 @@ func (r *scopeRun) deleteUnremembered(ctx context.Context, refs []catalog.Entity
 	for i, ref := range refs {
 		changes[i] = catalog.EntityChange{Delete: true, Blueprint: ref.Blueprint, Identifier: ref.Identifier, DeleteDependents: true}
 	}
-	w := catalog.Writer{By: writer, Datasource: Datasource, Cause: r.cause()}
+	w := catalog.Writer{By: writer, Datasource: product, Cause: r.cause()}
 	var results []catalog.ChangeResult
 	err := r.x.o.Sink.Write(ctx, w, changes, func(ctx context.Context, tx *store.Tx, made []catalog.ChangeResult) error {
 		results = made

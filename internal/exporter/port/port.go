@@ -41,7 +41,8 @@ const (
 
 func (p Place) suffix() string { return "accountid/" + p.Account + " region/" + p.Region }
 
-var userAgentForm = regexp.MustCompile(`^port-aws-exporter/\S+ \(accountid/([0-9]{12}) region/([a-z0-9-]+)\)$`)
+// datasourceForm is that of whoever writes for an account and region.
+var datasourceForm = regexp.MustCompile(`^\S+ \(accountid/([0-9]{12}) region/([a-z0-9-]+)\)$`)
 
 // Options are what New needs.
 type Options struct {
@@ -49,8 +50,9 @@ type Options struct {
 	BaseURL string
 	// ClientID and ClientSecret are credentials of an organization.
 	ClientID, ClientSecret string
-	// Place is what is written for where a writer names no other by UserAgent; the
-	// installation's own account in us-east-1 where it is not set.
+	// Place is what is written for where a writer's Datasource does not end in the
+	// (accountid/<account> region/<region>) of another; the installation's own account in
+	// us-east-1 where it is not set.
 	Place Place
 	// Places returns the other accounts and regions that are written for, of whose
 	// entities Owned tells, too; nil for none.
@@ -122,8 +124,9 @@ func (s *Sink) Transactional() bool { return false }
 // agent returns the User-Agent of a writer with this datasource, and the place that
 // it names.
 func (s *Sink) agent(datasource string) (string, Place) {
-	if m := userAgentForm.FindStringSubmatch(datasource); m != nil {
-		return datasource, Place{m[1], m[2]}
+	if m := datasourceForm.FindStringSubmatch(datasource); m != nil {
+		p := Place{m[1], m[2]}
+		return UserAgent(p.Account, p.Region), p
 	}
 	return UserAgent(s.o.Place.Account, s.o.Place.Region), s.o.Place
 }

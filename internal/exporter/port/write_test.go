@@ -107,13 +107,16 @@ func TestTheWriterSaysForWhomItWrites(t *testing.T) {
 	a := newAPI(t)
 	s := newSink(t, a, nil)
 	other := UserAgent("210987654321", "us-east-1")
-	for _, w := range []catalog.Writer{{Datasource: other}, {Datasource: "rialto-exporter/1"}} {
+	ours := "exporter/1 (accountid/210987654321 region/us-east-1)"
+	for _, w := range []catalog.Writer{{Datasource: other}, {Datasource: ours}, {Datasource: "rialto-exporter/1"}} {
 		if err := s.Write(t.Context(), w, []catalog.EntityChange{upsert("b", "of/"+w.Datasource[:4])}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := a.agentOf[catalog.EntityRef{Blueprint: "b", Identifier: "of/port"}]; got != other {
-		t.Errorf("written by %q", got)
+	for _, id := range []string{"of/port", "of/expo"} {
+		if got := a.agentOf[catalog.EntityRef{Blueprint: "b", Identifier: id}]; got != other {
+			t.Errorf("%s was written by %q", id, got)
+		}
 	}
 	if got := a.agentOf[catalog.EntityRef{Blueprint: "b", Identifier: "of/rial"}]; got != UserAgent(account, "eu-west-1") {
 		t.Errorf("written by %q", got)
