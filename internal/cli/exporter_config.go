@@ -88,6 +88,12 @@ sync, or when an event tells of it.`,
 			if err := c.do(cmd.Context(), http.MethodPut, exporterPath("config"), in, &v); err != nil {
 				return err
 			}
+			for _, w := range v.row.Warnings {
+				told := func(t config.Problem) bool { return t.Path == w.Path && t.Message == w.Message }
+				if !slices.ContainsFunc(conf.Warnings, told) {
+					fmt.Fprintf(s.err, "Warning: %s\n", plainLines(w.String()))
+				}
+			}
 			noteDropped(s, &before.row, conf)
 			if s.format != "table" {
 				return s.print(v, nil, nil)

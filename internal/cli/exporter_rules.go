@@ -43,7 +43,7 @@ func unknownKind(name string) error {
 
 // readConfigFile reads a config.json.
 func readConfigFile(s *streams, name string) (*config.Config, []byte, error) {
-	text, err := readLimited(s, name, config.MaxText)
+	text, err := readConfigText(s, name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -192,6 +192,7 @@ func exporterPath(parts ...string) string {
 
 // exporterConfig is the server's configuration.
 type exporterConfig struct {
-	Revision int64           `json:"revision"`
-	Config   json.RawMessage `json:"config"`
+	Revision int64            `json:"revision"`
+	Config   json.RawMessage  `json:"config"`
+	Warnings []config.Problem `json:"warnings"`
 }

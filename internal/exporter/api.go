@@ -155,7 +155,9 @@ func (x *Exporter) servePutConfig(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	httpapi.JSON(w, http.StatusOK, toConfigJSON(c, true))
+	out := toConfigJSON(c, true)
+	out.Warnings = append(out.Warnings, x.checkBlueprints(r.Context(), c.Parsed())...)
+	httpapi.JSON(w, http.StatusOK, out)
 	return nil
 }
 

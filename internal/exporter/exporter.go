@@ -138,7 +138,7 @@ func (x *Exporter) lead(ctx context.Context) error {
 // takes an operator, and the rest is for admins.
 //
 //	GET    /v1/exporter/config                            R  {revision, created_at, created_by, warnings, config}
-//	PUT    /v1/exporter/config                            W  {config, base_revision}: puts a config.json in force
+//	PUT    /v1/exporter/config                            W  {config, base_revision}: puts a config.json in force; its warnings also tell what the sink lacks
 //	GET    /v1/exporter/config/revisions                  R  {list: [{revision, created_at, created_by}]}, the newest first
 //	GET    /v1/exporter/config/revisions/{revision}       R  as config
 //	GET    /v1/exporter/accounts                          R  {list: [account with queues]}

@@ -2,6 +2,8 @@ package exporter
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/catalog"
@@ -21,6 +23,15 @@ func (s catalogSink) Write(ctx context.Context, w catalog.Writer, changes []cata
 
 // Transactional implements Sink.
 func (s catalogSink) Transactional() bool { return true }
+
+// BlueprintKeys implements Blueprints.
+func (s catalogSink) BlueprintKeys(ctx context.Context, blueprint string) (properties, relations []string, err error) {
+	b, err := s.c.Blueprint(ctx, blueprint)
+	if err != nil {
+		return nil, nil, err
+	}
+	return slices.Collect(maps.Keys(b.Properties)), slices.Collect(maps.Keys(b.Relations)), nil
+}
 
 // ownedPage is how many entities are asked for at once.
 const ownedPage = 500
