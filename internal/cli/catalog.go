@@ -14,7 +14,7 @@ import (
 
 func newCatalog(s *streams, c *client) *cobra.Command {
 	return group("catalog", "The software catalog: blueprints and their entities",
-		newCatalogGet(s, c), newCatalogSearch(s, c), newCatalogHistory(s, c), newCatalogApply(s, c))
+		newCatalogGet(s, c), newCatalogSearch(s, c), newCatalogHistory(s, c), newCatalogApply(s, c), newCatalogDelete(s, c))
 }
 
 // catalogPath is a path of the catalog's API, its parts escaped.

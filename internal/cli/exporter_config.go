@@ -25,7 +25,8 @@ func newExporterConfigGet(s *streams, c *client) *cobra.Command {
 		Use:   "get",
 		Short: "Print the configuration in force, or an earlier one",
 		Long: `Print the configuration, ready to edit and to set again. With
--o json or yaml, print its revision, who put it in force and when besides.`,
+-o json or yaml, print its revision, who put it in force and when besides;
+'config set' takes that JSON too.`,
 		Example: `  rialto exporter config get > config.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path := exporterPath("config")
@@ -59,10 +60,13 @@ func newExporterConfigSet(s *streams, c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set FILE",
 		Short: "Put a configuration in force",
-		Long: `Put a configuration in force, from a file or - for standard input. What is no
-longer exported stays in the catalog until a full sync removes it, which it does
-within its limits. What is in the catalog already is mapped anew by the next full
-sync, or when an event tells of it.`,
+		Long: `Put a configuration in force, from a file or - for standard input: as it is, or as
+'config get -o json' prints it. With --base REVISION it is refused if another than
+that one is in force by now.
+
+What is no longer exported stays in the catalog until a full sync removes it, which
+it does within its limits. What is in the catalog already is mapped anew by the next
+full sync, or when an event tells of it.`,
 		Example: `  rialto exporter config set config.json
   rialto exporter config get | jq '.resources |= map(select(.kind != "AWS::SNS::Topic"))' | rialto exporter config set -`,
 		Args: cobra.ExactArgs(1),
@@ -101,12 +105,39 @@ sync, or when an event tells of it.`,
 			if v.row.Revision > 1 {
 				fmt.Fprintln(s.err, "Note: the next full sync brings what is in the catalog already into line: 'rialto exporter sync run'")
 			}
-			_, err = fmt.Fprintf(s.out, "Revision %d is in force: %d kinds\n", v.row.Revision, len(conf.Kinds()))
+			_, err = fmt.Fprintf(s.out, "Revision %d is in force: %s\n", v.row.Revision, counted(len(conf.Kinds()), "kind"))
 			return err
 		},
 	}
 	cmd.Flags().Int64Var(&base, "base", 0, "refuse if another revision than this one is in force now")
 	return listing(remote(cmd, c), s)
+}
+
+// readConfigText reads a configuration, by itself or as 'exporter config get -o json' prints it.
+func readConfigText(s *streams, name string) ([]byte, error) {
+	text, err := readLimited(s, name, maxConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	return configOf(text), nil
+}
+
+// maxConfigFile bounds a file with a configuration and what is around it.
+const maxConfigFile = 2 * config.MaxText
+
+// configOf is the configuration in what the server says of a revision. Other text is as it was. The
+// lines before it stay as empty ones, so that errors name the lines of the file.
+func configOf(text []byte) []byte {
+	var v struct {
+		Revision  *int64          `json:"revision"`
+		Config    json.RawMessage `json:"config"`
+		Resources json.RawMessage `json:"resources"`
+	}
+	if json.Unmarshal(text, &v) != nil || v.Revision == nil || v.Resources != nil || !bytes.HasPrefix(v.Config, []byte("{")) {
+		return text
+	}
+	before, _, _ := bytes.Cut(text, v.Config)
+	return append(bytes.Repeat([]byte("\n"), bytes.Count(before, []byte("\n"))), v.Config...)
 }
 
 // noteDropped says which kinds are no longer exported, since their entities go.

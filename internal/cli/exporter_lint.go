@@ -118,7 +118,7 @@ func (l *exporterLint) run(ctx context.Context, s *streams) error {
 }
 
 func (l *exporterLint) readConfig(s *streams) error {
-	text, err := readLimited(s, l.config, config.MaxText)
+	text, err := readConfigText(s, l.config)
 	if err != nil {
 		return err
 	}
@@ -257,14 +257,11 @@ func (l *exporterLint) print(s *streams) error {
 		if _, err := fmt.Fprintln(s.out, "Nothing is wrong"); err != nil {
 			return err
 		}
-	} else if err := s.print(append([]finding{}, l.findings...), []string{"LEVEL", "FILE", "LINE", "WHERE", "WHAT"}, rows); err != nil {
+	} else if err := s.print(append([]finding{}, l.findings...), []string{"LEVEL", "FILE", "LINE", "PATH", "MESSAGE"}, rows); err != nil {
 		return err
 	}
-	switch faults {
-	case 0:
+	if faults == 0 {
 		return nil
-	case 1:
-		return errors.New("1 error")
 	}
-	return fmt.Errorf("%d errors", faults)
+	return errors.New(counted(faults, "error"))
 }

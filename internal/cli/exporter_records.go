@@ -152,7 +152,7 @@ func newRecordsEach(s *streams, c *client, use, short, method, suffix string) *c
 			if chosen {
 				n, err := recordsOf(cmd.Context(), c, use, filter.fields())
 				if n > 0 || err == nil {
-					fmt.Fprintf(s.out, "%d records\n", n)
+					fmt.Fprintln(s.out, counted(n, "record"))
 				}
 				return err
 			}
@@ -162,7 +162,7 @@ func newRecordsEach(s *streams, c *client, use, short, method, suffix string) *c
 					failed = append(failed, fmt.Errorf("record %s: %w", id, err))
 				}
 			}
-			fmt.Fprintf(s.out, "%d of %d records\n", len(args)-len(failed), len(args))
+			fmt.Fprintf(s.out, "%d of %s\n", len(args)-len(failed), counted(len(args), "record"))
 			return errors.Join(failed...)
 		},
 	}
@@ -194,7 +194,7 @@ func recordsOf(ctx context.Context, c *client, use string, fields map[string]str
 		case out.After != "":
 			fields["after"], fields["until"] = out.After, out.Until // what is given up meanwhile is not meant
 		case failed > 0:
-			return total, fmt.Errorf("%d records stay as they are; the first because: %s", failed, why)
+			return total, fmt.Errorf("not done: %s; the first because: %s", counted(failed, "record"), why)
 		default:
 			return total, nil
 		}

@@ -110,16 +110,16 @@ func printExporterRuns(s *streams, v any, list ...shown[exporterRun]) error {
 	rows := make([][]string, 0, len(list))
 	for _, v := range list {
 		r := v.row
-		what := r.Trigger
+		trigger := r.Trigger
 		if r.DryRun {
-			what = "dry run"
+			trigger += ", dry run"
 		}
 		rows = append(rows, []string{
-			r.ID, when(r.CreatedAt), what, r.Status, fmt.Sprintf("%d/%d", r.ScopesDone, r.Scopes), count(r.Listed), count(r.Created), count(r.Updated),
+			r.ID, when(r.CreatedAt), trigger, r.Status, fmt.Sprintf("%d/%d", r.ScopesDone, r.Scopes), count(r.Listed), count(r.Created), count(r.Updated),
 			count(r.Removed), count(r.errors()), count(r.Held), count(r.Drift), or(text(r.Error)),
 		})
 	}
-	return s.print(v, []string{"RUN", "AT", "WHAT", "STATUS", "SCOPES", "LISTED", "CREATED", "UPDATED", "REMOVED", "ERRORS", "HELD", "DRIFT", "WHY"}, rows)
+	return s.print(v, []string{"RUN", "AT", "TRIGGER", "STATUS", "SCOPES", "LISTED", "CREATED", "UPDATED", "REMOVED", "ERRORS", "HELD", "DRIFT", "WHY"}, rows)
 }
 
 // printExporterRun shows one run by kind.
@@ -551,7 +551,7 @@ The lag is that of the last 24 hours' events, from an event's time to its stored
 				case why == "" && r.Status == "failing":
 					why = text(r.LastFailure)
 				case why == "" && r.Status == "broken":
-					why = fmt.Sprintf("%d changes missed since %s", r.Drift, when(r.DriftSince))
+					why = fmt.Sprintf("%s missed since %s", counted(r.Drift, "change"), when(r.DriftSince))
 				}
 				rows = append(rows, []string{
 					r.Account, r.Region, r.Kind, r.Status, count(r.Events), when(r.LastEventAt), seconds(r.LagP50), seconds(r.LagP99), when(r.LastSyncAt), count(r.Drift), or(why),

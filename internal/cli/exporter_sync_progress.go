@@ -85,7 +85,7 @@ func (p *progress) show(run *exporterRun, now time.Time) {
 
 // line is what is told of a kind that is over.
 func (k *syncKind) line() string {
-	line := fmt.Sprintf("%s: %d listed, %d created, %d updated, %d removed, %d errors", k.name(), k.Listed, k.Created, k.Updated, k.Removed, k.errors())
+	line := fmt.Sprintf("%s: %d listed, %d created, %d updated, %d removed, %s", k.name(), k.Listed, k.Created, k.Updated, k.Removed, counted(k.errors(), "error"))
 	if k.Held > 0 {
 		line += fmt.Sprintf(", %d held", k.Held)
 	}
@@ -97,7 +97,7 @@ func (k *syncKind) line() string {
 
 // draw writes a bar for each kind over those that it wrote before.
 func (p *progress) draw(run *exporterRun, now time.Time) {
-	lines := []string{fmt.Sprintf("full sync %s: %s, %d of %d scopes done", run.ID, run.Status, run.ScopesDone, run.Scopes)}
+	lines := []string{fmt.Sprintf("full sync %s: %s, %d of %s done", run.ID, run.Status, run.ScopesDone, counted(run.Scopes, "scope"))}
 	hidden := 0
 	for i := range run.Kinds {
 		k := &run.Kinds[i]
@@ -109,7 +109,7 @@ func (p *progress) draw(run *exporterRun, now time.Time) {
 		lines = append(lines, k.bar(rate))
 	}
 	if hidden > 0 {
-		lines = append(lines, fmt.Sprintf("and %d kinds more", hidden))
+		lines = append(lines, fmt.Sprintf("and %s more", counted(hidden, "kind")))
 	}
 	p.clear()
 	for _, line := range lines {
@@ -169,7 +169,7 @@ func (k *syncKind) bar(rate float64) string {
 		}
 	}
 	if n := k.errors(); n > 0 {
-		line += fmt.Sprintf(" %d errors", n)
+		line += " " + counted(n, "error")
 	}
 	return line
 }

@@ -118,6 +118,14 @@ func plainLines(text string) string {
 	}, text)
 }
 
+// counted is a number of things: "1 record", "2 records".
+func counted[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // or returns a dash for an empty cell.
 func or(s string) string {
 	if s == "" {
