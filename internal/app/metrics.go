@@ -114,6 +114,7 @@ func (a *App) exporterMetrics(m metricSet) {
 	m.counter("exporter_sync_failed_total", "Resources that full syncs could not read or store.", func() int64 { return x.SyncMeasures().Failed })
 	m.counter("exporter_sync_held_total", "Removals that full syncs held until they are confirmed.", func() int64 { return x.SyncMeasures().Held })
 	m.counter("exporter_drift_total", "Changes that full syncs found and events should have told.", func() int64 { return x.SyncMeasures().Drift })
+	m.counter("exporter_records_ignored_total", "Event records that changed nothing, as the configuration does not select their region and account.", func() int64 { return x.SyncMeasures().Ignored })
 	m.MustRegister(lagCollector{exporterLagDesc, func() ([]time.Duration, []int64, time.Duration) {
 		lag := x.SyncMeasures().Lag
 		return lag.Bounds, lag.Counts, lag.Total

@@ -507,6 +507,7 @@ func newExporterFreshness(s *streams, c *client) *cobra.Command {
 		Kind          string     `json:"kind"`
 		Status        string     `json:"status"`
 		Configured    bool       `json:"configured"`
+		Ignored       int64      `json:"ignored"`
 		Events        int64      `json:"events"`
 		LastEventAt   *time.Time `json:"last_event_at"`
 		LagP50        *float64   `json:"lag_p50_seconds"`
@@ -548,6 +549,9 @@ The lag is that of the last 24 hours' events, from an event's time to its stored
 				switch {
 				case !r.Configured:
 					why = strings.TrimSuffix("not configured; "+why, "; ")
+					if r.Ignored > 0 {
+						why = fmt.Sprintf("not configured, records ignored: %d", r.Ignored)
+					}
 				case why == "" && r.Status == "failing":
 					why = text(r.LastFailure)
 				case why == "" && r.Status == "broken":

@@ -57,6 +57,7 @@ type freshnessJSON struct {
 	Status         FreshnessStatus `json:"status"`
 	Configured     bool            `json:"configured"`
 	Events         int64           `json:"events"`
+	Ignored        int64           `json:"ignored"`
 	LastEventAt    *time.Time      `json:"last_event_at"`
 	LastReceivedAt *time.Time      `json:"last_received_at"`
 	LastStoredAt   *time.Time      `json:"last_stored_at"`
@@ -75,7 +76,7 @@ type freshnessJSON struct {
 
 func toFreshnessJSON(f *Freshness) freshnessJSON {
 	j := freshnessJSON{
-		Account: f.Account, Region: f.Region, Kind: f.Kind, Status: f.Status, Configured: f.Configured, Events: f.Events,
+		Account: f.Account, Region: f.Region, Kind: f.Kind, Status: f.Status, Configured: f.Configured, Events: f.Events, Ignored: f.Ignored,
 		LastEventAt: timeOrNull(f.LastEventAt), LastReceivedAt: timeOrNull(f.LastReceivedAt), LastStoredAt: timeOrNull(f.LastStoredAt), LagEvents: f.Lag.Count,
 		LastFailureAt: timeOrNull(f.LastFailureAt), LastFailure: orNull(f.LastFailure), LastSyncAt: timeOrNull(f.LastSyncAt),
 		LastSyncRun: orNull(f.LastSyncRun), LastSyncError: orNull(f.LastSyncError), Drift: f.Drift,

@@ -20,6 +20,9 @@ type Freshness struct {
 	Configured bool
 	// Events counts those whose change was stored.
 	Events int64
+	// Ignored counts records that changed nothing since the configuration does not select
+	// their region and account.
+	Ignored int64
 	// LastEventAt is the time of the latest event, LastReceivedAt when a record last
 	// came, LastStoredAt when its change was stored.
 	LastEventAt, LastReceivedAt, LastStoredAt time.Time
@@ -160,6 +163,8 @@ const (
 	// freshFlush is how often what was noted of events is written down.
 	freshFlush = 2 * time.Second
 	flushChunk = 25
+	// maxSaid bounds how many scopes the log tells of whose records are ignored.
+	maxSaid = 1000
 )
 
 func lagBucket(lag time.Duration) int {
@@ -199,10 +204,12 @@ func summarize(counts map[int]int64) LagSummary {
 type freshness struct {
 	mu    sync.Mutex
 	notes map[ScopeKey]*eventNotes
+	// said are the scopes of which it was said that their records are ignored.
+	said map[ScopeKey]bool
 }
 
 type eventNotes struct {
-	events                        int64
+	events, ignored               int64
 	eventAt, receivedAt, storedAt time.Time
 	failedAt                      time.Time
 	failure                       string
@@ -228,6 +235,10 @@ func (x *Exporter) followRecord(s settled) {
 		x.noteFailure(k, s.Err.Error())
 		return
 	}
+	if s.Unselected && (s.Outcome == Ignored || s.Outcome == Absent) {
+		x.noteIgnored(k)
+		return
+	}
 	x.noteEvent(k, s.EventAt, s.ReceivedAt, s.StoredAt)
 }
 
@@ -247,6 +258,24 @@ func (x *Exporter) noteEvent(k ScopeKey, eventAt, receivedAt, storedAt time.Time
 	lag := max(storedAt.Sub(eventAt), 0)
 	n.lags[lagBucket(lag)]++
 	x.sync.counters.observe(lag)
+}
+
+// noteIgnored notes that a record changed nothing, as the configuration does not select its
+// region and account, and says so the first time.
+func (x *Exporter) noteIgnored(k ScopeKey) {
+	f := &x.sync.fresh
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.of(k).ignored++
+	x.sync.counters.ignored.Add(1)
+	if f.said[k] || len(f.said) == maxSaid {
+		return
+	}
+	if f.said == nil {
+		f.said = map[ScopeKey]bool{}
+	}
+	f.said[k] = true
+	x.log.Info("event records change nothing, as the configuration does not select their region and account", "account", k.Account, "region", k.Region, "kind", k.Kind)
 }
 
 // noteFailure notes that a record could not be followed.
@@ -273,6 +302,7 @@ func (f *freshness) giveBack(k ScopeKey, n *eventNotes) {
 	defer f.mu.Unlock()
 	m := f.of(k)
 	m.events += n.events
+	m.ignored += n.ignored
 	m.eventAt, m.receivedAt, m.storedAt = latest(m.eventAt, n.eventAt), latest(m.receivedAt, n.receivedAt), latest(m.storedAt, n.storedAt)
 	if n.failedAt.After(m.failedAt) {
 		m.failedAt, m.failure = n.failedAt, n.failure

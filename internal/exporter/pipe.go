@@ -231,7 +231,7 @@ func (p *pipe) settle(jobs []*job, d dealt) {
 		}
 		if f == nil {
 			out := d.out.Outcome
-			p.x.tell([]settled{{Key: j.record.Key, Delete: j.record.Delete, EventAt: j.record.at, ReceivedAt: j.message.receivedAt, StoredAt: now, Outcome: out}})
+			p.x.tell([]settled{{Key: j.record.Key, Delete: j.record.Delete, Unselected: j.record.unselected, EventAt: j.record.at, ReceivedAt: j.message.receivedAt, StoredAt: now, Outcome: out}})
 		}
 		j.message.settle(f)
 	}

@@ -34,6 +34,8 @@ type record struct {
 	// byName: the record names the resource by another name than its identifier; unsure:
 	// by one that others have too.
 	byName, unsure bool
+	// unselected: the configuration does not select the resource's region and account.
+	unselected bool
 }
 
 // cause is that of the changes that the record leads to.
@@ -46,6 +48,8 @@ func (r *record) cause(messageID string) catalog.Cause {
 type settled struct {
 	Key
 	Delete bool
+	// Unselected: the configuration does not select the region and account.
+	Unselected bool
 	// EventAt is when the event happened, ReceivedAt when its record came here, and StoredAt
 	// when its change was stored.
 	EventAt, ReceivedAt, StoredAt time.Time
@@ -136,7 +140,7 @@ func (p *pipe) parse(ctx context.Context, m *message, cfg *config.Config, accoun
 		for _, r := range list {
 			if r.ErrorCode != "" {
 				// The call failed: nothing has changed.
-				p.x.tell([]settled{{Key: r.Key, Delete: r.Delete, EventAt: r.at, ReceivedAt: m.receivedAt, StoredAt: p.x.now(), Outcome: Ignored}})
+				p.x.tell([]settled{{Key: r.Key, Delete: r.Delete, Unselected: r.unselected, EventAt: r.at, ReceivedAt: m.receivedAt, StoredAt: p.x.now(), Outcome: Ignored}})
 				continue
 			}
 			m.mu.Lock()
@@ -165,6 +169,9 @@ func (p *pipe) resolve(ctx context.Context, m *message, parsed config.Record, cf
 	bad := func(format string, args ...any) ([]record, *failure) {
 		return []record{r}, &failure{err: fmt.Errorf(format, args...), fatal: true}
 	}
+	r.unselected = !slices.ContainsFunc(cfg.Of(r.Key.Kind), func(pass *config.Resource) bool {
+		return selects(pass, r.Key.Account, r.Key.Region, account.HomeRegion)
+	})
 	switch {
 	case !followed:
 		return bad("account %q is not followed; follow it, or have its events go elsewhere", r.Key.Account)

@@ -9,13 +9,13 @@ import (
 )
 
 const selectFreshness = `SELECT account, region, kind, events, last_event_at, last_received_at, last_stored_at, last_failure_at, last_failure,
-	last_attempt_at, last_sync_at, last_sync_run, sync_revision, last_sync_error, drift, last_drift_at, drift_since_at FROM exporter_freshness`
+	last_attempt_at, last_sync_at, last_sync_run, sync_revision, last_sync_error, drift, last_drift_at, drift_since_at, ignored FROM exporter_freshness`
 
 func scanFreshness(row store.Row) (Freshness, error) {
 	var f Freshness
 	var event, received, stored, failed, attempt, synced, drifted, since int64
 	err := row.Scan(&f.Account, &f.Region, &f.Kind, &f.Events, &event, &received, &stored, &failed, &f.LastFailure,
-		&attempt, &synced, &f.LastSyncRun, &f.revision, &f.LastSyncError, &f.Drift, &drifted, &since)
+		&attempt, &synced, &f.LastSyncRun, &f.revision, &f.LastSyncError, &f.Drift, &drifted, &since, &f.Ignored)
 	f.LastEventAt, f.LastReceivedAt, f.LastStoredAt = fromMillis(event), fromMillis(received), fromMillis(stored)
 	f.LastFailureAt, f.lastAttemptAt, f.LastSyncAt = fromMillis(failed), fromMillis(attempt), fromMillis(synced)
 	f.LastDriftAt, f.DriftSince = fromMillis(drifted), fromMillis(since)
@@ -45,7 +45,7 @@ func addFreshness(ctx context.Context, tx *store.Tx, k ScopeKey, n *eventNotes) 
 	if err := touchFreshness(ctx, tx, k); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, `UPDATE exporter_freshness SET events = events + $4,
+	_, err := tx.Exec(ctx, `UPDATE exporter_freshness SET events = events + $4, ignored = ignored + $10,
 			last_event_at = CASE WHEN $5 > last_event_at THEN $5 ELSE last_event_at END,
 			last_received_at = CASE WHEN $6 > last_received_at THEN $6 ELSE last_received_at END,
 			last_stored_at = CASE WHEN $7 > last_stored_at THEN $7 ELSE last_stored_at END,
@@ -54,7 +54,7 @@ func addFreshness(ctx context.Context, tx *store.Tx, k ScopeKey, n *eventNotes) 
 			drift = CASE WHEN $6 > last_drift_at THEN 0 ELSE drift END,
 			drift_since_at = CASE WHEN $6 > last_drift_at THEN 0 ELSE drift_since_at END
 		WHERE account = $1 AND region = $2 AND kind = $3`,
-		k.Account, k.Region, k.Kind, n.events, millis(n.eventAt), millis(n.receivedAt), millis(n.storedAt), millis(n.failedAt), n.failure)
+		k.Account, k.Region, k.Kind, n.events, millis(n.eventAt), millis(n.receivedAt), millis(n.storedAt), millis(n.failedAt), n.failure, n.ignored)
 	return err
 }
 

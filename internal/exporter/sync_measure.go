@@ -15,7 +15,7 @@ var lagBounds = [...]time.Duration{
 type syncCounters struct {
 	runs, failures, drift             atomic.Int64
 	listed, created, updated, removed atomic.Int64
-	failed, held                      atomic.Int64
+	failed, held, ignored             atomic.Int64
 
 	lag      [len(lagBounds) + 1]atomic.Int64
 	lagTotal atomic.Int64 // nanoseconds
@@ -48,6 +48,9 @@ type SyncMeasures struct {
 	Listed, Created, Updated, Removed, Failed, Held int64
 	// Drift counts what full syncs found and events should have told.
 	Drift int64
+	// Ignored counts event records that changed nothing since the configuration does not
+	// select their region and account.
+	Ignored int64
 	// Lag is the histogram of the time from an event to its stored change.
 	Lag Lag
 }
@@ -67,7 +70,7 @@ func (x *Exporter) SyncMeasures() SyncMeasures {
 	c := &x.sync.counters
 	m := SyncMeasures{
 		Runs: c.runs.Load(), Failures: c.failures.Load(), Listed: c.listed.Load(), Created: c.created.Load(), Updated: c.updated.Load(),
-		Removed: c.removed.Load(), Failed: c.failed.Load(), Held: c.held.Load(), Drift: c.drift.Load(),
+		Removed: c.removed.Load(), Failed: c.failed.Load(), Held: c.held.Load(), Drift: c.drift.Load(), Ignored: c.ignored.Load(),
 		Lag: Lag{Bounds: lagBounds[:], Total: time.Duration(c.lagTotal.Load())},
 	}
 	for i := range c.lag {
