@@ -175,7 +175,11 @@ func (x *Exporter) carryOut(ctx context.Context, p *plan) ([]Applied, error) {
 	}
 	p.make(snap)
 	if p.o.DryRun {
-		out, _ := p.finish(nil)
+		results, err := x.preview(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		out, _ := p.finish(results)
 		return out, nil
 	}
 	defer x.locks.acquire(p.names())()
@@ -201,8 +205,7 @@ func (x *Exporter) carryOut(ctx context.Context, p *plan) ([]Applied, error) {
 // write makes the changes of a plan. Where they do not fit one transaction together
 // with the state, what is meant to be is stored first.
 func (x *Exporter) write(ctx context.Context, p *plan) error {
-	of := p.reads[0] // as all of them
-	w := catalog.Writer{By: writer, Datasource: Datasource(of.Account, of.Region)}
+	w := p.writer()
 	whole := x.o.Sink.Transactional() && len(p.changes) <= maxWrite
 	switch {
 	case len(p.changes) == 0:
@@ -231,6 +234,28 @@ func (x *Exporter) write(ctx context.Context, p *plan) error {
 		results = append(results, got...)
 	}
 	return x.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error { return x.commit(ctx, tx, p, results, false) })
+}
+
+// preview returns what would come of a plan's changes, and nil where the sink cannot tell.
+// What they would be related to may be made by others before; it is taken to be there.
+func (x *Exporter) preview(ctx context.Context, p *plan) ([]catalog.ChangeResult, error) {
+	sink, ok := x.o.Sink.(Previewer)
+	if !ok {
+		return nil, nil
+	}
+	changes := slices.Clone(p.changes)
+	for i := range changes {
+		changes[i].CreateMissingRelated = true
+	}
+	var results []catalog.ChangeResult
+	for chunk := range slices.Chunk(changes, maxWrite) {
+		some, err := sink.Preview(ctx, p.writer(), chunk)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, some...)
+	}
+	return results, nil
 }
 
 // check makes sure that what a plan was made from still holds.

@@ -24,7 +24,7 @@ type ending struct {
 }
 
 // finish works out what is known once the changes were made with these results; nil
-// stands for all of them having been made. It may be called more than once.
+// stands for all of them having been made, and none but those of changed resources being new. It may be called more than once.
 func (p *plan) finish(results []catalog.ChangeResult) ([]Applied, *ending) {
 	end := &ending{p: p, left: p.left}
 	out := make([]Applied, len(p.steps))

@@ -92,6 +92,12 @@ type plan struct {
 	due time.Time
 }
 
+// writer is who makes the changes; the reads are all of one account and region.
+func (p *plan) writer() catalog.Writer {
+	of := &p.reads[0]
+	return catalog.Writer{By: writer, Datasource: Datasource(of.Account, of.Region)}
+}
+
 // step is what one read comes to.
 type step struct {
 	read   *Read

@@ -50,3 +50,10 @@ type Sink interface {
 	// last changed before a time, until yield returns an error, which it returns.
 	Owned(ctx context.Context, before time.Time, yield func(catalog.EntityRef) error) error
 }
+
+// Previewer is what a Sink may be besides: it tells what Write would do.
+type Previewer interface {
+	// Preview returns the results that Write would have, and changes nothing. It takes as
+	// many changes.
+	Preview(ctx context.Context, w catalog.Writer, changes []catalog.EntityChange) ([]catalog.ChangeResult, error)
+}

@@ -21,6 +21,11 @@ func (s catalogSink) Write(ctx context.Context, w catalog.Writer, changes []cata
 	return err
 }
 
+// Preview implements Previewer.
+func (s catalogSink) Preview(ctx context.Context, w catalog.Writer, changes []catalog.EntityChange) ([]catalog.ChangeResult, error) {
+	return s.c.Apply(ctx, w, changes, catalog.ApplyOptions{ValidateOnly: true, SameDatasource: isOurs})
+}
+
 // Transactional implements Sink.
 func (s catalogSink) Transactional() bool { return true }
 
