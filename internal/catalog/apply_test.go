@@ -12,6 +12,7 @@ import (
 )
 
 func TestCreateReplaceMerge(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "shop"}`, false))
 		first := w.do(upsert(t, "service", `{"identifier": "cart/长:1", "title": "Cart 🛒", "icon": "Go", "team": "blue",
@@ -59,6 +60,7 @@ func TestCreateReplaceMerge(t *testing.T) {
 }
 
 func TestWhatChangesNothingWritesNothing(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "shop"}`, false))
 		full := `{"identifier": "cart", "title": "Cart", "team": ["a", "b"], "properties": {"tier": "gold", "replicas": 3, "tags": ["x"], "config": {"k": 1.5}},
@@ -97,6 +99,7 @@ func TestWhatChangesNothingWritesNothing(t *testing.T) {
 }
 
 func TestUnknownPropertiesAreLeftOutWithAWarning(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		r := w.do(upsert(t, "service", `{"identifier": "a", "properties": {"cluster": "x", "public": true}}`, false))[0]
 		if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "properties.cluster") {
@@ -107,6 +110,7 @@ func TestUnknownPropertiesAreLeftOutWithAWarning(t *testing.T) {
 }
 
 func TestRefusedChangesNameTheFieldAndChangeNothing(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("a", 1001)
 	cases := map[string]struct {
 		change func(t *testing.T) EntityChange
@@ -214,6 +218,7 @@ func putOf(blueprint, identifier, body string) func(*testing.T) EntityChange {
 }
 
 func TestNullIsRightForEveryProperty(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "service", `{"identifier": "x", "properties": {"language": null, "url": null, "since": null, "owner": null, "code": null,
 			"replicas": null, "public": null, "tags": null, "ports": null, "config": null, "address": null}}`, true))
@@ -221,6 +226,7 @@ func TestNullIsRightForEveryProperty(t *testing.T) {
 }
 
 func TestValidateOnlyWritesNothing(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "shop"}`, false))
 		before := w.trace()
@@ -240,6 +246,7 @@ func TestValidateOnlyWritesNothing(t *testing.T) {
 }
 
 func TestCommitIsPartOfTheTransaction(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		before := w.trace()
 		failed := errors.New("no")
@@ -276,6 +283,7 @@ func TestCommitIsPartOfTheTransaction(t *testing.T) {
 }
 
 func TestIdentifierRenameKeepsRelationsAndHistory(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "shop", "title": "Shop"}`, false),
 			upsert(t, "service", `{"identifier": "cart", "relations": {"domain": "shop"}}`, false))
@@ -307,10 +315,19 @@ func TestIdentifierRenameKeepsRelationsAndHistory(t *testing.T) {
 			w.do(remove("domain", "b", false), patch(t, "domain", "c", `{"identifier": "b"}`))
 			w.want("domain", "b", `{"title": "B"}`)
 		})
+		t.Run("the history of a name ends with what has it", func(t *testing.T) {
+			w.do(upsert(t, "domain", `{"identifier": "old"}`, false))
+			w.do(patch(t, "domain", "b", `{"title": "first"}`), remove("domain", "old", false), patch(t, "domain", "b", `{"identifier": "old"}`))
+			h, err := w.History(t.Context(), "domain", "old", 0, 0)
+			if err != nil || len(h) != 3 || h[0].Action != ActionUpdate || h[1].Action != ActionDelete {
+				t.Errorf("%+v, %v", h, err)
+			}
+		})
 	})
 }
 
 func TestChangesOfABatchSeeThoseBefore(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		results := w.try(
 			upsert(t, "service", `{"identifier": "early", "relations": {"domain": "shop"}}`, false),
@@ -334,6 +351,7 @@ func TestChangesOfABatchSeeThoseBefore(t *testing.T) {
 }
 
 func TestNamesCanBeSwappedWithinABatch(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "a", "title": "A"}`, false), upsert(t, "domain", `{"identifier": "b", "title": "B"}`, false))
 		w.do(patch(t, "domain", "a", `{"identifier": "x"}`), patch(t, "domain", "b", `{"identifier": "a"}`), patch(t, "domain", "x", `{"identifier": "b"}`))

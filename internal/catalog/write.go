@@ -163,7 +163,7 @@ func (b *batch) storeEntities(ctx context.Context, tx *store.Tx, source int64, n
 		}
 		return strings.Compare(x.identifier, y.identifier)
 	})
-	for chunk := range slices.Chunk(nodes, rowsAtOnce(tx.Dialect(), entityRows)) {
+	for chunk := range slices.Chunk(nodes, rowsAtOnce) {
 		if err := upsertEntities(ctx, tx, b.w.Datasource, source, chunk); err != nil {
 			return err
 		}
@@ -229,38 +229,38 @@ type report struct {
 	events  []event.Record
 }
 
-// report makes the history of what the batch changed, and the events about it.
+// report makes the history of what the batch changed, and the events about it. What ends comes
+// before what begins: an entity may have the name of one that the batch has deleted or renamed.
 func (b *batch) report() (report, error) {
-	var r report
+	var ends, begins report
 	for _, n := range b.touched {
 		if !n.changed() {
 			continue
 		}
 		change, err := b.changeOf(n)
 		if err != nil {
-			return r, err
+			return report{}, err
 		}
 		row, err := change.row()
 		if err != nil {
-			return r, err
+			return report{}, err
 		}
-		r.changes = append(r.changes, row)
-		state := n.after
+		r, state := &begins, n.after
 		if !n.there {
-			state = n.before
+			r, state = &ends, n.before
 		}
 		rec, err := b.c.changeEvent(change, n.entity(state))
 		if err != nil {
-			return r, err
+			return report{}, err
 		}
-		r.events = append(r.events, rec)
+		r.changes, r.events = append(r.changes, row), append(r.events, rec)
 		if n.id != 0 && n.there && n.stored != n.identifier {
 			// The history under the old name ends with this.
 			row.Identifier = n.stored
-			r.changes = append(r.changes, row)
+			ends.changes = append(ends.changes, row)
 		}
 	}
-	return r, nil
+	return report{append(ends.changes, begins.changes...), append(ends.events, begins.events...)}, nil
 }
 
 // changeOf is the entry of the history of a changed entity.
