@@ -97,7 +97,7 @@ func (s *server) sync(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	for run.Status == "waiting" || run.Status == "running" {
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 		if err := s.rest(ctx, http.MethodGet, "/v1/exporter/sync_runs/"+run.ID, nil, &run); err != nil {
 			return 0, err
 		}

@@ -12,6 +12,7 @@ import (
 
 // TestSourcesUseIndexes asks SQLite how it goes about the statements that find entities.
 func TestSourcesUseIndexes(t *testing.T) {
+	t.Parallel()
 	w := newSearchWorld(t, storetest.SQLite(t))
 	ctx := context.Background()
 	m, err := w.model(ctx, w.db)
@@ -98,7 +99,7 @@ func (w *searchWorld) explain(t *testing.T, asked *statements) {
 			t.Fatal(err)
 		}
 		for _, step := range steps {
-			if strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "found") && !strings.Contains(step, "catalog_datasources") ||
+			if strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "json_each") && !strings.Contains(step, "found") && !strings.Contains(step, "catalog_datasources") ||
 				strings.Contains(text, "e.id IN") && strings.Contains(step, "SEARCH e ") && !strings.Contains(step, "INTEGER PRIMARY KEY") {
 				t.Errorf("%s\n%s", text, strings.Join(steps, "\n"))
 			}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/store"
@@ -209,48 +208,11 @@ func datasourceID(ctx context.Context, tx *store.Tx, datasource string) (int64, 
 	return scanID(tx.QueryRow(ctx, sel, datasource))
 }
 
-// argList collects the arguments of a statement. A text that comes twice is one argument: SQLite
-// takes the longer for each the more there are.
-type argList struct {
-	args []any
-	seen map[string]string
-}
+// argList collects the arguments of a statement.
+type argList struct{ args []any }
 
 // add returns the placeholder of a value.
 func (a *argList) add(v any) string {
 	a.args = append(a.args, v)
 	return "$" + strconv.Itoa(len(a.args))
-}
-
-// text returns the placeholder of a text.
-func (a *argList) text(s string) string {
-	if p, twice := a.seen[s]; twice {
-		return p
-	}
-	p := a.add(s)
-	if a.seen == nil {
-		a.seen = map[string]string{}
-	}
-	a.seen[s] = p
-	return p
-}
-
-// optional returns the placeholder of a text, or NULL.
-func (a *argList) optional(s *string) string {
-	if s == nil {
-		return "NULL"
-	}
-	return a.text(*s)
-}
-
-// texts returns placeholders for the list of SQL's IN.
-func (a *argList) texts(list []string) string {
-	var b strings.Builder
-	for i, s := range list {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(a.add(s))
-	}
-	return b.String()
 }

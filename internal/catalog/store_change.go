@@ -11,9 +11,6 @@ import (
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-// changeRows is how many entries of the history one INSERT carries on SQLite.
-const changeRows = 50
-
 // changeRow is a change as it is stored.
 type changeRow struct {
 	Change
@@ -31,7 +28,7 @@ func (c Change) row() (changeRow, error) {
 
 // insertChanges writes entries of the history, all of one datasource.
 func insertChanges(ctx context.Context, tx *store.Tx, datasource int64, list []changeRow) error {
-	for chunk := range slices.Chunk(list, rowsAtOnce(tx.Dialect(), changeRows)) {
+	for chunk := range slices.Chunk(list, rowsAtOnce) {
 		query, args := insertInto(tx.Dialect(), "catalog_changes", changeColumns(datasource, chunk))
 		if _, err := tx.Exec(ctx, query, args...); err != nil {
 			return fmt.Errorf("write the history: %w", err)
@@ -108,7 +105,7 @@ func listChanges(ctx context.Context, q store.Querier, f ChangeFilter) ([]Change
 		where.WriteString(" AND " + causeMember(q, "run_id") + " = " + a.add(f.RunID))
 	}
 	if f.Origin != "" {
-		where.WriteString(" AND " + causeMember(q, "origin") + " IN (" + a.texts(strings.Split(f.Origin, ",")) + ")")
+		where.WriteString(" AND " + causeMember(q, "origin") + a.inTexts(q.Dialect(), strings.Split(f.Origin, ",")))
 	}
 	if !f.From.IsZero() {
 		where.WriteString(" AND c.at >= " + a.add(millis(f.From)))

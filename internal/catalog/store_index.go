@@ -13,11 +13,8 @@ type valueRow struct {
 	entity int64
 }
 
-// valuesAtOnce bounds the rows of one statement on SQLite.
-const valuesAtOnce = 100
-
 func insertValues(ctx context.Context, tx *store.Tx, rows []valueRow) error {
-	return inChunks(rows, rowsAtOnce(tx.Dialect(), valuesAtOnce), func(rows []valueRow) error {
+	return inChunks(rows, rowsAtOnce, func(rows []valueRow) error {
 		query, args := insertInto(tx.Dialect(), "catalog_values", valueColumns(rows))
 		_, err := tx.Exec(ctx, query+` ON CONFLICT DO NOTHING`, args...)
 		return err
@@ -25,7 +22,7 @@ func insertValues(ctx context.Context, tx *store.Tx, rows []valueRow) error {
 }
 
 func deleteValues(ctx context.Context, tx *store.Tx, rows []valueRow) error {
-	return inChunks(rows, rowsAtOnce(tx.Dialect(), valuesAtOnce), func(rows []valueRow) error {
+	return inChunks(rows, rowsAtOnce, func(rows []valueRow) error {
 		source, args := rowsOf(tx.Dialect(), valueColumns(rows))
 		_, err := tx.Exec(ctx, `DELETE FROM catalog_values WHERE (key_id, value, entity_id) IN (`+source+`)`, args...)
 		return err

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"strconv"
 	"strings"
 
@@ -16,36 +17,48 @@ type column struct {
 }
 
 // rowsOf returns rows as a statement has them after INSERT INTO t (…) or within IN (…), and their
-// arguments. On PostgreSQL it is always the same text, which is planned once; there the
-// columns are arrays. SQLite takes the longer for each argument the more there are, so
-// numbers stand in the text, and texts that come twice are one argument.
+// argument or arguments. It is always the same text, however many rows there are: databases keep what they
+// compiled of it.
 func rowsOf(d store.Dialect, columns []column) (source string, args []any) {
 	if d == store.Postgres {
 		return unnested(columns)
 	}
-	n := max(len(columns[0].ints), len(columns[0].texts))
-	var a argList
-	b := make([]byte, 0, 24*n*len(columns))
-	b = append(b, "VALUES "...)
-	for i := range n {
+	var b strings.Builder
+	b.WriteString("SELECT ")
+	for i := range columns {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("value ->> " + strconv.Itoa(i))
+	}
+	b.WriteString(" FROM json_each($1) WHERE true") // without a WHERE, ON CONFLICT would be of a join
+	return b.String(), []any{jsonRows(columns)}
+}
+
+// jsonRows are rows as a list of lists.
+func jsonRows(columns []column) string {
+	b := []byte{'['}
+	for i := range max(len(columns[0].ints), len(columns[0].texts)) {
 		if i > 0 {
 			b = append(b, ',')
 		}
+		sep := byte('[')
 		for j := range columns {
-			sep := byte(',')
-			if j == 0 {
-				sep = '('
-			}
 			b = append(b, sep)
-			if c := &columns[j]; c.texts != nil {
-				b = append(b, a.optional(c.texts[i])...)
-			} else {
+			sep = ','
+			switch c := &columns[j]; {
+			case c.texts == nil:
 				b = strconv.AppendInt(b, c.ints[i], 10)
+			case c.texts[i] == nil:
+				b = append(b, "null"...)
+			default:
+				text, _ := json.Marshal(*c.texts[i]) // of a string it does not fail
+				b = append(b, text...)
 			}
 		}
-		b = append(b, ')')
+		b = append(b, ']')
 	}
-	return string(b), a.args
+	return string(append(b, ']'))
 }
 
 func unnested(columns []column) (source string, args []any) {
@@ -81,10 +94,9 @@ func insertInto(d store.Dialect, table string, columns []column) (query string, 
 // in returns the condition that an expression is one of the ids. The rest of the statement's arguments
 // come before it.
 func (a *argList) in(d store.Dialect, ids []int64) string {
-	if d == store.Postgres {
-		return " = ANY(" + a.add(ids) + "::bigint[])"
-	}
-	return " IN (" + store.IDList(ids) + ")"
+	condition, arg := d.In("$"+strconv.Itoa(len(a.args)+1), ids)
+	a.args = append(a.args, arg)
+	return condition
 }
 
 // inTexts is in with texts.
@@ -92,17 +104,12 @@ func (a *argList) inTexts(d store.Dialect, list []string) string {
 	if d == store.Postgres {
 		return " = ANY(" + a.add(list) + "::text[])"
 	}
-	return " IN (" + a.texts(list) + ")"
+	text, _ := json.Marshal(list) // of strings it does not fail
+	return " IN (SELECT value FROM json_each(" + a.add(string(text)) + "))"
 }
 
-// rowsAtOnce is how many rows one statement takes: as many as are given for SQLite, where the time
-// for a statement grows faster than they do.
-func rowsAtOnce(d store.Dialect, sqlite int) int {
-	if d == store.Postgres {
-		return max(sqlite, 1000)
-	}
-	return sqlite
-}
+// rowsAtOnce is how many rows one statement takes.
+const rowsAtOnce = 1000
 
 // planForSize has PostgreSQL plan the transaction's statements for the tables as they are: a plan that
 // it keeps may be of a time when they were empty, and read them from end to end.

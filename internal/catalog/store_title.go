@@ -16,7 +16,7 @@ func loadTitles(ctx context.Context, q store.Querier, blueprint int64, titles ma
 	for chunk := range slices.Chunk(slices.Sorted(maps.Keys(titles)), atOnce) {
 		var a argList
 		rows, err := q.Query(ctx, `SELECT identifier, title FROM catalog_entities WHERE blueprint_id = `+a.add(blueprint)+
-			` AND title IS NOT NULL AND title <> '' AND identifier IN (`+a.texts(chunk)+`)`, a.args...)
+			` AND title IS NOT NULL AND title <> '' AND identifier`+a.inTexts(q.Dialect(), chunk), a.args...)
 		list, err := store.All(rows, err, func(row store.Row) (t titled, err error) { return t, row.Scan(&t.identifier, &t.title) })
 		if err != nil {
 			return err

@@ -9,13 +9,6 @@ import (
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-const (
-	// entityRows is how many rows of entities one statement writes on SQLite.
-	entityRows = 50
-	// edgeRows is how many relations one statement writes on SQLite.
-	edgeRows = 500
-)
-
 // holdBlueprints keeps blueprints from being deleted until the transaction ends.
 func holdBlueprints(ctx context.Context, tx *store.Tx, ids []int64) error {
 	if tx.Dialect() != store.Postgres || len(ids) == 0 {
@@ -40,7 +33,7 @@ func holdTargets(ctx context.Context, tx *store.Tx, ids []int64) error {
 	if tx.Dialect() == store.Postgres {
 		lock = " ORDER BY id FOR KEY SHARE"
 	}
-	for chunk := range slices.Chunk(ids, edgeRows) {
+	for chunk := range slices.Chunk(ids, rowsAtOnce) {
 		var a argList
 		rows, err := tx.Query(ctx, `SELECT id FROM catalog_entities WHERE id`+a.in(tx.Dialect(), chunk)+lock, a.args...)
 		found, err := store.All(rows, err, scanID)
@@ -61,7 +54,7 @@ func checkRevisions(ctx context.Context, tx *store.Tx, want map[int64]int64, loc
 	if lock {
 		forUpdate = tx.Dialect().ForUpdate()
 	}
-	for chunk := range slices.Chunk(sortedIDs(want), edgeRows) {
+	for chunk := range slices.Chunk(sortedIDs(want), rowsAtOnce) {
 		var a argList
 		rows, err := tx.Query(ctx, `SELECT id, revision FROM catalog_entities WHERE id`+a.in(tx.Dialect(), chunk)+` ORDER BY id`+forUpdate, a.args...)
 		found, err := store.All(rows, err, func(row store.Row) (p [2]int64, err error) {
@@ -185,7 +178,7 @@ func renameEntity(ctx context.Context, tx *store.Tx, id, revision int64, identif
 
 // deleteEntities deletes rows of entities and all relations from and to them.
 func deleteEntities(ctx context.Context, tx *store.Tx, ids []int64) error {
-	for chunk := range slices.Chunk(ids, edgeRows) {
+	for chunk := range slices.Chunk(ids, rowsAtOnce) {
 		for _, end := range []string{"source_id", "target_id"} {
 			var a argList
 			if _, err := tx.Exec(ctx, `DELETE FROM catalog_relations WHERE `+end+a.in(tx.Dialect(), chunk), a.args...); err != nil {
@@ -193,7 +186,7 @@ func deleteEntities(ctx context.Context, tx *store.Tx, ids []int64) error {
 			}
 		}
 	}
-	for chunk := range slices.Chunk(ids, edgeRows) {
+	for chunk := range slices.Chunk(ids, rowsAtOnce) {
 		var a argList
 		if _, err := tx.Exec(ctx, `DELETE FROM catalog_entities WHERE id`+a.in(tx.Dialect(), chunk), a.args...); err != nil {
 			return fmt.Errorf("delete entities: %w", err)
@@ -203,7 +196,7 @@ func deleteEntities(ctx context.Context, tx *store.Tx, ids []int64) error {
 }
 
 func deleteEdges(ctx context.Context, tx *store.Tx, edges []edge) error {
-	for chunk := range slices.Chunk(edges, rowsAtOnce(tx.Dialect(), edgeRows)) {
+	for chunk := range slices.Chunk(edges, rowsAtOnce) {
 		rows, args := rowsOf(tx.Dialect(), edgeColumns(chunk)[:3])
 		if _, err := tx.Exec(ctx, `DELETE FROM catalog_relations WHERE (source_id, relation_id, target_id) IN (`+rows+`)`, args...); err != nil {
 			return fmt.Errorf("delete relations: %w", err)
@@ -213,7 +206,7 @@ func deleteEdges(ctx context.Context, tx *store.Tx, edges []edge) error {
 }
 
 func insertEdges(ctx context.Context, tx *store.Tx, edges []edge) error {
-	for chunk := range slices.Chunk(edges, rowsAtOnce(tx.Dialect(), edgeRows)) {
+	for chunk := range slices.Chunk(edges, rowsAtOnce) {
 		query, args := insertInto(tx.Dialect(), "catalog_relations", edgeColumns(chunk))
 		_, err := tx.Exec(ctx, query+` ON CONFLICT (source_id, relation_id, target_id) DO UPDATE SET position = excluded.position`, args...)
 		if err != nil {

@@ -223,8 +223,9 @@ func loadEntities(ctx context.Context, q store.Querier, list []*Resource) error 
 	for i, r := range list {
 		ids[i], byID[r.id] = r.id, r
 	}
-	rows, err := q.Query(ctx, `SELECT resource_id, blueprint, identifier FROM exporter_entities WHERE resource_id IN (`+store.IDList(ids)+`)
-		ORDER BY resource_id, blueprint, identifier`)
+	condition, arg := q.Dialect().In("$1", ids)
+	rows, err := q.Query(ctx, `SELECT resource_id, blueprint, identifier FROM exporter_entities WHERE resource_id`+condition+`
+		ORDER BY resource_id, blueprint, identifier`, arg)
 	_, err = store.All(rows, err, func(row store.Row) (struct{}, error) {
 		var id int64
 		var e catalog.EntityRef

@@ -162,7 +162,8 @@ func addBatch(ctx context.Context, tx *store.Tx, s *SyncScope, batch int64, crea
 	return err
 }
 
-// foldBatches moves a scope's batches into its row.
+// foldBatches moves a scope's batches into its row, in a transaction that sees those of one
+// moment: more may come meanwhile.
 func foldBatches(ctx context.Context, tx *store.Tx, s *SyncScope) error {
 	_, err := tx.Exec(ctx, `UPDATE exporter_sync_scopes SET
 			created = created + COALESCE((SELECT SUM(b.created) FROM exporter_sync_batches b WHERE b.run_id = $1 AND b.account = $2 AND b.region = $3 AND b.kind = $4), 0),

@@ -76,6 +76,7 @@ var errCancelled = errors.New("it was cancelled")
 // runSync takes a run as far as it goes. An error leaves it open, to go on later or
 // on another node; what the run itself could not do stands in it.
 func (x *Exporter) runSync(ctx context.Context, run *SyncRun) error {
+	ctx = store.Bulk(ctx)
 	s := &syncing{x: x, run: run, applies: semaphore.NewWeighted(appliesAtOnce), pace: newPace(x.db.Dialect())}
 	if run.StartedAt.IsZero() {
 		run.StartedAt = x.now()
@@ -301,7 +302,7 @@ func (r *scopeRun) begin(ctx context.Context) error {
 	return r.checkpoint(ctx)
 }
 
-// checkpoint writes the scope down as it is.
+// checkpoint writes the scope down as it is; once it is done, its freshness too.
 func (r *scopeRun) checkpoint(ctx context.Context) error {
 	r.saving.Lock()
 	defer r.saving.Unlock()
@@ -313,8 +314,11 @@ func (r *scopeRun) checkpoint(ctx context.Context) error {
 		if err := r.x.guard(ctx, tx); err != nil {
 			return err
 		}
-		if sc.Stage == stageDone {
-			if err := r.end(ctx, tx, &sc); err != nil {
+		if err := foldBatches(ctx, tx, &sc); err != nil {
+			return err
+		}
+		if sc.Stage == stageDone && !r.run.DryRun && sc.Source == sourceConfigured {
+			if err := noteSync(ctx, tx, &sc, r.run.ConfigRevision); err != nil {
 				return err
 			}
 		}
@@ -324,18 +328,6 @@ func (r *scopeRun) checkpoint(ctx context.Context) error {
 		return fmt.Errorf("save %s of full sync %s: %w", sc.ScopeKey, r.run.ID, err)
 	}
 	return nil
-}
-
-// end closes a scope that is done: its counts are summed up, and the scope's
-// freshness tells how it fared.
-func (r *scopeRun) end(ctx context.Context, tx *store.Tx, sc *SyncScope) error {
-	if err := foldBatches(ctx, tx, sc); err != nil {
-		return err
-	}
-	if r.run.DryRun || sc.Source != sourceConfigured {
-		return nil
-	}
-	return noteSync(ctx, tx, sc, r.run.ConfigRevision)
 }
 
 // done ends the scope.

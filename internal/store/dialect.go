@@ -54,6 +54,16 @@ func (d Dialect) clock(placeholder string) (expr string, arg any) {
 	return placeholder, time.Now().UnixMilli()
 }
 
+// In returns the condition that what stands before it is one of the numbers, and the argument
+// for its placeholder. The text is the same however many there are: databases keep what they
+// compiled of it.
+func (d Dialect) In(placeholder string, ids []int64) (condition string, arg any) {
+	if d == Postgres {
+		return " = ANY(" + placeholder + "::bigint[])", ids
+	}
+	return " IN (SELECT value FROM json_each(" + placeholder + "))", "[" + IDList(ids) + "]"
+}
+
 // IDList returns the numbers as the list of SQL's IN. They are ours, never a user's
 // text; there must be one at least.
 func IDList(ids []int64) string {

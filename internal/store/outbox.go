@@ -174,7 +174,8 @@ func (db *DB) relay(ctx context.Context, put func(context.Context, []event.Recor
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	err = db.UpdateReadCommitted(ctx, func(tx *Tx) error {
-		_, err := tx.Exec(ctx, `DELETE FROM outbox WHERE id IN (`+IDList(ids)+`)`)
+		condition, arg := db.dialect.In("$1", ids)
+		_, err := tx.Exec(ctx, `DELETE FROM outbox WHERE id`+condition, arg)
 		return err
 	})
 	if err != nil {

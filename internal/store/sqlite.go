@@ -26,7 +26,8 @@ func (db *DB) openSQLite(ctx context.Context, path string, noSync bool) error {
 	if noSync {
 		sync = "OFF"
 	}
-	pragmas := []string{"journal_mode(WAL)", "synchronous(" + sync + ")", "wal_autocheckpoint(10000)", "journal_size_limit(67108864)", "cache_size(-65536)"}
+	// What undoes a job that fails is kept in memory: a file for it would be made and deleted in each transaction.
+	pragmas := []string{"temp_store(MEMORY)", "journal_mode(WAL)", "synchronous(" + sync + ")", "wal_autocheckpoint(10000)", "journal_size_limit(67108864)", "cache_size(-65536)"}
 	if db.write, err = openSQLitePool(sqliteDSN(abs, "immediate", pragmas...)); err != nil {
 		return fmt.Errorf("open database %s: %w", path, err)
 	}

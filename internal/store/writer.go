@@ -18,6 +18,8 @@ const (
 	maxCommitTime = 20 * time.Millisecond
 	// slowJob is how long a job may hold the writer before the log says so.
 	slowJob = 250 * time.Millisecond
+	// maxPassed is how many commits may go before a bulk job that waits.
+	maxPassed = 8
 )
 
 // writer owns the only writing connection of a SQLite database.
@@ -26,10 +28,13 @@ type writer struct {
 	conn *sql.Conn
 	raw  *sqliteConn // the same
 	jobs chan *job
+	bulk chan *job // see Bulk
 	done chan struct{}
 
 	// batch holds the jobs that ran in the open transaction.
 	batch []*job
+	// passed counts the commits since the last bulk job.
+	passed int
 }
 
 type job struct {
@@ -51,7 +56,7 @@ const (
 var errGoexit = errors.New("the function of the update ended its goroutine (runtime.Goexit, as t.FailNow does)")
 
 func startWriter(db *DB, conn *sql.Conn, raw *sqliteConn) *writer {
-	w := &writer{db: db, conn: conn, raw: raw, jobs: make(chan *job, 4*maxCommitJobs), done: make(chan struct{})}
+	w := &writer{db: db, conn: conn, raw: raw, jobs: make(chan *job, 4*maxCommitJobs), bulk: make(chan *job), done: make(chan struct{})}
 	go w.supervise()
 	return w
 }
@@ -79,8 +84,12 @@ func (w *writer) enqueue(ctx context.Context, j *job) error {
 	if w.db.closed {
 		return ErrClosed
 	}
+	queue := w.jobs
+	if isBulk(ctx) {
+		queue = w.bulk
+	}
 	select {
-	case w.jobs <- j:
+	case queue <- j:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -112,12 +121,39 @@ func (w *writer) supervise() {
 }
 
 func (w *writer) loop() {
-	for j := range w.jobs {
+	for j := w.next(); j != nil; j = w.next() {
 		w.commitWith(j)
 	}
 }
 
-// commitWith runs the job and those queued behind it in one transaction.
+// next waits for the job that the next commit begins with; nil is the end. Bulk jobs come when no
+// others wait, or enough of those have gone before.
+func (w *writer) next() *job {
+	if w.passed >= maxPassed {
+		select {
+		case j := <-w.bulk:
+			w.passed = 0
+			return j
+		default:
+		}
+	}
+	select {
+	case j := <-w.jobs:
+		w.passed++
+		return j
+	default:
+	}
+	select {
+	case j := <-w.jobs:
+		w.passed++
+		return j
+	case j := <-w.bulk:
+		w.passed = 0
+		return j
+	}
+}
+
+// commitWith runs the job and those queued behind it, but for bulk ones, in one transaction.
 func (w *writer) commitWith(first *job) {
 	err := errGoexit
 	defer func() {

@@ -125,8 +125,9 @@ func leaseJobs(ctx context.Context, tx *store.Tx, jobs []Job, holder string, unt
 	for i, j := range jobs {
 		ids[i] = j.ID
 	}
-	_, err := tx.Exec(ctx, `UPDATE job SET holder = $1, run_at = $2, attempt = `+attempts+` + 1, again_at = NULL WHERE id IN (`+store.IDList(ids)+`)`,
-		holder, until.UnixMilli())
+	condition, arg := tx.Dialect().In("$3", ids)
+	_, err := tx.Exec(ctx, `UPDATE job SET holder = $1, run_at = $2, attempt = `+attempts+` + 1, again_at = NULL WHERE id`+condition,
+		holder, until.UnixMilli(), arg)
 	return err
 }
 
@@ -223,8 +224,9 @@ func (r *Runner) renew(ctx context.Context, ids []int64, until time.Time) (map[i
 	var kept map[int64]bool
 	err := r.db.UpdateReadCommitted(ctx, func(tx *store.Tx) error {
 		kept = make(map[int64]bool, len(ids))
-		rows, err := tx.Query(ctx, `UPDATE job SET run_at = $2 WHERE holder = $1 AND id IN (`+store.IDList(ids)+`) RETURNING id`,
-			r.holder, until.UnixMilli())
+		condition, arg := tx.Dialect().In("$3", ids)
+		rows, err := tx.Query(ctx, `UPDATE job SET run_at = $2 WHERE holder = $1 AND id`+condition+` RETURNING id`,
+			r.holder, until.UnixMilli(), arg)
 		if err != nil {
 			return err
 		}
