@@ -240,6 +240,9 @@ func (s *search) bound(r *rule) (operand, error) {
 			return o, queryError(at(r.path, "value"), "asks for the property %q of the user, which is not known of this caller", shorten(o.field))
 		}
 		o.value = v
+		if operators[r.op].operand == operandList {
+			o.value = []any{v}
+		}
 	case o.context == contextTeams:
 		o.value = anyList(s.o.Caller.Teams)
 	}

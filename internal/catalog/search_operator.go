@@ -233,7 +233,7 @@ func parseContext(path string, op operator, kind operandKind, object map[string]
 		return o, err
 	}
 	switch {
-	case o.context == contextUser && (kind == operandEqual || kind == operandScalar || kind == operandText):
+	case o.context == contextUser && (kind == operandEqual || kind == operandScalar || kind == operandText || kind == operandList):
 	case o.context == contextTeams && kind == operandList:
 	case o.context != contextUser && o.context != contextTeams:
 		return o, queryError(at(path, "context"), `is %q; it must be "user" or "userTeams"`, o.context)
