@@ -152,7 +152,7 @@ func (a *aggregation) step(ctx context.Context, here []pair, relations []int64, 
 		roots[p.id] = append(roots[p.id], p.root)
 	}
 	return inChunks(sortedIDs(roots), idsAtOnce, func(chunk []int64) error {
-		links, err := linksOf(ctx, a.c.db, chunk, relations, forward)
+		links, err := linksOf(ctx, a.c.db, chunk, relations, a.m.toMany(relations), forward)
 		if len(links) > maxLinks {
 			return a.tooMuch()
 		}

@@ -108,6 +108,9 @@ func (x *computing) follow(ctx context.Context, from *hop, ids []int64) error {
 		x.related -= min(len(found), left)
 		for _, r := range found {
 			h := hops[r.relation]
+			if !h.relation.Many && len(h.links[r.source]) > 0 {
+				continue // it is of when the relation was to many
+			}
 			h.links[r.source] = append(h.links[r.source], r.target)
 		}
 		if len(found) <= left {

@@ -23,6 +23,17 @@ type relationOf struct {
 	Relation
 }
 
+// toMany are those of some relations that are to many.
+func (m *model) toMany(relations []int64) []int64 {
+	many := make([]int64, 0, len(relations))
+	for _, id := range relations {
+		if m.relations[id].Many {
+			many = append(many, id)
+		}
+	}
+	return many
+}
+
 // blueprint returns the blueprint of an identifier, or a not_found *Error.
 func (m *model) blueprint(identifier string) (*Blueprint, error) {
 	if b := m.byIdentifier[identifier]; b != nil {

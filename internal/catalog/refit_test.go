@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rialto-bus/rialto/internal/work"
 )
 
@@ -29,6 +31,7 @@ func (w *world) patchBlueprint(identifier, body string) {
 }
 
 func TestEntitiesAreBroughtIntoLineWithTheirBlueprint(t *testing.T) {
+	t.Parallel()
 	const many = 2*refitAtOnce + 5
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "shop"}`, false))
@@ -72,6 +75,7 @@ func TestEntitiesAreBroughtIntoLineWithTheirBlueprint(t *testing.T) {
 }
 
 func TestRelationsThatAreRemovedAreGone(t *testing.T) {
+	t.Parallel()
 	const many = refitAtOnce + 3
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "shop"}`, false))
@@ -108,21 +112,42 @@ func TestRelationsThatAreRemovedAreGone(t *testing.T) {
 }
 
 func TestRelationThatIsNoLongerToManyIsSearchedAsItIsShown(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
-		w.do(upsert(t, "domain", `{"identifier": "one"}`, false), upsert(t, "domain", `{"identifier": "two"}`, false), upsert(t, "service", `{"identifier": "s"}`, false))
+		w.patchBlueprint("domain", `{"schema": {"properties": {"tier": {"type": "string"}}}}`)
+		w.do(upsert(t, "domain", `{"identifier": "one"}`, false), upsert(t, "domain", `{"identifier": "two", "properties": {"tier": "gold"}}`, false),
+			upsert(t, "service", `{"identifier": "s"}`, false))
 		w.do(upsert(t, "pod", `{"identifier": "p", "relations": {"service": "s", "hosts": ["one", "two"]}}`, false))
-		if _, err := w.PatchBlueprint(t.Context(), w.w, "pod", json.RawMessage(`{"relations": {"service": {"target": "service", "required": true}, "hosts": {"target": "domain", "many": false}}}`)); err != nil {
-			t.Fatal(err)
-		}
+		w.patchBlueprint("pod", `{"relations": {"service": {"target": "service", "required": true}, "hosts": {"target": "domain", "many": false}},
+			"mirrorProperties": {"tier": {"path": "hosts.tier"}}}`)
 		w.want("pod", "p", `{"relations": {"service": "s", "hosts": "one"}}`)
-		for host, want := range map[string]int{"one": 1, "two": 0} {
-			q, err := ParseQuery([]byte(`{"combinator": "and", "rules": [{"relation": "hosts", "operator": "=", "value": "` + host + `"}]}`))
+		page, err := w.Search(t.Context(), &Query{root: &rule{combinator: combineAnd}}, SearchOptions{Blueprint: "pod"})
+		if err == nil {
+			err = w.compute(t.Context(), page.Entities)
+		}
+		if err != nil || page.Entities[0].Properties["tier"] != nil {
+			t.Errorf("the mirror property shows %v: %v", page.Entities, err)
+		}
+		for rule, want := range map[string][]string{
+			`{"relation": "hosts", "operator": "=", "value": "one"}`:                                          {"pod/p"},
+			`{"relation": "hosts", "operator": "=", "value": "two"}`:                                          {},
+			`{"operator": "relatedTo", "blueprint": "domain", "value": "one", "direction": "downstream"}`:     {"pod/p"},
+			`{"operator": "relatedTo", "blueprint": "domain", "value": "two"}`:                                {},
+			`{"operator": "relatedTo", "blueprint": "pod", "value": "p", "direction": "upstream"}`:            {"domain/one", "service/s"},
+			`{"operator": "matchAny", "property": {"path": ["hosts"]}, "value": "two"}`:                       {},
+			`{"operator": "matchAny", "property": {"path": ["hosts"], "fromBlueprint": "pod"}, "value": "p"}`: {"domain/one"},
+		} {
+			q, err := ParseQuery([]byte(`{"combinator": "and", "rules": [` + rule + `]}`))
 			if err != nil {
 				t.Fatal(err)
 			}
-			page, err := w.Search(t.Context(), q, SearchOptions{Blueprint: "pod"})
-			if err != nil || len(page.Entities) != want {
-				t.Errorf("host %s finds %d, want %d: %v", host, len(page.Entities), want, err)
+			o := SearchOptions{}
+			if strings.Contains(rule, `"relation"`) {
+				o.Blueprint = "pod"
+			}
+			page, err := w.Search(t.Context(), q, o)
+			if diff := cmp.Diff(want, names(page.Entities)); diff != "" || err != nil {
+				t.Errorf("%s: %v %s", rule, err, diff)
 			}
 		}
 	})

@@ -208,7 +208,7 @@ func (s *search) neighbours(ctx context.Context, ids, relations []int64, forward
 		if len(seen) > maxReached {
 			return nil
 		}
-		list, err := linksOf(ctx, s.q, chunk, relations, forward)
+		list, err := linksOf(ctx, s.q, chunk, relations, s.m.toMany(relations), forward)
 		if len(list) > maxLinks {
 			return tooMany("query", "has to follow more than %d relations of %d entities; begin at ones with fewer", maxLinks, len(chunk))
 		}

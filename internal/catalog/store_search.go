@@ -23,13 +23,19 @@ type link struct{ near, far, relation int64 }
 // linksOf reads what entities point to, or with forward unset what points to them, by relations. The
 // blueprint of the other end is that of the relation; to ask for it here would have PostgreSQL
 // read all entities where it expects many links. There are at most maxLinks and one more.
-func linksOf(ctx context.Context, q store.Querier, ids, relations []int64, forward bool) ([]link, error) {
+// toMany are those of the relations that are to many; of others only the first link counts, the rest is
+// of when they were.
+func linksOf(ctx context.Context, q store.Querier, ids, relations, toMany []int64, forward bool) ([]link, error) {
 	near, far := "source_id", "target_id"
 	if !forward {
 		near, far = far, near
 	}
 	var a argList
-	where := ` WHERE ` + near + a.in(q.Dialect(), ids) + ` AND relation_id` + a.in(q.Dialect(), relations) + ` LIMIT ` + a.add(maxLinks+1)
+	where := ` WHERE ` + near + a.in(q.Dialect(), ids) + ` AND relation_id` + a.in(q.Dialect(), relations)
+	if len(toMany) < len(relations) {
+		where += ` AND (relation_id` + a.in(q.Dialect(), toMany) + ` OR position = 0)`
+	}
+	where += ` LIMIT ` + a.add(maxLinks+1)
 	rows, err := q.Query(ctx, `SELECT `+near+`, `+far+`, relation_id FROM catalog_relations`+where, a.args...)
 	list, err := store.All(rows, err, func(row store.Row) (l link, err error) {
 		return l, row.Scan(&l.near, &l.far, &l.relation)
