@@ -81,6 +81,9 @@ type Exporter struct {
 	db  *store.DB
 	log *slog.Logger
 
+	// mapTime is the constant of that name, but in tests.
+	mapTime time.Duration
+
 	tickets tickets
 	reads   reads
 	configs configs
@@ -107,7 +110,7 @@ func New(o Options) *Exporter {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	x := &Exporter{o: o, db: o.DB, log: o.Logger, changed: make(chan struct{}), recheck: make(chan struct{}, 1), sync: newSyncs()}
+	x := &Exporter{o: o, db: o.DB, log: o.Logger, mapTime: mapTime, changed: make(chan struct{}), recheck: make(chan struct{}, 1), sync: newSyncs()}
 	x.loops = []func(ctx context.Context) error{x.pollQueues, x.runRechecks, x.sweep, x.runSyncs, x.runFreshness}
 	x.followers = []func(settled){x.followRecord}
 	return x

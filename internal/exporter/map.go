@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,6 +16,11 @@ import (
 	"github.com/rialto-bus/rialto/internal/exporter/config"
 	"github.com/rialto-bus/rialto/internal/jq"
 )
+
+// mapTime bounds what all expressions take together for one resource: others are stored with it.
+const mapTime = 20 * time.Second
+
+var errMapTime = errors.New("its expressions took too long together")
 
 // mapped is what the configuration makes of a read.
 type mapped struct {
@@ -74,6 +80,8 @@ func (x *Exporter) mapAll(ctx context.Context, cfg *config.Config, reads []Read)
 }
 
 func (x *Exporter) mapOne(ctx context.Context, cfg *config.Config, home string, r *Read) mapped {
+	ctx, cancel := context.WithTimeoutCause(ctx, x.mapTime, errMapTime)
+	defer cancel()
 	m := mapped{ignored: true}
 	text, err := json.Marshal(r.Properties)
 	if err != nil {

@@ -160,6 +160,7 @@ func (l *listing) run(ctx context.Context) (broken, err error) {
 func (l *listing) lister(ctx context.Context) error {
 	query, next := l.sc.query, l.sc.next
 	restarts := 0
+	var round circle
 	for query < len(l.queries) {
 		q := l.queries[query]
 		q.Next = next
@@ -168,18 +169,16 @@ func (l *listing) lister(ctx context.Context) error {
 		if err != nil && next != "" && restarts < maxRestarts && reader.ClassOf(err) == reader.Invalid {
 			// The token of an earlier try may have ended: the list begins anew.
 			restarts++
-			next = ""
+			next, round = "", circle{}
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if got.Next == next && next != "" {
-			return fmt.Errorf("the list of %s does not end: page %q comes after itself", l.sc.ScopeKey, next)
-		}
-		next = got.Next
-		if next == "" {
-			query++
+		if next = got.Next; next == "" {
+			query, round = query+1, circle{}
+		} else if round.closes(next) {
+			return fmt.Errorf("the list of %s does not end: page %q comes again", l.sc.ScopeKey, next)
 		}
 		p.resources, p.query, p.next = got.Resources, query, next
 		select {
@@ -189,6 +188,24 @@ func (l *listing) lister(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// circle tells when the tokens of pages go round in a circle of whatever length, by Brent's
+// algorithm: it keeps one token, and another after twice as many.
+type circle struct {
+	kept        string
+	since, most int
+}
+
+// closes takes the next token, and reports whether it came before.
+func (c *circle) closes(token string) bool {
+	if token == c.kept {
+		return true
+	}
+	if c.since++; c.since > c.most {
+		c.kept, c.since, c.most = token, 0, 2*c.most+1
+	}
+	return false
 }
 
 // listPage lists one page, several times if it must.
