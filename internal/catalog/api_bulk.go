@@ -150,29 +150,53 @@ func (c *Catalog) serveBulkDelete(w http.ResponseWriter, r *http.Request) error 
 	return answer(w, http.StatusOK, map[string]any{"deletedEntities": deleted})
 }
 
-// deleteTogether deletes all entities of changes that are there, in one
-// transaction. Where some need others the order decides: those that could not go are
-// put last, in reverse, as long as that gets further.
-func (c *Catalog) deleteTogether(ctx context.Context, by Writer, changes []EntityChange) (deleted []string, err error) {
-	left := len(changes) + 1
-	for range maxDeleteRounds {
-		var needed []EntityChange
-		var results []ChangeResult
-		results, err = c.Apply(ctx, by, changes, ApplyOptions{Commit: func(_ context.Context, _ *store.Tx, results []ChangeResult) error {
-			needed = nil
-			var refusal error
-			for i, result := range results {
-				if e, ok := errorOf(result.Err); ok && e.Code == CodeHasDependents {
-					needed, refusal = append(needed, changes[i]), e
-				}
-			}
-			return refusal
-		}})
-		if err == nil {
-			return deletedOf(changes, results)
+// deleteTogether deletes all entities of changes that are there, in one transaction, or none where
+// others depend on some. Where very many point to them, these are changed before, some at a time, once
+// it is known that nothing depends on any.
+func (c *Catalog) deleteTogether(ctx context.Context, by Writer, changes []EntityChange) ([]string, error) {
+	changes, err := c.deletable(ctx, by, changes)
+	if err != nil {
+		return nil, err
+	}
+	results, err := c.Apply(ctx, by, changes, ApplyOptions{Separate: true, Commit: func(_ context.Context, _ *store.Tx, results []ChangeResult) error {
+		_, refusal := dependedOn(changes, results) // it came in the meantime
+		return refusal
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return deletedOf(changes, results)
+}
+
+// dependedOn are the deletes that were refused for what depends on their entities, with the last refusal.
+func dependedOn(changes []EntityChange, results []ChangeResult) (needed []EntityChange, refusal error) {
+	for i, result := range results {
+		if e, ok := errorOf(result.Err); ok && e.Code == CodeHasDependents {
+			needed, refusal = append(needed, changes[i]), e
 		}
-		if len(needed) == 0 || len(needed) >= left {
+	}
+	return needed, refusal
+}
+
+// deletable returns deletes in an order in which none is refused, where there is one: those that could
+// not go are put last, in reverse, as long as that gets further. It changes nothing.
+func (c *Catalog) deletable(ctx context.Context, by Writer, changes []EntityChange) ([]EntityChange, error) {
+	if !slices.ContainsFunc(changes, func(ch EntityChange) bool { return !ch.DeleteDependents }) {
+		return changes, nil
+	}
+	left := len(changes) + 1
+	var refusal error
+	for range maxDeleteRounds {
+		results, err := c.Apply(ctx, by, changes, ApplyOptions{ValidateOnly: true})
+		if err != nil {
 			return nil, err
+		}
+		var needed []EntityChange
+		if needed, refusal = dependedOn(changes, results); refusal == nil {
+			return changes, nil
+		}
+		if len(needed) >= left {
+			return nil, refusal
 		}
 		left = len(needed)
 		changes = slices.DeleteFunc(slices.Clone(changes), func(ch EntityChange) bool {
@@ -181,7 +205,7 @@ func (c *Catalog) deleteTogether(ctx context.Context, by Writer, changes []Entit
 		slices.Reverse(needed)
 		changes = append(changes, needed...)
 	}
-	return nil, err
+	return nil, refusal
 }
 
 // deletedOf lists what was deleted, also as a dependent of another. What was not

@@ -28,10 +28,8 @@ func (c *Catalog) shrink(ctx context.Context, w Writer, ch EntityChange, deep in
 	if ch.Cause != nil {
 		w.Cause = ch.Cause.bounded()
 	}
-	if !ch.DeleteDependents {
-		if err := c.refuseDependents(ctx, w, ch); err != nil {
-			return err
-		}
+	if err := c.checkLarge(ctx, w, ch); err != nil {
+		return err
 	}
 	for moved := 0; ; {
 		m, n, err := c.largeTarget(ctx, w, ch)
@@ -75,8 +73,11 @@ func (c *Catalog) largeTarget(ctx context.Context, w Writer, ch EntityChange) (*
 	return m, n, nil
 }
 
-// refuseDependents returns has_dependents if an entity depends on the one to be deleted.
-func (c *Catalog) refuseDependents(ctx context.Context, w Writer, ch EntityChange) error {
+// checkLarge returns has_dependents if an entity depends on the one to be deleted, and is not to go too.
+func (c *Catalog) checkLarge(ctx context.Context, w Writer, ch EntityChange) error {
+	if ch.DeleteDependents {
+		return nil
+	}
 	m, n, err := c.largeTarget(ctx, w, ch)
 	if err != nil || n == nil {
 		return err

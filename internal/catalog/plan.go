@@ -37,7 +37,8 @@ func (b *batch) plan(ctx context.Context, requests []*request) ([]ChangeResult, 
 			if !b.validateOnly {
 				return nil, &largeError{index: i}
 			}
-			res.Deleted, err = true, nil
+			err = b.c.checkLarge(ctx, b.w, r.EntityChange)
+			res.Deleted = err == nil
 		}
 		if _, refused := errors.AsType[*Error](err); err != nil && !refused {
 			return nil, err
