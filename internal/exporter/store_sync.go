@@ -178,10 +178,21 @@ func foldBatches(ctx context.Context, tx *store.Tx, s *SyncScope) error {
 	return err
 }
 
-// pendingScopes are a run's scopes that are not done, in the order of their positions.
-func pendingScopes(ctx context.Context, q store.Querier, runID string, after, limit int) ([]SyncScope, error) {
-	rows, err := q.Query(ctx, selectScope+` WHERE s.run_id = $1 AND s.stage <> 'done' AND s.position > $2 ORDER BY s.position LIMIT $3`, runID, after, limit)
+// pendingScopes are a run's scopes in an account that are not done, in the order of their positions.
+func pendingScopes(ctx context.Context, q store.Querier, runID, account string, after, limit int) ([]SyncScope, error) {
+	rows, err := q.Query(ctx, selectScope+` WHERE s.run_id = $1 AND s.account = $2 AND s.stage <> 'done' AND s.position > $3 ORDER BY s.position LIMIT $4`,
+		runID, account, after, limit)
 	return store.All(rows, err, scanScope)
+}
+
+// pendingAccounts are those of which a run has open scopes.
+func pendingAccounts(ctx context.Context, q store.Querier, runID string) ([]string, error) {
+	rows, err := q.Query(ctx, `SELECT DISTINCT account FROM exporter_sync_scopes WHERE run_id = $1 AND stage <> 'done' AND account <> $2`,
+		runID, unrememberedScope.Account)
+	return store.All(rows, err, func(row store.Row) (account string, err error) {
+		err = row.Scan(&account)
+		return account, err
+	})
 }
 
 func loadScope(ctx context.Context, q store.Querier, runID string, k ScopeKey) (SyncScope, bool, error) {

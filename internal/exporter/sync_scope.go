@@ -28,7 +28,6 @@ const (
 	getsPerAccount = 64
 	// appliesAtOnce bounds how many batches are mapped, compared and stored at once.
 	appliesAtOnce = 3
-	scopePage     = 100
 	// saveEvery is how often a scope writes down how far it has come.
 	saveEvery = time.Second
 	// cancelPoll is how often a run looks whether it was cancelled.
@@ -203,33 +202,36 @@ func (s *syncing) saveIn(ctx context.Context, tx *store.Tx) error {
 
 // scopes works on the run's open scopes, several at once, and then on the sink's own.
 func (s *syncing) scopes(ctx context.Context) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(scopesAtOnce)
-	after := 0
-	var last *SyncScope
-	for gctx.Err() == nil {
-		list, err := pendingScopes(gctx, s.x.db, s.run.ID, after, scopePage)
-		if err != nil {
-			_ = g.Wait()
-			return fmt.Errorf("load the scopes of full sync %s: %w", s.run.ID, err)
-		}
-		for i := range list {
-			sc := &list[i]
-			after = sc.position
-			if sc.Source == sourceUnremembered {
-				last = sc
-				continue
-			}
-			g.Go(func() error { return s.scope(gctx, sc) })
-		}
-		if len(list) < scopePage {
-			break
-		}
-	}
-	if err := g.Wait(); err != nil || last == nil {
+	shares, err := s.x.shareScopes(ctx, s.run.ID)
+	if err != nil {
 		return err
 	}
-	return s.unremembered(ctx, last)
+	g, gctx := errgroup.WithContext(ctx)
+	slots := semaphore.NewWeighted(scopesAtOnce)
+	for slots.Acquire(gctx, 1) == nil {
+		sc, ended, err := shares.next(gctx)
+		if err != nil || sc == nil {
+			g.Go(func() error { return err }) // so that the others end, too
+			break
+		}
+		g.Go(func() error {
+			defer slots.Release(1)
+			defer ended()
+			return s.scope(gctx, sc)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// The sink's own, once all is known that is to be remembered.
+	last, err := pendingScopes(ctx, s.x.db, s.run.ID, unrememberedScope.Account, 0, 1)
+	if err != nil || len(last) == 0 {
+		return err
+	}
+	return s.unremembered(ctx, &last[0])
 }
 
 // scopeRun is a scope that is being worked on.
