@@ -284,7 +284,7 @@ func segment(r *http.Request, n int) string {
 }
 
 // writer is who the request writes as. An empty run_id is none.
-func writer(r *http.Request) (Writer, error) {
+func (c *Catalog) writer(r *http.Request) (Writer, error) {
 	agent := r.Header.Get("User-Agent")
 	if len(agent) > maxAgent {
 		return Writer{}, invalid("The User-Agent has %d bytes; at most %d are kept as $datasource.", len(agent), maxAgent)
@@ -304,7 +304,8 @@ func writer(r *http.Request) (Writer, error) {
 	if strings.HasPrefix(agent, cliAgent) {
 		origin = "cli"
 	}
-	return Writer{By: who.KeyID, Datasource: agent, Cause: Cause{Origin: origin, RunID: run}}, nil
+	datasource, err := c.datasourceOf(r.Context(), agent)
+	return Writer{By: who.KeyID, Datasource: datasource, Cause: Cause{Origin: origin, RunID: run}}, err
 }
 
 // stamp is a time as the API writes it; null for none.

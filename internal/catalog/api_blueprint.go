@@ -103,7 +103,7 @@ func (c *Catalog) writeBlueprint(w http.ResponseWriter, r *http.Request, status 
 	if err != nil {
 		return err
 	}
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (c *Catalog) servePatchBlueprint(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (c *Catalog) servePatchBlueprint(w http.ResponseWriter, r *http.Request) er
 }
 
 func (c *Catalog) serveDeleteBlueprint(w http.ResponseWriter, r *http.Request) error {
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (c *Catalog) serveDeleteAll(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (c *Catalog) serveBulk(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (c *Catalog) serveBulkDelete(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}

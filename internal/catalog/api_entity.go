@@ -120,7 +120,7 @@ func (c *Catalog) serveChangeEntity(w http.ResponseWriter, r *http.Request) erro
 
 // writeEntity makes one change and answers with the entity.
 func (c *Catalog) writeEntity(w http.ResponseWriter, r *http.Request, change EntityChange, validateOnly bool) error {
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (c *Catalog) serveDeleteEntity(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}

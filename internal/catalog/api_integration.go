@@ -84,7 +84,7 @@ func (c *Catalog) servePutIntegration(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (c *Catalog) servePatchIntegration(w http.ResponseWriter, r *http.Request) 
 	if err != nil {
 		return err
 	}
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (c *Catalog) servePatchConfig(w http.ResponseWriter, r *http.Request) error
 	if !ok {
 		return invalid("config must be an object.")
 	}
-	by, err := writer(r)
+	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}

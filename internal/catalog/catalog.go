@@ -56,6 +56,7 @@ type Catalog struct {
 	plan  searchPlan
 
 	calculators calculators
+	agents      agents
 }
 
 // New returns the catalog kept in o.DB, and registers its jobs with o.Jobs.
@@ -75,7 +76,7 @@ func New(o Options) *Catalog {
 	if o.KeepChanges == 0 {
 		o.KeepChanges = 365 * 24 * time.Hour
 	}
-	c := &Catalog{o: o, db: o.DB, log: o.Logger, scans: make(chan struct{}, maxScans), plan: defaultPlan}
+	c := &Catalog{o: o, db: o.DB, log: o.Logger, scans: make(chan struct{}, maxScans), plan: defaultPlan, agents: agents{most: maxAgents}}
 	o.Jobs.Handle(queueRefit, work.QueueOptions{Concurrency: 1}, c.refitJob)
 	c.handleMigrations()
 	return c

@@ -180,6 +180,12 @@ func datasources(ctx context.Context, q store.Querier) ([]datasource, error) {
 	return list, nil
 }
 
+// countDatasources says whether there is a datasource, and how many there are.
+func countDatasources(ctx context.Context, q store.Querier, name string) (found bool, n int, err error) {
+	err = q.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM catalog_datasources WHERE datasource = $1), (SELECT COUNT(*) FROM catalog_datasources)`, name).Scan(&found, &n)
+	return found, n, err
+}
+
 func scanCandidate(b *Blueprint) func(store.Row) (*candidate, error) {
 	return func(row store.Row) (*candidate, error) {
 		r, err := scanEntity(row)
