@@ -12,30 +12,31 @@ import (
 
 func (c *Catalog) registerIntegrations(add register) {
 	const all, one = "/v1/integration", "/v1/integration/{id}"
+	of := func(pattern string, p auth.Permission, h integrationHandler) { add(pattern, p, c.ofIntegration(h)) }
 	add("POST "+all, auth.Write, c.servePutIntegration)
 	add("GET "+all, auth.Read, c.serveListIntegrations)
 	add("GET "+all+"/"+provisionEnabled, auth.Read, func(w http.ResponseWriter, _ *http.Request) error {
 		return answer(w, http.StatusOK, map[string]any{"integrations": []string{}})
 	})
 	add("GET "+one, auth.Read, c.serveIntegration)
-	add("PATCH "+one, auth.Write, c.servePatchIntegration)
-	add("DELETE "+one, auth.Write, c.serveDeleteIntegration)
-	add("PATCH "+one+"/config", auth.Write, c.servePatchConfig)
-	add("PATCH "+one+"/resync-state", auth.Write, c.serveResyncState)
-	add("GET "+one+"/resync-request", auth.Read, c.serveResyncRequest)
-	add("GET "+one+"/kinds", auth.Read, c.serveKinds)
-	add("POST "+one+"/kinds/{kind}/examples", auth.Write, c.serveExamples)
-	add("GET "+one+"/cursor", auth.Read, c.serveCursor)
-	add("PUT "+one+"/cursor", auth.Write, c.serveSetCursor)
-	add("POST "+one+"/cursor", auth.Write, c.serveSetCursor)
-	add("POST "+one+"/logs", auth.Write, c.serveAddLogs)
-	add("GET "+one+"/logs", auth.Read, c.serveLogs)
-	add("POST "+one+"/metrics/syncMetrics", auth.Write, c.serveAddMetrics)
-	add("PUT "+one+"/metrics/syncMetrics/resync/{event}/kind/{kind}", auth.Write, c.servePutMetrics)
-	add("POST "+one+"/metrics/heartbeat", auth.Write, c.serveHeartbeat)
-	add("POST "+one+"/ingest/heartbeat", auth.Write, c.serveHeartbeat)
-	add("GET "+one+"/syncMetrics", auth.Read, c.serveMetrics)
-	add("GET "+one+"/syncsMetadata", auth.Read, c.serveSyncs)
+	of("PATCH "+one, auth.Write, c.servePatchIntegration)
+	of("DELETE "+one, auth.Write, c.serveDeleteIntegration)
+	of("PATCH "+one+"/config", auth.Write, c.servePatchConfig)
+	of("PATCH "+one+"/resync-state", auth.Write, c.serveResyncState)
+	of("GET "+one+"/resync-request", auth.Read, c.serveResyncRequest)
+	of("GET "+one+"/kinds", auth.Read, c.serveKinds)
+	of("POST "+one+"/kinds/{kind}/examples", auth.Write, c.serveExamples)
+	of("GET "+one+"/cursor", auth.Read, c.serveCursor)
+	of("PUT "+one+"/cursor", auth.Write, c.serveSetCursor)
+	of("POST "+one+"/cursor", auth.Write, c.serveSetCursor)
+	of("POST "+one+"/logs", auth.Write, c.serveAddLogs)
+	of("GET "+one+"/logs", auth.Read, c.serveLogs)
+	of("POST "+one+"/metrics/syncMetrics", auth.Write, c.serveAddMetrics)
+	of("PUT "+one+"/metrics/syncMetrics/resync/{event}/kind/{kind}", auth.Write, c.servePutMetrics)
+	of("POST "+one+"/metrics/heartbeat", auth.Write, c.serveHeartbeat)
+	of("POST "+one+"/ingest/heartbeat", auth.Write, c.serveHeartbeat)
+	of("GET "+one+"/syncMetrics", auth.Read, c.serveMetrics)
+	of("GET "+one+"/syncsMetadata", auth.Read, c.serveSyncs)
 }
 
 // baseURL is what the caller is to call us by: the public URL where it reached us by
@@ -136,6 +137,27 @@ func (c *Catalog) integrationOf(r *http.Request) (Integration, error) {
 	return in, err
 }
 
+// integrationHandler is a handler that is given the integration of the path.
+type integrationHandler func(w http.ResponseWriter, r *http.Request, in *Integration) error
+
+func (c *Catalog) ofIntegration(h integrationHandler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		in, err := c.integrationOf(r)
+		if err != nil {
+			return err
+		}
+		return h(w, r, &in)
+	}
+}
+
+// done answers that something was done, or returns why it was not.
+func done(w http.ResponseWriter, err error) error {
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, nil)
+}
+
 func notThere(err error) bool {
 	e, ok := errorOf(err)
 	return ok && e.Status == http.StatusNotFound
@@ -158,27 +180,15 @@ func (c *Catalog) serveIntegration(w http.ResponseWriter, r *http.Request) error
 	return c.answerIntegration(w, r, http.StatusOK, &in, nil)
 }
 
-func (c *Catalog) servePatchIntegration(w http.ResponseWriter, r *http.Request) error {
+func (c *Catalog) servePatchIntegration(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	_, body, err := readBody(w, r)
 	if err != nil {
 		return err
 	}
-	by, err := c.writer(r)
-	if err != nil {
-		return err
-	}
-	found, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
-	in, warnings, err := c.PatchIntegration(r.Context(), by, found.InstallationID, body)
-	if err != nil {
-		return err
-	}
-	return c.answerIntegration(w, r, http.StatusOK, &in, warnings)
+	return c.patchIntegration(w, r, in, body)
 }
 
-func (c *Catalog) servePatchConfig(w http.ResponseWriter, r *http.Request) error {
+func (c *Catalog) servePatchConfig(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	_, body, err := readBody(w, r)
 	if err != nil {
 		return err
@@ -187,34 +197,28 @@ func (c *Catalog) servePatchConfig(w http.ResponseWriter, r *http.Request) error
 	if !ok {
 		return invalid("config must be an object.")
 	}
+	return c.patchIntegration(w, r, in, map[string]any{"config": config})
+}
+
+// patchIntegration changes the given members of an integration, and answers with it.
+func (c *Catalog) patchIntegration(w http.ResponseWriter, r *http.Request, in *Integration, members map[string]any) error {
 	by, err := c.writer(r)
 	if err != nil {
 		return err
 	}
-	found, err := c.integrationOf(r)
+	patched, warnings, err := c.PatchIntegration(r.Context(), by, in.InstallationID, members)
 	if err != nil {
 		return err
 	}
-	in, warnings, err := c.PatchIntegration(r.Context(), by, found.InstallationID, map[string]any{"config": config})
-	if err != nil {
-		return err
-	}
-	return c.answerIntegration(w, r, http.StatusOK, &in, warnings)
+	return c.answerIntegration(w, r, http.StatusOK, &patched, warnings)
 }
 
-func (c *Catalog) serveDeleteIntegration(w http.ResponseWriter, r *http.Request) error {
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
-	if err := c.DeleteIntegration(r.Context(), in.InstallationID); err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, nil)
+func (c *Catalog) serveDeleteIntegration(w http.ResponseWriter, r *http.Request, in *Integration) error {
+	return done(w, c.DeleteIntegration(r.Context(), in.InstallationID))
 }
 
 // serveResyncState takes {resyncState: {…}} as well as the state itself.
-func (c *Catalog) serveResyncState(w http.ResponseWriter, r *http.Request) error {
+func (c *Catalog) serveResyncState(w http.ResponseWriter, r *http.Request, found *Integration) error {
 	_, body, err := readBody(w, r)
 	if err != nil {
 		return err
@@ -225,10 +229,6 @@ func (c *Catalog) serveResyncState(w http.ResponseWriter, r *http.Request) error
 			return invalid("resyncState must be an object.")
 		}
 	}
-	found, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
 	in, err := c.SetResyncState(r.Context(), found.InstallationID, state)
 	if err != nil {
 		return err
@@ -236,19 +236,11 @@ func (c *Catalog) serveResyncState(w http.ResponseWriter, r *http.Request) error
 	return c.answerIntegration(w, r, http.StatusOK, &in, nil)
 }
 
-func (c *Catalog) serveResyncRequest(w http.ResponseWriter, r *http.Request) error {
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
+func (c *Catalog) serveResyncRequest(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	return answer(w, http.StatusOK, map[string]any{"request": map[string]any{"updatedAt": stamp(in.UpdatedAt)}})
 }
 
-func (c *Catalog) serveKinds(w http.ResponseWriter, r *http.Request) error {
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
+func (c *Catalog) serveKinds(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	list, err := c.IntegrationKinds(r.Context(), in.InstallationID)
 	if err != nil {
 		return err
@@ -268,26 +260,15 @@ func (c *Catalog) serveKinds(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, map[string]any{"data": kinds})
 }
 
-func (c *Catalog) serveExamples(w http.ResponseWriter, r *http.Request) error {
+func (c *Catalog) serveExamples(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	examples, err := readList(w, r, "examples", 0, maxBody)
 	if err != nil {
 		return err
 	}
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
-	if err := c.PutKindExamples(r.Context(), in.InstallationID, segment(r, 4), examples); err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, nil)
+	return done(w, c.PutKindExamples(r.Context(), in.InstallationID, segment(r, 4), examples))
 }
 
-func (c *Catalog) serveCursor(w http.ResponseWriter, r *http.Request) error {
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
+func (c *Catalog) serveCursor(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	q := r.URL.Query()
 	cursor, err := c.Cursor(r.Context(), in.InstallationID, q.Get("kind"), q.Get("index"))
 	if err != nil {
@@ -296,7 +277,7 @@ func (c *Catalog) serveCursor(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, map[string]any{"cursor": cursor})
 }
 
-func (c *Catalog) serveSetCursor(w http.ResponseWriter, r *http.Request) error {
+func (c *Catalog) serveSetCursor(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	_, body, err := readBody(w, r)
 	if err != nil {
 		return err
@@ -305,10 +286,6 @@ func (c *Catalog) serveSetCursor(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return invalid("cursor is missing; null clears it.")
 	}
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
 	q := r.URL.Query()
 	if err := c.SetCursor(r.Context(), in.InstallationID, q.Get("kind"), q.Get("index"), cursor); err != nil {
 		return err
@@ -316,30 +293,16 @@ func (c *Catalog) serveSetCursor(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, map[string]any{"cursor": cursor})
 }
 
-func (c *Catalog) serveHeartbeat(w http.ResponseWriter, r *http.Request) error {
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
-	if err := c.Heartbeat(r.Context(), in.InstallationID); err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, nil)
+func (c *Catalog) serveHeartbeat(w http.ResponseWriter, r *http.Request, in *Integration) error {
+	return done(w, c.Heartbeat(r.Context(), in.InstallationID))
 }
 
-func (c *Catalog) serveAddLogs(w http.ResponseWriter, r *http.Request) error {
+func (c *Catalog) serveAddLogs(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	lines, err := readList(w, r, "logs", 0, maxLogBatch)
 	if err != nil {
 		return err
 	}
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
-	if err := c.AddLogs(r.Context(), in.InstallationID, lines); err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, nil)
+	return done(w, c.AddLogs(r.Context(), in.InstallationID, lines))
 }
 
 // logFilter reads which lines are asked for: direction is before, the newest first,
@@ -381,12 +344,8 @@ func logFilter(r *http.Request) (LogFilter, error) {
 	return f, nil
 }
 
-func (c *Catalog) serveLogs(w http.ResponseWriter, r *http.Request) error {
+func (c *Catalog) serveLogs(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	f, err := logFilter(r)
-	if err != nil {
-		return err
-	}
-	in, err := c.integrationOf(r)
 	if err != nil {
 		return err
 	}
@@ -406,23 +365,16 @@ func (c *Catalog) serveLogs(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, map[string]any{"logs": shown})
 }
 
-func (c *Catalog) serveAddMetrics(w http.ResponseWriter, r *http.Request) error {
+func (c *Catalog) serveAddMetrics(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	metrics, err := readList(w, r, "syncKindsMetrics", 0, maxMetricsBatch)
 	if err != nil {
 		return err
 	}
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
-	if err := c.PutSyncMetrics(r.Context(), in.InstallationID, metrics); err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, nil)
+	return done(w, c.PutSyncMetrics(r.Context(), in.InstallationID, metrics))
 }
 
 // servePutMetrics goes by the path's full sync and kind, whatever the body says.
-func (c *Catalog) servePutMetrics(w http.ResponseWriter, r *http.Request) error {
+func (c *Catalog) servePutMetrics(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	_, body, err := readBody(w, r)
 	if err != nil {
 		return err
@@ -432,21 +384,10 @@ func (c *Catalog) servePutMetrics(w http.ResponseWriter, r *http.Request) error 
 		return invalid("syncKindMetrics must be an object.")
 	}
 	metrics["eventId"], metrics["kindIdentifier"] = segment(r, 6), segment(r, 8)
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
-	if err := c.PutSyncMetrics(r.Context(), in.InstallationID, []any{metrics}); err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, nil)
+	return done(w, c.PutSyncMetrics(r.Context(), in.InstallationID, []any{metrics}))
 }
 
-func (c *Catalog) serveMetrics(w http.ResponseWriter, r *http.Request) error {
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
+func (c *Catalog) serveMetrics(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	list, err := c.SyncMetrics(r.Context(), in.InstallationID, r.URL.Query().Get("resyncId"))
 	if err != nil {
 		return err
@@ -463,11 +404,7 @@ func (c *Catalog) serveMetrics(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, map[string]any{"syncMetrics": shown})
 }
 
-func (c *Catalog) serveSyncs(w http.ResponseWriter, r *http.Request) error {
-	in, err := c.integrationOf(r)
-	if err != nil {
-		return err
-	}
+func (c *Catalog) serveSyncs(w http.ResponseWriter, r *http.Request, in *Integration) error {
 	list, err := c.Syncs(r.Context(), in.InstallationID)
 	if err != nil {
 		return err
