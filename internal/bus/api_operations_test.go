@@ -21,6 +21,7 @@ var notServed = []string{
 }
 
 func TestEachOperationIsServedOrSaidNotToBe(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	ctx := awsapi.WithCaller(t.Context(), awsapi.Caller{Account: testAccount, Region: testRegion})
 	var unknown []string

@@ -25,6 +25,7 @@ func restGet(t *testing.T, x *fixture, account, path string) (status int, body s
 }
 
 func TestReplaysOverREST(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		for _, region := range []string{testRegion, "us-east-1"} {
 			ref := event.BusRef{Account: testAccount, Region: region, Name: "default"}

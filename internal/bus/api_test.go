@@ -24,6 +24,7 @@ var update = flag.Bool("update", false, "write the answers into testdata/api, to
 // changes the caller. "= name" after an answer saves its first ARN, which <name>
 // then stands for; an id that is made up shows as <id>, a line's end in a message as \n.
 func TestAPI(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/api/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no conversations", err)

@@ -19,6 +19,7 @@ import (
 
 // TestAWSSDKArchivesAndReplays keeps and replays events as a user's program does.
 func TestAWSSDKArchivesAndReplays(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	h := awsapi.New(awsapi.Config{Keys: x.auth, DevMode: func(context.Context) bool { return true }})
 	h.Register(events.Bind(x.AWS()))

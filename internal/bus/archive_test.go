@@ -80,6 +80,7 @@ func held(t testing.TB, x *fixture, name string) (events, bytes int64) {
 }
 
 func TestEventsAreArchivedOnceHoweverOftenTheyCome(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		first, second := createArchive(t, x, Archive{Name: "first"}), createArchive(t, x, Archive{Name: "second"})
 		var size int64
@@ -127,6 +128,7 @@ func TestEventsAreArchivedOnceHoweverOftenTheyCome(t *testing.T) {
 }
 
 func TestTheArchivesOwnPatternDecidesAndNoReplayedEventMatches(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		createArchive(t, x, Archive{Name: "all"})
 		createArchive(t, x, Archive{Name: "shop", Pattern: ` {"source": ["shop"] , "detail-type":[{"prefix":"订"}]} `})
@@ -166,6 +168,7 @@ func TestTheArchivesOwnPatternDecidesAndNoReplayedEventMatches(t *testing.T) {
 }
 
 func TestNoPatternLetsAReplayedEventIntoAnArchive(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	rec := happened("1", testNow, `{}`)
 	ev, err := event.Parse(rec.JSON)
@@ -249,6 +252,7 @@ func FuzzArchivePattern(f *testing.F) {
 }
 
 func TestArchivesHaveAQuotaOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		x := open(t, db, func(o *Options) { o.Limits = Limits{Rules: 1, Archives: 2} })
 		putRule(t, x, defaultRef, "own", `{"source":["a"]}`)
@@ -265,6 +269,7 @@ func TestArchivesHaveAQuotaOfTheirOwn(t *testing.T) {
 }
 
 func TestRetentionCountsFromIngestion(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		now := testNow
 		x := open(t, db, func(o *Options) { o.Now = func() time.Time { return now } })
@@ -309,6 +314,7 @@ func TestRetentionCountsFromIngestion(t *testing.T) {
 }
 
 func TestOneTransactionDeletesNoMoreThanItsBounds(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		sub := createArchive(t, x, Archive{Name: "a"})
 		var sizes []int
@@ -350,6 +356,7 @@ func TestOneTransactionDeletesNoMoreThanItsBounds(t *testing.T) {
 }
 
 func TestADeletedArchivesEventsGoInTheBackground(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		ctx := t.Context()
 		sub := createArchive(t, x, Archive{Name: "a"})
@@ -390,6 +397,7 @@ func TestADeletedArchivesEventsGoInTheBackground(t *testing.T) {
 }
 
 func TestArchivingEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	sub := createArchive(t, x, Archive{Name: "a"})
 	archive(t, x, sub, happened("1", testNow, `{}`)) // so that the subscription is known
@@ -414,6 +422,7 @@ func TestArchivingEndsWithItsContext(t *testing.T) {
 }
 
 func TestOneTransactionArchivesNoMoreThanItsBounds(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	add := func(n, size int) {
 		x.archiver.waiting = nil
@@ -435,6 +444,7 @@ func TestOneTransactionArchivesNoMoreThanItsBounds(t *testing.T) {
 }
 
 func TestPackedEventsAreReadBack(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{
 		"", `{}`, strings.Repeat(`{"a":"订单 🚚"}`, 1000), string(happened("1", testNow, `{}`).JSON),
 	} {
@@ -470,6 +480,7 @@ func FuzzUnpackEvent(f *testing.F) {
 }
 
 func TestAllCallersLearnThatTheyWereNotArchived(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		sub := createArchive(t, x, Archive{Name: "a"})
 		archive(t, x, sub, happened("0", testNow, `{}`))

@@ -40,6 +40,7 @@ func destination(t *testing.T, x *fixture, change ConnectionChange) (Connection,
 }
 
 func TestInvocationCarriesTheCurrentCredentials(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		c, d := destination(t, x, oauthChange())
 		invocation := func() *Invocation {
@@ -80,6 +81,7 @@ func TestInvocationCarriesTheCurrentCredentials(t *testing.T) {
 }
 
 func TestPrintingAnInvocationShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	_, d := destination(t, x, oauthChange())
 	inv, err := x.Invocation(t.Context(), d.ARN())
@@ -96,6 +98,7 @@ func TestPrintingAnInvocationShowsNoSecret(t *testing.T) {
 }
 
 func TestInvocationWithoutCredentialsOrDestination(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		_, d := destination(t, x, oauthChange())
 		if _, err := x.Invocation(t.Context(), strings.Replace(d.ARN(), "/d/", "/other/", 1)); !errors.Is(err, ErrNoDestination) {
@@ -123,6 +126,7 @@ func TestInvocationWithoutCredentialsOrDestination(t *testing.T) {
 }
 
 func TestSecretsAreEncryptedAtRest(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		destination(t, x, oauthChange())
 		var shown string
@@ -147,6 +151,7 @@ func TestSecretsAreEncryptedAtRest(t *testing.T) {
 }
 
 func TestConnectionStatesFollowTheTokenRequests(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		ctx := t.Context()
 		c, _ := destination(t, x, oauthChange())
@@ -222,6 +227,7 @@ func (a *authorizer) Authorize(ctx context.Context, c Credentials) error {
 }
 
 func TestFirstTokensAreFetchedByAJob(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		a := &authorizer{x: x, asked: make(chan Credentials, 10), fail: 1}
 		x.HandleAuthorization(a)
@@ -246,6 +252,7 @@ func TestFirstTokensAreFetchedByAJob(t *testing.T) {
 }
 
 func TestATokenThatCannotBeRenewedIsAskedForAgain(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		ctx := t.Context()
 		c, _ := destination(t, x, oauthChange())
@@ -280,6 +287,7 @@ func TestATokenThatCannotBeRenewedIsAskedForAgain(t *testing.T) {
 }
 
 func TestEndpointsThatMayNotBeCalledAreRefused(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		checked := openNode(t, x.db, x.auth, func(o *Options) {
 			o.CheckEndpoint = func(url string) error {

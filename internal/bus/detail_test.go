@@ -12,6 +12,7 @@ import (
 )
 
 func TestCheckDetail(t *testing.T) {
+	t.Parallel()
 	nested := func(n int) string { return strings.Repeat(`{"a":`, n-1) + "{}" + strings.Repeat("}", n-1) }
 	for _, c := range []struct {
 		detail string

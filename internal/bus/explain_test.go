@@ -11,6 +11,7 @@ import (
 )
 
 func TestExplainOrdersRulesByHowCloseTheyAre(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	putRule(t, x, defaultRef, "two-off", `{"source":["other"],"detail-type":["other"],"region":["eu-west-1"]}`, toQueue("t"))
 	putRule(t, x, defaultRef, "one-off", `{"source":["my.app"],"detail-type":["other"]}`, toQueue("t"))
@@ -59,6 +60,7 @@ func TestExplainOrdersRulesByHowCloseTheyAre(t *testing.T) {
 }
 
 func TestExplainStopsWhenItsTimeIsUp(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	for i := range 100 {
 		putRule(t, x, defaultRef, fmt.Sprint("r", i), `{"source":["other"]}`, toQueue("t"))

@@ -11,6 +11,7 @@ import (
 )
 
 func TestForwardFollowsAWSHopRules(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	ctx := t.Context()
 	ref := func(account, region, name string) event.BusRef {

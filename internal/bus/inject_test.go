@@ -40,6 +40,7 @@ func inject(t *testing.T, x *fixture, c injection) (int, string) {
 }
 
 func TestInjectTakesServiceEventsAsTheyAre(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	code, body := inject(t, x, injection{role: auth.Admin, body: instanceEvent})
 	want := `{"events":[{"id":"7bf73129-1428-4cd3-a780-95db273d1602","bus":"arn:aws:events:us-west-2:111122223333:event-bus/default"}]}`
@@ -61,6 +62,7 @@ func TestInjectTakesServiceEventsAsTheyAre(t *testing.T) {
 }
 
 func TestInjectFillsInAndSaysSo(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	bare := `{"source":"aws.ec2","detail-type":["🚚"],"detail":{"a":"订单"}}`
 	_, body := inject(t, x, injection{role: auth.Admin, body: bare, query: "?region=eu-west-1"})
@@ -75,6 +77,7 @@ func TestInjectFillsInAndSaysSo(t *testing.T) {
 }
 
 func TestInjectTakesOneManyAndLines(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	one := strings.Join(strings.Fields(instanceEvent), " ")
 	for name, c := range map[string]struct {
@@ -96,6 +99,7 @@ func TestInjectTakesOneManyAndLines(t *testing.T) {
 }
 
 func TestInjectRefusesAndPutsNothing(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	one := strings.Join(strings.Fields(instanceEvent), " ")
 	for _, c := range []struct {

@@ -16,6 +16,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		x := open(t, db, func(o *Options) {
 			o.Limits = Limits{Buses: 2, Rules: 2, Targets: 1, PatternLength: 40, Connections: 1, APIDestinations: 1}
@@ -78,6 +79,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestTagLimit(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		arn := defaultRef.ARN()
 		tags := func(from, to int) (list []Tag) {
@@ -102,6 +104,7 @@ func TestTagLimit(t *testing.T) {
 }
 
 func TestPolicyLimit(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	var err error
 	for i := 0; err == nil && i < 100; i++ {

@@ -14,6 +14,7 @@ import (
 )
 
 func TestMatchSeesAChangeBeforeTheCallReturns(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		ctx, rec := t.Context(), record(defaultRef, "my.app")
 		expect := func(step string, want ...string) {
@@ -55,6 +56,7 @@ func TestMatchSeesAChangeBeforeTheCallReturns(t *testing.T) {
 }
 
 func TestMatchKeepsBusesAccountsAndRegionsApart(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		custom := event.BusRef{Account: testAccount, Region: testRegion, Name: "orders"}
 		if err := x.CreateBus(t.Context(), custom, BusChange{}, nil); err != nil {
@@ -75,6 +77,7 @@ func TestMatchKeepsBusesAccountsAndRegionsApart(t *testing.T) {
 }
 
 func TestMatchHonoursReplayRules(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	putRule(t, x, defaultRef, "a", `{"source":["my.app"]}`, toQueue("t"))
 	putRule(t, x, defaultRef, "b", `{"source":["my.app"]}`, toQueue("t"))
@@ -86,6 +89,7 @@ func TestMatchHonoursReplayRules(t *testing.T) {
 }
 
 func TestMatchLeavesReadOnlyManagementEventsToRulesThatAskForThem(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	pattern := `{"source":["aws.ec2"]}`
 	putRule(t, x, defaultRef, "plain", pattern, toQueue("t"))
@@ -110,6 +114,7 @@ func TestMatchLeavesReadOnlyManagementEventsToRulesThatAskForThem(t *testing.T) 
 }
 
 func TestSubscriptionsKeepTheirIDAndRaiseTheirRevision(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		ctx := t.Context()
 		find := func() *Subscription {
@@ -145,6 +150,7 @@ func TestSubscriptionsKeepTheirIDAndRaiseTheirRevision(t *testing.T) {
 }
 
 func TestRemovedSubscriptionsAreToldAndNotFound(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		ctx := t.Context()
 		var told []int64
@@ -170,6 +176,7 @@ func TestRemovedSubscriptionsAreToldAndNotFound(t *testing.T) {
 }
 
 func TestAnotherNodeCatchesUp(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		ctx := t.Context()
 		var told []uint64
@@ -222,6 +229,7 @@ func TestAnotherNodeCatchesUp(t *testing.T) {
 }
 
 func TestOpenLoadsWhatWasThere(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		putRule(t, x, defaultRef, "r", `{"source":["my.app"]}`, toQueue("a"), toQueue("b"))
 		again := openNode(t, x.db, x.auth)
@@ -235,6 +243,7 @@ func TestOpenLoadsWhatWasThere(t *testing.T) {
 }
 
 func TestVersionsOfARecreatedBusGoOn(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		ctx := t.Context()
 		ref := event.BusRef{Account: testAccount, Region: testRegion, Name: "orders"}
@@ -255,6 +264,7 @@ func TestVersionsOfARecreatedBusGoOn(t *testing.T) {
 }
 
 func TestMatchNeverMissesARuleThatIsBeingChanged(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	patterns := []string{`{"source":["my.app"]}`, `{"source":[{"prefix":"my."}]}`, `{"detail-type":["t"]}`}
 	putRule(t, x, defaultRef, "r", patterns[0], toQueue("a"))
@@ -279,6 +289,7 @@ func TestMatchNeverMissesARuleThatIsBeingChanged(t *testing.T) {
 }
 
 func TestConcurrentChangesOfOneBusAllCount(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		x := open(t, db)
 		other := openNode(t, db, x.auth)

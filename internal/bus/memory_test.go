@@ -15,6 +15,7 @@ import (
 // TestMemoryFollowsSQL makes random changes on two nodes and expects each node
 // to match what the rules in SQL say, by its own memory.
 func TestMemoryFollowsSQL(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	nodes := []*fixture{x, openNode(t, x.db, x.auth)}
 	run := 0
@@ -110,6 +111,7 @@ func (m *memoryModel) matched(matches func(name string, r *modelRule) bool) []st
 }
 
 func TestRefreshReadsWhatAnotherNodeChanged(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		other := openNode(t, x.db, x.auth)
 		orders := event.BusRef{Account: testAccount, Region: testRegion, Name: "orders"}
@@ -136,6 +138,7 @@ func TestRefreshReadsWhatAnotherNodeChanged(t *testing.T) {
 }
 
 func TestAChangeThatFailsLeavesTheRulesAlone(t *testing.T) {
+	t.Parallel()
 	db := storetest.SQLite(t)
 	x := open(t, db)
 	putRule(t, x, defaultRef, "r", `{"source":["my.app"]}`, toQueue("t"))

@@ -22,6 +22,7 @@ import (
 var testCaller = Caller{Account: testAccount, Region: testRegion, AccessKeyID: "AKIAEXAMPLE"}
 
 func TestPutEventsWritesTheEnvelope(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	putRule(t, x, defaultRef, "r", `{"source":["my.app"]}`, toQueue("t"))
 	at := time.Date(2022, 1, 1, 8, 0, 0, 999e6, time.FixedZone("", 8*3600))
@@ -57,6 +58,7 @@ func TestPutEventsWritesTheEnvelope(t *testing.T) {
 }
 
 func TestAnEntrysTraceHeaderCountsBeforeTheRequests(t *testing.T) {
+	t.Parallel()
 	const own, request = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1", "Root=1-67890abc-def0123456789abcdef01234"
 	x := open(t, storetest.SQLite(t))
 	putRule(t, x, defaultRef, "r", `{"source":["my.app"]}`, toQueue("t"))
@@ -89,6 +91,7 @@ func TestAnEntrysTraceHeaderCountsBeforeTheRequests(t *testing.T) {
 }
 
 func TestPutEventsWritesOnlyWhatItAccepts(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	results, err := x.PutEvents(t.Context(), testCaller, []Entry{
 		{Source: "a", DetailType: "t", Detail: "{}"},
@@ -112,6 +115,7 @@ func TestPutEventsWritesOnlyWhatItAccepts(t *testing.T) {
 }
 
 func TestPutEventsLimits(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t), func(o *Options) { o.Limits.PutEventsBytes = 1000 })
 	at := testNow
 	text := func(n int) string { return strings.Repeat("x", n) }
@@ -156,6 +160,7 @@ func TestPutEventsLimits(t *testing.T) {
 
 // AWS counts neither the quotes of texts nor their escapes.
 func TestPutEventsTakesNoEventThatCouldNotBeReadAgain(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	for _, c := range []struct {
 		name      string
@@ -192,6 +197,7 @@ func orElse(s, otherwise string) string {
 }
 
 func TestPutEventsAcknowledgesNothingThatTheLogRefused(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	call := func(err error) (string, error) {
 		x.log.err = err
@@ -225,6 +231,7 @@ func TestPutEventsAcknowledgesNothingThatTheLogRefused(t *testing.T) {
 }
 
 func TestPutStampsRecords(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	putRule(t, x, defaultRef, "r", `{"source":["my.app"]}`)
 	fresh, old := *record(defaultRef, "my.app"), *record(defaultRef, "my.app")

@@ -50,6 +50,7 @@ func admitted(t *testing.T, pace *replayPace) (bool, time.Duration) {
 }
 
 func TestASliceWaitsUntilTheRouterIsDoneWithTheOneBefore(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeProgress{}
 		pace := newReplayPace(&Options{Progress: p})
@@ -66,6 +67,7 @@ func TestASliceWaitsUntilTheRouterIsDoneWithTheOneBefore(t *testing.T) {
 }
 
 func TestASlowTargetElsewhereDoesNotStopAReplay(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeProgress{}
 		pace := newReplayPace(&Options{Progress: p})
@@ -93,6 +95,7 @@ func TestASlowTargetElsewhereDoesNotStopAReplay(t *testing.T) {
 }
 
 func TestAReplayLeavesTheLastQuarterOfTheLogToLiveEvents(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeProgress{}
 		pace := newReplayPace(&Options{Progress: p})
@@ -111,6 +114,7 @@ func TestAReplayLeavesTheLastQuarterOfTheLogToLiveEvents(t *testing.T) {
 }
 
 func TestAPaceEndsWithItsContextAndTellsFailures(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeProgress{}
 		pace := newReplayPace(&Options{Progress: p})
@@ -128,6 +132,7 @@ func TestAPaceEndsWithItsContextAndTellsFailures(t *testing.T) {
 }
 
 func TestAReplayWaitsForItsTargetsThatLagButNotForEver(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		var asked atomic.Int64
 		var lags atomic.Bool

@@ -93,6 +93,7 @@ func fill(t testing.TB, x *fixture, sub *Subscription, n int) {
 }
 
 func TestAReplaySendsTheEventsOfItsTimeOlderOnesFirst(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		sub := createArchive(t, x, Archive{Name: "a"})
 		start := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
@@ -130,6 +131,7 @@ func TestAReplaySendsTheEventsOfItsTimeOlderOnesFirst(t *testing.T) {
 }
 
 func TestAReplayedEventIsTheOldOneWithAnIDAndTheReplaysName(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		sub := createArchive(t, x, Archive{Name: "a"})
 		rule := ruleARN(defaultRef, "r")
@@ -162,6 +164,7 @@ func TestAReplayedEventIsTheOldOneWithAnIDAndTheReplaysName(t *testing.T) {
 }
 
 func TestReplayedEventsNeverEnterAnArchive(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		sub := createArchive(t, x, Archive{Name: "a"})
 		fill(t, x, sub, 10)
@@ -234,6 +237,7 @@ func (l *gateLog) await(t *testing.T) {
 func withLog(l Appender) func(*Options) { return func(o *Options) { o.Log = l } }
 
 func TestAReplayIsCancelledInEachState(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		log := newGateLog()
 		x := open(t, db, withLog(log))
@@ -281,6 +285,7 @@ func TestAReplayIsCancelledInEachState(t *testing.T) {
 }
 
 func TestAReplayFailsWhenItsArchiveGoes(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		log := newGateLog()
 		x := open(t, db, withLog(log))
@@ -302,6 +307,7 @@ func TestAReplayFailsWhenItsArchiveGoes(t *testing.T) {
 }
 
 func TestAReplayFailsWhenItsBusGoes(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		log := newGateLog()
 		x := open(t, db, withLog(log))
@@ -333,6 +339,7 @@ func TestAReplayFailsWhenItsBusGoes(t *testing.T) {
 }
 
 func TestAReplayFailsAtAnEventThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		sub := createArchive(t, x, Archive{Name: "a"})
 		fill(t, x, sub, 3)
@@ -353,6 +360,7 @@ func TestAReplayFailsAtAnEventThatCannotBeRead(t *testing.T) {
 }
 
 func TestAStoppedReplayGoesOnWithoutSendingTwice(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		log := newGateLog()
 		x := open(t, db, withLog(log))
@@ -385,6 +393,7 @@ func TestAStoppedReplayGoesOnWithoutSendingTwice(t *testing.T) {
 
 // A process that dies has put events of which the database knows nothing.
 func TestAReplayThatDiedSendsTheSameIDsAgain(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	reopen := func() *store.DB {
 		db, err := store.Open(t.Context(), store.Options{DataDir: dir, UnsafeNoSync: true})
@@ -432,6 +441,7 @@ func TestAReplayThatDiedSendsTheSameIDsAgain(t *testing.T) {
 }
 
 func TestAReplayWaitsWhileTheLogTakesNothing(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		log := newGateLog()
 		x := open(t, db, withLog(log))
@@ -448,6 +458,7 @@ func TestAReplayWaitsWhileTheLogTakesNothing(t *testing.T) {
 }
 
 func TestTenReplaysAreActiveAtOnceAndNamesAreKeptFor90Days(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		now := testNow
 		var mu sync.Mutex
@@ -498,6 +509,7 @@ func TestTenReplaysAreActiveAtOnceAndNamesAreKeptFor90Days(t *testing.T) {
 }
 
 func TestEventsArchivedMeanwhileAreReplayedIfTheyAreAhead(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		log := newGateLog()
 		x := open(t, db, withLog(log))
@@ -516,6 +528,7 @@ func TestEventsArchivedMeanwhileAreReplayedIfTheyAreAhead(t *testing.T) {
 }
 
 func TestReplayPagesAndFilters(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		createArchive(t, x, Archive{Name: "a"})
 		for _, name := range []string{"c", "B", "a", "a.1"} {
@@ -542,6 +555,7 @@ func TestReplayPagesAndFilters(t *testing.T) {
 
 // A node that lost the lease and does not know it yet notes nothing over what the other did.
 func TestAChunkIsNotedOnceWhoeverSentIt(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		sub := createArchive(t, x, Archive{Name: "a"})
 		fill(t, x, sub, 3)

@@ -81,6 +81,7 @@ func (x schedules) expect(t *testing.T, at time.Time, want map[string][]string) 
 }
 
 func TestARuleFiresOnceWhenItIsDue(t *testing.T) {
+	t.Parallel()
 	onBothWithClock(t, func(t *testing.T, x schedules) {
 		x.put(t, "often", "rate(5 minutes)", RuleEnabled)
 		x.put(t, "daily", "cron(10 5 * * ? *)", RuleEnabled)
@@ -92,6 +93,7 @@ func TestARuleFiresOnceWhenItIsDue(t *testing.T) {
 }
 
 func TestAScheduledEventIsTheOneOfAWS(t *testing.T) {
+	t.Parallel()
 	onBothWithClock(t, func(t *testing.T, x schedules) {
 		x.put(t, "daily", "cron(10 5 * * ? *)", RuleEnabled)
 		x.clock.set(testNow.Add(time.Hour))
@@ -114,6 +116,7 @@ func TestAScheduledEventIsTheOneOfAWS(t *testing.T) {
 }
 
 func TestWhatWasMissedIsMadeUpForByOneEvent(t *testing.T) {
+	t.Parallel()
 	onBothWithClock(t, func(t *testing.T, x schedules) {
 		x.put(t, "often", "rate(1 minute)", RuleEnabled)
 		x.put(t, "daily", "cron(10 5 * * ? *)", RuleEnabled)
@@ -123,6 +126,7 @@ func TestWhatWasMissedIsMadeUpForByOneEvent(t *testing.T) {
 }
 
 func TestAClockThatIsSetBackFiresNothingTwice(t *testing.T) {
+	t.Parallel()
 	onBothWithClock(t, func(t *testing.T, x schedules) {
 		x.put(t, "often", "rate(1 minute)", RuleEnabled)
 		x.expect(t, testNow.Add(time.Minute), map[string][]string{"often": {"2026-03-04T05:07:07Z"}})
@@ -133,6 +137,7 @@ func TestAClockThatIsSetBackFiresNothingTwice(t *testing.T) {
 }
 
 func TestARateCountsFromWhenTheRuleGotIt(t *testing.T) {
+	t.Parallel()
 	onBothWithClock(t, func(t *testing.T, x schedules) {
 		x.put(t, "r", "rate(10 minutes)", RuleEnabled)
 		x.clock.set(testNow.Add(4 * time.Minute))
@@ -146,6 +151,7 @@ func TestARateCountsFromWhenTheRuleGotIt(t *testing.T) {
 }
 
 func TestADisabledRuleMissesItsTimes(t *testing.T) {
+	t.Parallel()
 	onBothWithClock(t, func(t *testing.T, x schedules) {
 		x.put(t, "r", "rate(10 minutes)", RuleEnabled)
 		if err := x.SetRuleState(t.Context(), defaultRef, "r", RuleDisabled); err != nil {
@@ -161,6 +167,7 @@ func TestADisabledRuleMissesItsTimes(t *testing.T) {
 }
 
 func TestARuleWithoutItsScheduleFiresNoMore(t *testing.T) {
+	t.Parallel()
 	onBothWithClock(t, func(t *testing.T, x schedules) {
 		x.put(t, "deleted", "rate(1 minute)", RuleEnabled)
 		x.put(t, "changed", "rate(1 minute)", RuleEnabled)
@@ -173,6 +180,7 @@ func TestARuleWithoutItsScheduleFiresNoMore(t *testing.T) {
 }
 
 func TestManyRulesThatAreDueAllFire(t *testing.T) {
+	t.Parallel()
 	onBothWithClock(t, func(t *testing.T, x schedules) {
 		for i := range 2*schedulePart + 1 {
 			x.put(t, "r"+string(rune('a'+i%26))+string(rune('a'+i/26)), "rate(1 minute)", RuleEnabled)
@@ -184,6 +192,7 @@ func TestManyRulesThatAreDueAllFire(t *testing.T) {
 }
 
 func TestNodesThatFireAtOnceFireOnce(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := &clock{at: testNow}
 		withClock := func(o *Options) { o.Now = c.now }
@@ -209,6 +218,7 @@ func TestNodesThatFireAtOnceFireOnce(t *testing.T) {
 }
 
 func TestRunSchedulesFiresWhatIsMadeMeanwhile(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := &clock{at: testNow}
 		x := schedules{open(t, db, func(o *Options) { o.Now = c.now }), c}

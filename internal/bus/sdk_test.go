@@ -20,6 +20,7 @@ import (
 
 // TestAWSSDK speaks to the buses as a user's program does.
 func TestAWSSDK(t *testing.T) {
+	t.Parallel()
 	x := open(t, storetest.SQLite(t))
 	h := awsapi.New(awsapi.Config{Keys: x.auth, DevMode: func(context.Context) bool { return true }})
 	h.Register(events.Bind(x.AWS()))

@@ -23,6 +23,7 @@ func (l waitingLog) Read(ctx context.Context, _ uint64, _ func(*eventlog.Batch) 
 }
 
 func TestNoMoreThanSoManyFollowEventsAtOnce(t *testing.T) {
+	t.Parallel()
 	log := waitingLog{opened: make(chan struct{})}
 	stopping := make(chan struct{})
 	handler := new(Buses).StreamHandler(log, stopping)

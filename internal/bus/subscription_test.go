@@ -23,6 +23,7 @@ func firedOn(ref event.BusRef, rule string) *event.Record {
 }
 
 func TestARuleMatchesTheEventsOfItsOwnSchedule(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, x *fixture) {
 		put := func(name, pattern, schedule string, state RuleState) {
 			t.Helper()
@@ -87,6 +88,7 @@ func TestARuleMatchesTheEventsOfItsOwnSchedule(t *testing.T) {
 }
 
 func TestRenderMakesWhatTheTargetGets(t *testing.T) {
+	t.Parallel()
 	rec := record(defaultRef, "my.app")
 	rec.Accepted = testNow
 	text := func(s string) *string { return &s }
@@ -147,6 +149,7 @@ func putManaged(t *testing.T, x *fixture, name string) {
 }
 
 func TestTheAPIOfRulesThatAServiceManages(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		x := open(t, db)
 		putManaged(t, x, "managed")

@@ -15,6 +15,7 @@ import (
 // PostgreSQL does not keep the character U+0000. The lines of testdata/texts.txt
 // are calls with every text that a caller can give.
 func TestNoTextFailsTheDatabase(t *testing.T) {
+	t.Parallel()
 	file, err := os.ReadFile("testdata/texts.txt")
 	if err != nil {
 		t.Fatal(err)

@@ -46,6 +46,7 @@ func (w *searchWorld) aggregation(t *testing.T, blueprint, property, definition 
 }
 
 func TestAggregationProperties(t *testing.T) {
+	t.Parallel()
 	byPath := `"pathFilter": [{"fromBlueprint": "service", "path": ["team"]}]`
 	ofReplicas := func(fn string) string {
 		return `{"title": "A", "target": "service", "calculationSpec": {"func": "` + fn + `", "calculationBy": "property", "property": "replicas", "averageOf": "total"}, ` + byPath + `}`
@@ -98,6 +99,7 @@ func TestAggregationProperties(t *testing.T) {
 }
 
 func TestAggregationPropertiesFollowWhatTheyAreOf(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := newSearchWorld(t, db)
 		const sum = `{"title": "Replicas", "target": "service", "calculationSpec": {"func": "sum", "calculationBy": "property", "property": "replicas"}, "pathFilter": [{"fromBlueprint": "service", "path": ["team"]}]}`
@@ -140,6 +142,7 @@ func TestAggregationPropertiesFollowWhatTheyAreOf(t *testing.T) {
 
 // A mirror property of the target changes with entities that are on no path of the aggregation.
 func TestAggregationPropertyOverComputedOnesFollowsWhatTheyShow(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := newSearchWorld(t, db)
 		if _, err := w.PatchBlueprint(t.Context(), Writer{By: "test"}, "service", json.RawMessage(`{"mirrorProperties": {"teamSize": {"path": "team.size"}}}`)); err != nil {
@@ -175,6 +178,7 @@ func byValue(of map[string]any) map[any][]string {
 }
 
 func TestAggregationPropertyThatCannotBeComputed(t *testing.T) {
+	t.Parallel()
 	w := newSearchWorld(t, storetest.SQLite(t))
 	w.aggregation(t, "team", "agg", `{"title": "A", "target": "service", "calculationSpec": {"func": "count", "calculationBy": "entities"},
 		"query": {"combinator": "and", "rules": [{"property": "color", "operator": "=", "value": "red"}]}}`)

@@ -11,6 +11,7 @@ import (
 // Reading an entity never fails because of what is computed; the answer says what is
 // null for it.
 func TestAnswersTellWhatCouldNotBeComputed(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := startAPI(t, db).client(t, "test")
 		c.blueprint("fn", `"memory":{"type":"number"}`, `"calculationProperties":{

@@ -37,6 +37,7 @@ func percentEncoded(s string) string {
 func quotePlus(s string) string { return url.QueryEscape(s) }
 
 func TestContractOfTheAWSExporter(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		s := startAPI(t, db)
 		admin := s.client(t, "test")
@@ -89,6 +90,7 @@ func TestContractOfTheAWSExporter(t *testing.T) {
 }
 
 func TestContractOfTerraform(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := startAPI(t, db).client(t, terraformAgent)
 		schema := `{"properties":{"s":{"type":"string","title":"S","icon":"Lambda","x-unknown":{"kept":true}},"n":{"type":"number"},"l":{"type":"array","items":{"type":"string"}}},"required":[]}`
@@ -188,6 +190,7 @@ func awaitMigration(c *apiClient, answer map[string]any, want string) map[string
 }
 
 func TestContractOfOcean(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		s := startAPI(t, db)
 		c := s.client(t, oceanAgent)
@@ -280,6 +283,7 @@ func TestContractOfOcean(t *testing.T) {
 }
 
 func TestContractOfTheKubernetesExporter(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		s := startAPI(t, db)
 		k := s.client(t, kubeAgent)
@@ -322,6 +326,7 @@ func TestContractOfTheKubernetesExporter(t *testing.T) {
 // Ocean writes up to 50 entities at once; none of these may be lost or fail for the
 // others.
 func TestContractConcurrentWrites(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := startAPI(t, db).client(t, oceanAgent)
 		c.blueprint("cluster", "")
@@ -362,6 +367,7 @@ func TestContractConcurrentWrites(t *testing.T) {
 // Clients that see x-ratelimit-reset take it for seconds to sleep, or for a time:
 // none is sent, so that none of them sleeps.
 func TestContractNoRateLimitHeaders(t *testing.T) {
+	t.Parallel()
 	c := startAPI(t, storetest.SQLite(t)).client(t, terraformAgent)
 	for _, a := range []apiAnswer{c.call("GET", "/v1/blueprints", ""), c.call("GET", "/v1/blueprints/none", "")} {
 		for name := range a.header {

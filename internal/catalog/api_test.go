@@ -18,6 +18,7 @@ import (
 )
 
 func TestAPIRoles(t *testing.T) {
+	t.Parallel()
 	s := startAPI(t, storetest.SQLite(t))
 	s.client(t, "x").blueprint("b", "")
 	admin := s.as(t, auth.HomeAccount, auth.Admin)
@@ -56,6 +57,7 @@ func TestAPIRoles(t *testing.T) {
 }
 
 func TestAPIRefusesWhatIsNotServedByName(t *testing.T) {
+	t.Parallel()
 	c := startAPI(t, storetest.SQLite(t)).client(t, "x")
 	for _, r := range []struct{ method, path, says string }{
 		{"POST", "/v1/blueprints/b/scorecards", "/v1/blueprints/b/scorecards"}, {"GET", "/v1/scorecards", "Scorecards"}, {"POST", "/v1/actions", "Actions"},
@@ -73,6 +75,7 @@ func TestAPIRefusesWhatIsNotServedByName(t *testing.T) {
 }
 
 func TestAPIBadInputChangesNothing(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		s := startAPI(t, db)
 		c := s.client(t, "x")
@@ -186,6 +189,7 @@ func TestAPIBadInputChangesNothing(t *testing.T) {
 }
 
 func TestAPIOfANonJSONContentTypeIsRefused(t *testing.T) {
+	t.Parallel()
 	s := startAPI(t, storetest.SQLite(t))
 	r, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/v1/blueprints", strings.NewReader("{}"))
 	if err != nil {
@@ -203,6 +207,7 @@ func TestAPIOfANonJSONContentTypeIsRefused(t *testing.T) {
 }
 
 func TestAPIIncludeAndExclude(t *testing.T) {
+	t.Parallel()
 	c := startAPI(t, storetest.SQLite(t)).client(t, "x")
 	c.blueprint("team", "")
 	c.blueprint("svc", `"a":{"type":"string"},"b":{"type":"object"}`, `"relations":{"owner":{"target":"team","required":false,"many":false},"users":{"target":"team","required":false,"many":true}}`)
@@ -253,6 +258,7 @@ func TestAPIIncludeAndExclude(t *testing.T) {
 }
 
 func TestAPIPagesInAStableOrder(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := startAPI(t, db).client(t, "many/1")
 		c.blueprint("item", `"n":{"type":"number"}`)
@@ -289,6 +295,7 @@ func TestAPIPagesInAStableOrder(t *testing.T) {
 }
 
 func TestAPIAnswersWithoutPagesHoldEverything(t *testing.T) {
+	t.Parallel()
 	db := storetest.SQLite(t)
 	s := startAPI(t, db)
 	c := s.client(t, "many/1")
@@ -318,6 +325,7 @@ func TestAPIAnswersWithoutPagesHoldEverything(t *testing.T) {
 }
 
 func TestAPIBulkDeletesAllOrNone(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := startAPI(t, db).client(t, "x")
 		c.blueprint("node", "")
@@ -345,6 +353,7 @@ func TestAPIBulkDeletesAllOrNone(t *testing.T) {
 
 // Where entities of the list need one another, the order in the list does not count.
 func TestAPIBulkDeletesWhatNeedsOneAnother(t *testing.T) {
+	t.Parallel()
 	c := startAPI(t, storetest.SQLite(t)).client(t, "x")
 	c.blueprint("link", "")
 	c.entity("link", `{"identifier":"l0"}`)
@@ -362,6 +371,7 @@ func TestAPIBulkDeletesWhatNeedsOneAnother(t *testing.T) {
 }
 
 func TestAPIAuditLog(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		s := startAPI(t, db)
 		c := s.client(t, "agent/1")
@@ -438,6 +448,7 @@ func TestAPIAuditLog(t *testing.T) {
 }
 
 func TestAPIValidationOnlyWritesNothing(t *testing.T) {
+	t.Parallel()
 	c := startAPI(t, storetest.SQLite(t)).client(t, "x")
 	c.blueprint("svc", `"n":{"type":"number"}`)
 	c.status(200, "POST", "/v1/blueprints/svc/entities?validation_only=true", `{"identifier":"x","properties":{"n":1}}`)
@@ -452,6 +463,7 @@ func TestAPIValidationOnlyWritesNothing(t *testing.T) {
 }
 
 func TestAPIUnknownPropertiesAreAWarning(t *testing.T) {
+	t.Parallel()
 	c := startAPI(t, storetest.SQLite(t)).client(t, "x")
 	c.blueprint("svc", `"n":{"type":"number"}`)
 	got := c.status(201, "POST", "/v1/blueprints/svc/entities?unknown=1", `{"identifier":"x","properties":{"n":1,"cluster":"c"},"unknown":{}}`)
@@ -461,6 +473,7 @@ func TestAPIUnknownPropertiesAreAWarning(t *testing.T) {
 }
 
 func TestDeletionOfAllEntities(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := startAPI(t, db).client(t, "x")
 		c.blueprint("node", "")
@@ -488,6 +501,7 @@ func TestDeletionOfAllEntities(t *testing.T) {
 
 // A server that stops in the middle goes on where it was when it is back.
 func TestDeletionOfAllEntitiesGoesOnAfterAStop(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		first := startAPI(t, db)
 		c := first.client(t, "x")
@@ -516,6 +530,7 @@ func TestDeletionOfAllEntitiesGoesOnAfterAStop(t *testing.T) {
 }
 
 func TestAPIPagesOfADatasourceAreReadInParts(t *testing.T) {
+	t.Parallel()
 	s := startAPI(t, storetest.SQLite(t))
 	c := s.client(t, "port-ocean/x/1/y/exporter")
 	c.blueprint("b", "")

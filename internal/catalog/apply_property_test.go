@@ -278,6 +278,7 @@ func drawStep(t *rapid.T) step {
 // Whatever is done in whatever batches: the catalog comes to what the simplest means come to, its
 // index and relations are those of its entities, and each change has its history and event.
 func TestApplyDoesWhatItSays(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := newWorld(t, db)
 		rapid.Check(t, func(r *rapid.T) {

@@ -8,6 +8,7 @@ import (
 
 // An integration is told where to send its logs, and has to reach that.
 func TestIntegrationsAreToldToCallWhereTheyReachUs(t *testing.T) {
+	t.Parallel()
 	const public = "https://rialto.example.com"
 	for _, tt := range []struct{ name, public, host, header, want string }{
 		{"no public URL", "", "rialto:7425", "", "http://rialto:7425"},

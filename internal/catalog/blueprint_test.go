@@ -10,6 +10,7 @@ import (
 )
 
 func TestBlueprintsKeepWhatTheyAreGiven(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		b, err := w.Blueprint(t.Context(), "service")
 		if err != nil {
@@ -64,6 +65,7 @@ func TestBlueprintsKeepWhatTheyAreGiven(t *testing.T) {
 }
 
 func TestBadBlueprintsNameThePlaceAndChangeNothing(t *testing.T) {
+	t.Parallel()
 	with := func(member string) string {
 		return `{"identifier": "x", "title": "X", "schema": {"properties": {"p": {"type": "string"}, "n": {"type": "number"}}}, ` + member + `}`
 	}
@@ -159,6 +161,7 @@ func TestBadBlueprintsNameThePlaceAndChangeNothing(t *testing.T) {
 }
 
 func TestEveryTypeAndFormatOfPropertyIsTaken(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		for format, types := range formatTypes {
 			for _, typ := range types {
@@ -189,6 +192,7 @@ func TestEveryTypeAndFormatOfPropertyIsTaken(t *testing.T) {
 }
 
 func TestBlueprintsThatAreNeededAreNotDeleted(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		refused(t, w.DeleteBlueprint(t.Context(), w.w, "domain"), CodeHasDependents, "has_dependents", "domain", "relation domain of blueprint service")
 		w.do(upsert(t, "service", `{"identifier": "s"}`, false), upsert(t, "pod", `{"identifier": "p", "relations": {"service": "s"}}`, false))
@@ -207,6 +211,7 @@ func TestBlueprintsThatAreNeededAreNotDeleted(t *testing.T) {
 }
 
 func TestBlueprintRenameReachesThoseWhoPointToIt(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "d"}`, false), upsert(t, "service", `{"identifier": "s", "relations": {"domain": "d"}}`, false))
 		b, err := w.PatchBlueprint(t.Context(), w.w, "domain", json.RawMessage(`{"identifier": "领域"}`))
@@ -228,6 +233,7 @@ func TestBlueprintRenameReachesThoseWhoPointToIt(t *testing.T) {
 }
 
 func TestBlueprintChangesAreAuditedAndPublished(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		storetest.TakeOutbox(t, w.db)
 		if _, err := w.PatchBlueprint(t.Context(), w.w, "domain", json.RawMessage(`{"schema": {"properties": {"rank": {"type": "number"}, "vip": {"type": "boolean"}}}}`)); err != nil {

@@ -14,6 +14,7 @@ import (
 )
 
 func TestHistoryHasWhatChangedAndWhy(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "shop"}`, false), upsert(t, "domain", `{"identifier": "bank"}`, false))
 		w.do(upsert(t, "service", `{"identifier": "cart", "title": "Cart", "properties": {"replicas": 1}, "relations": {"domain": "shop"}}`, false))
@@ -87,6 +88,7 @@ func TestHistoryHasWhatChangedAndWhy(t *testing.T) {
 }
 
 func TestEachChangeHasItsOwnCause(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		first, second := upsert(t, "domain", `{"identifier": "a"}`, false), upsert(t, "domain", `{"identifier": "b"}`, false)
 		first.Cause = &Cause{Origin: "exporter-event", EventID: "e-1", Record: strings.Repeat("长", 1000) + "\x00"}
@@ -106,6 +108,7 @@ func TestEachChangeHasItsOwnCause(t *testing.T) {
 }
 
 func TestChangesArePublished(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		storetest.TakeOutbox(t, w.db)
 		w.do(upsert(t, "service", `{"identifier": "cart/长", "title": "C", "properties": {"replicas": 1}}`, false))
@@ -160,6 +163,7 @@ func TestChangesArePublished(t *testing.T) {
 }
 
 func TestEntityThatGrowsTooLargeIsRefused(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		text := strings.Repeat("x", 600_000)
 		w.do(upsert(t, "service", `{"identifier": "big", "properties": {"config": {"a": "`+text+`"}}}`, true))
@@ -169,6 +173,7 @@ func TestEntityThatGrowsTooLargeIsRefused(t *testing.T) {
 }
 
 func TestLargeHistoryIsDeletedSomeAtATime(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		for i := range 12 {
 			w.do(upsert(t, "service", fmt.Sprintf(`{"identifier": "s%d", "properties": {"config": {"a": "%s"}}}`, i, strings.Repeat("x", 900_000)), true))
@@ -191,6 +196,7 @@ func TestLargeHistoryIsDeletedSomeAtATime(t *testing.T) {
 }
 
 func TestAuditsThatTakeTooLongSaySo(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.plan.time = time.Nanosecond
 		_, err := w.Audits(t.Context(), ChangeFilter{RunID: "r"})
@@ -199,6 +205,7 @@ func TestAuditsThatTakeTooLongSaySo(t *testing.T) {
 }
 
 func TestOldHistoryIsDeleted(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.fill("domain", 3, `{"identifier": "d%d"}`)
 		w.o.KeepChanges = time.Hour

@@ -95,6 +95,7 @@ func (w *searchWorld) computedOf(t *testing.T, identifier string) (map[string]an
 }
 
 func TestPropertiesAreComputed(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := computedWorld(t, db)
 		created := "2026-11-20T08:30:00.000Z"
@@ -127,6 +128,7 @@ func TestPropertiesAreComputed(t *testing.T) {
 }
 
 func TestWhatCannotBeComputedIsNullAndSaysWhy(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := computedWorld(t, db)
 		_, why := w.computedOf(t, "f1")
@@ -147,6 +149,7 @@ func TestWhatCannotBeComputedIsNullAndSaysWhy(t *testing.T) {
 }
 
 func TestOneEntityAndManyAreComputedAlike(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := computedWorld(t, db)
 		all := w.all(t, nil, SearchOptions{})
@@ -172,6 +175,7 @@ func TestOneEntityAndManyAreComputedAlike(t *testing.T) {
 
 // A calculation that never ends costs an answer as little as it can.
 func TestCalculationsThatAreStoppedDoNotHoldUpTheAnswer(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := computedWorld(t, db)
 		w.blueprint(t, `{"identifier":"endless","title":"Endless","schema":{"properties":{}},"calculationProperties":{
@@ -208,6 +212,7 @@ func TestCalculationsThatAreStoppedDoNotHoldUpTheAnswer(t *testing.T) {
 }
 
 func TestMirrorsOfMirrorsEnd(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := computedWorld(t, db)
 		ctx := context.Background()
@@ -242,6 +247,7 @@ func TestMirrorsOfMirrorsEnd(t *testing.T) {
 
 // What is not followed is told, and what was followed in part is not shown.
 func TestMirrorsFollowSoManyRelations(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := computedWorld(t, db)
 		for most, want := range map[int]map[string][]any{
@@ -283,6 +289,7 @@ func TestMirrorsFollowSoManyRelations(t *testing.T) {
 
 // Entities may have a mebibyte each, and mirror properties show thousands of them.
 func TestMirrorsHaveSoMuchRoom(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := computedWorld(t, db)
 		for room, want := range map[int]any{1 << 20: []any{32.0, 10.0}, 0: nil, 100: nil} {

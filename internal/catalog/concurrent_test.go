@@ -12,6 +12,7 @@ import (
 )
 
 func TestTwoWritersOnTheSameKeyLoseNothing(t *testing.T) {
+	t.Parallel()
 	const writers, rounds = 4, 15
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "shop"}`, false))
@@ -56,6 +57,7 @@ func TestTwoWritersOnTheSameKeyLoseNothing(t *testing.T) {
 // Whatever order they come in: an entity that is there has its required target, and no
 // relation points to nothing.
 func TestDeletesAndWritesOfRelatedEntitiesAtOnce(t *testing.T) {
+	t.Parallel()
 	const rounds = 25
 	onBoth(t, func(t *testing.T, w *world) {
 		accept := func(r ChangeResult) {
@@ -124,6 +126,7 @@ func (w *world) consistent() {
 }
 
 func TestBlueprintsThatChangeUnderWriters(t *testing.T) {
+	t.Parallel()
 	const rounds = 12
 	onBoth(t, func(t *testing.T, w *world) {
 		var wg sync.WaitGroup
@@ -176,6 +179,7 @@ func TestBlueprintsThatChangeUnderWriters(t *testing.T) {
 }
 
 func TestFailureAtAnyStepLeavesNothing(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "a"}`, false), upsert(t, "service", `{"identifier": "s", "relations": {"domain": "a"}}`, false))
 		before := w.trace()

@@ -13,6 +13,7 @@ import (
 )
 
 func TestDatasourceEntities(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := newSearchWorld(t, db)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestDeleteEmptiesRelationsAndRefusesDependents(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "shop"}`, false), upsert(t, "domain", `{"identifier": "bank"}`, false),
 			upsert(t, "service", `{"identifier": "cart", "relations": {"domain": "shop"}}`, false),
@@ -95,6 +96,7 @@ func eventTypes(t *testing.T, w *world) []string {
 }
 
 func TestRequiredRelationToManyDependsOnItsLastTarget(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		if _, err := w.CreateBlueprint(t.Context(), w.w, json.RawMessage(`{"identifier": "team", "title": "T", "schema": {"properties": {}},
 			"relations": {"in": {"target": "domain", "many": true, "required": true}}}`)); err != nil {
@@ -113,6 +115,7 @@ func TestRequiredRelationToManyDependsOnItsLastTarget(t *testing.T) {
 }
 
 func TestCyclesOfRequiredRelationsGoTogether(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		if _, err := w.CreateBlueprint(t.Context(), w.w, json.RawMessage(`{"identifier": "ring", "title": "R", "schema": {"properties": {}},
 			"relations": {"next": {"target": "ring", "required": true}}}`)); err != nil {
@@ -147,6 +150,7 @@ func (w *world) fill(blueprint string, n int, body string) {
 }
 
 func TestLargeDeletesGoInSeveralTransactions(t *testing.T) {
+	t.Parallel()
 	const many = 5*maxFan + 7
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "shop"}`, false), upsert(t, "service", `{"identifier": "cart"}`, false))
@@ -189,6 +193,7 @@ func TestLargeDeletesGoInSeveralTransactions(t *testing.T) {
 
 // Each of the deletes is small enough by itself.
 func TestDeletesOfABatchAreSmallTogether(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		const many, each = 20, 100
 		check := func(what string, deletes []EntityChange, o ApplyOptions) {
@@ -231,6 +236,7 @@ func TestDeletesOfABatchAreSmallTogether(t *testing.T) {
 }
 
 func TestStubsAreMadeForMissingRelatedEntities(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		ch := upsert(t, "pod", `{"identifier": "p1", "relations": {"service": "cart/1", "hosts": ["a", "b", "a"]}}`, true)
 		ch.CreateMissingRelated = true
@@ -256,6 +262,7 @@ func TestStubsAreMadeForMissingRelatedEntities(t *testing.T) {
 }
 
 func TestStubsOfOneEntityAreBounded(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		targets := func(n int) []any {
 			list := make([]any, n)
@@ -278,6 +285,7 @@ func TestStubsOfOneEntityAreBounded(t *testing.T) {
 }
 
 func TestSearchRulesInWrites(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.do(upsert(t, "domain", `{"identifier": "d1", "title": "One", "properties": {"rank": 1}}`, false),
 			upsert(t, "domain", `{"identifier": "d2", "title": "Two", "properties": {"rank": 2}}`, false))

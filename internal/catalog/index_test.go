@@ -16,6 +16,7 @@ import (
 )
 
 func TestKeysSortAsTheirValues(t *testing.T) {
+	t.Parallel()
 	numbers := []float64{math.Inf(-1), -math.MaxFloat64, -12, -2.5, -1, -math.SmallestNonzeroFloat64, 0, math.SmallestNonzeroFloat64, 1e-9, 1, 2.5, 12, 9007199254740993, math.MaxFloat64, math.Inf(1)}
 	var keys []string
 	for _, n := range numbers {
@@ -41,6 +42,7 @@ func TestKeysSortAsTheirValues(t *testing.T) {
 }
 
 func TestTextKeyIsTheBeginningOfTheText(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		text := strings.Repeat(rapid.SampledFrom([]string{"a", "é", "文", "🦀"}).Draw(rt, "character"), rapid.IntRange(0, 300).Draw(rt, "times"))
 		text = rapid.StringN(0, 3, -1).Draw(rt, "first") + text
@@ -55,6 +57,7 @@ func TestTextKeyIsTheBeginningOfTheText(t *testing.T) {
 }
 
 func TestParseTime(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"2026-11-21":                       "2026-11-21T00:00:00Z",
 		"2026-11-21T12:00:00Z":             "2026-11-21T12:00:00Z",
@@ -77,6 +80,7 @@ func TestParseTime(t *testing.T) {
 }
 
 func TestIndexRows(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("x", 300)
 	many := make([]any, 201)
 	for i := range many {
@@ -106,6 +110,7 @@ func TestIndexRows(t *testing.T) {
 }
 
 func TestPresets(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 3, 31, 15, 4, 5, 0, time.UTC)
 	for name, want := range map[string][2]string{
 		"today":        {"2026-03-31T00:00:00Z", "2026-03-31T23:59:59.999999999Z"},
@@ -130,6 +135,7 @@ func TestPresets(t *testing.T) {
 
 // Ids of keys are 32 bits wide in PostgreSQL, which takes one for each row that it tries to insert.
 func TestKnownKeysOfTheIndexUseUpNoIds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, storetest.Postgres(t))
 	of := func(property string) (id int64) {
 		err := w.db.Update(t.Context(), func(tx *store.Tx) (err error) {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestIntegrationIsWhatItSaysOfItself(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := startAPI(t, db).client(t, "port-ocean/aws-v3/1.2.3/shop/exporter")
 		c.refused(404, "not_found", "shop", "GET", "/v1/integration/shop", "")
@@ -85,6 +86,7 @@ func TestIntegrationIsWhatItSaysOfItself(t *testing.T) {
 }
 
 func TestIntegrationTellsOfItsSyncs(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		s := startAPI(t, db)
 		c := s.client(t, "port-ocean/k/1/x/exporter")
@@ -158,6 +160,7 @@ func TestIntegrationTellsOfItsSyncs(t *testing.T) {
 }
 
 func TestIntegrationsBadInputChangesNothing(t *testing.T) {
+	t.Parallel()
 	c := startAPI(t, storetest.SQLite(t)).client(t, "x")
 	c.ok("POST", "/v1/integration", `{"installationId":"in","version":"1"}`)
 	long := strings.Repeat("x", 300)
@@ -226,6 +229,7 @@ func TestIntegrationsBadInputChangesNothing(t *testing.T) {
 }
 
 func TestIntegrationLogsAreKeptWithinLimits(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := startAPI(t, db).client(t, "x")
 		c.ok("POST", "/v1/integration", `{"installationId":"in"}`)
@@ -252,6 +256,7 @@ func TestIntegrationLogsAreKeptWithinLimits(t *testing.T) {
 }
 
 func TestWhatIntegrationsSentIsForgottenInTime(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		s := startAPI(t, db)
 		c := s.client(t, "x")
@@ -287,6 +292,7 @@ func TestWhatIntegrationsSentIsForgottenInTime(t *testing.T) {
 }
 
 func TestAllIntegrationsAreListedSomeAtATime(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		c := startAPI(t, db).client(t, "x")
 		if list := c.ok("GET", "/v1/integration", "")["integrations"]; fmt.Sprint(list) != "[]" {
@@ -311,6 +317,7 @@ func TestAllIntegrationsAreListedSomeAtATime(t *testing.T) {
 }
 
 func TestExamplesOfAnIntegrationAreBoundedTogether(t *testing.T) {
+	t.Parallel()
 	c := startAPI(t, storetest.SQLite(t)).client(t, "x")
 	c.ok("POST", "/v1/integration", `{"installationId":"in"}`)
 	examples := `{"examples":["` + strings.Repeat("x", 250<<10) + `"]}`
@@ -322,6 +329,7 @@ func TestExamplesOfAnIntegrationAreBoundedTogether(t *testing.T) {
 }
 
 func TestRefusalsDoNotRepeatWhatIsLong(t *testing.T) {
+	t.Parallel()
 	c := startAPI(t, storetest.SQLite(t)).client(t, "x")
 	c.ok("POST", "/v1/integration", `{"installationId":"in"}`)
 	long := strings.Repeat("x", 500_000)

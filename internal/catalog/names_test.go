@@ -6,6 +6,7 @@ import (
 
 // PostgreSQL takes neither text, and a statement it refuses would take its neighbours along.
 func TestNamesThatNoEntityCanHaveAreOfNoEntity(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		for _, name := range []string{"a\x00b", "a\xffb"} {
 			w.do(upsert(t, "domain", `{"identifier": "d"}`, true))

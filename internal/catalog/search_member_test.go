@@ -9,6 +9,7 @@ import (
 )
 
 func TestMember(t *testing.T) {
+	t.Parallel()
 	drawKey := rapid.SampledFrom([]string{"a", "b", `c\d`, "e-f", "@", "value"})
 	value := rapid.Custom(func(rt *rapid.T) any {
 		leaf := rapid.OneOf(rapid.Map(rapid.String(), asAny), rapid.Map(rapid.Float64(), asAny), rapid.Map(rapid.Bool(), asAny), rapid.Just[any](nil),
@@ -37,6 +38,7 @@ func TestMember(t *testing.T) {
 }
 
 func TestMemberOfWhatTheStoreDoesNotWrite(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{"", "null", "[]", `{`, `{"b":1`, `{"b":"1}`, `{"b"}`, `{ "a":1}`, `{"b":1, "a":1}`, `{"b":[1,2}`} {
 		if got, ok := member(text, "a"); ok {
 			t.Errorf("of %q it is %q", text, got)

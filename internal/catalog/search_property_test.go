@@ -19,6 +19,7 @@ import (
 // TestSearchFindsWhatIsThere compares searches of random catalogs, after random changes, with
 // those of one in memory: by index, by reading in order, and page by page.
 func TestSearchFindsWhatIsThere(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := newSearchCatalog(t, db)
 		w.now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)

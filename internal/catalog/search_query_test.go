@@ -11,6 +11,7 @@ import (
 )
 
 func TestParseQueryRefuses(t *testing.T) {
+	t.Parallel()
 	rule := func(s string) string { return `{"combinator": "and", "rules": [` + s + `]}` }
 	many := func(n int, s string) string { return strings.Repeat(s+",", n-1) + s }
 	nested := func(n int) string {
@@ -97,6 +98,7 @@ func TestParseQueryRefuses(t *testing.T) {
 }
 
 func TestParseQueryTakes(t *testing.T) {
+	t.Parallel()
 	for name, query := range map[string]string{
 		"a value where none is needed": `{"combinator": "and", "rules": [{"property": "a", "operator": "isEmpty", "value": null}]}`,
 		"ten groups":                   strings.Repeat(`{"combinator": "or", "rules": [`, 10) + `{"property": "a", "operator": "isEmpty"}` + strings.Repeat(`]}`, 10),
@@ -160,6 +162,7 @@ func ExampleParseQuery() {
 }
 
 func TestTextOfTheLastCharacterIsFound(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		w.fill("domain", 10, `{"identifier": "d%d", "title": "nothing"}`)
 		w.do(upsert(t, "domain", `{"identifier": "last", "title": "\udbff\udfff\udbff\udfff and more"}`, false))

@@ -16,6 +16,7 @@ import (
 )
 
 func TestSearchRefuses(t *testing.T) {
+	t.Parallel()
 	rule := func(s string) string { return `{"combinator": "and", "rules": [` + s + `]}` }
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := newSearchWorld(t, db)
@@ -71,6 +72,7 @@ func (w *searchWorld) crowd(t *testing.T, count int) {
 }
 
 func TestSearchAmongMany(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := newSearchWorld(t, db)
 		w.crowd(t, 3000)
@@ -108,6 +110,7 @@ func TestSearchAmongMany(t *testing.T) {
 }
 
 func TestSearchIsBounded(t *testing.T) {
+	t.Parallel()
 	w := newSearchWorld(t, storetest.SQLite(t))
 	w.crowd(t, 300)
 	q, err := ParseQuery([]byte(`{"combinator": "and", "rules": [{"property": "even", "operator": "!=", "value": true}, {"property": "$createdBy", "operator": "!=", "value": "nobody"}]}`))
@@ -137,6 +140,7 @@ func TestSearchIsBounded(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := newSearchWorld(t, db)
 		w.crowd(t, 3000)

@@ -47,6 +47,7 @@ func searchCases(t testing.TB) map[string]searchCase {
 }
 
 func TestSearch(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := newSearchWorld(t, db)
 		for name, c := range searchCases(t) {

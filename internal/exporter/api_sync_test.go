@@ -14,6 +14,7 @@ type listOf struct {
 }
 
 func TestSyncsOverTheAPI(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		w.run(w.x)
 		for n := range 12 {
@@ -101,6 +102,7 @@ func (w *world) page(path string, into any) (next string) {
 }
 
 func TestSyncSettingsOverTheAPI(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		var got map[string]any
 		w.call("GET", "/v1/exporter/sync_settings", "", 200, &got)
@@ -120,6 +122,7 @@ func TestSyncSettingsOverTheAPI(t *testing.T) {
 }
 
 func TestBadRequestsAboutSyncsNameTheFieldAndChangeNothing(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		before, err := w.x.SyncSettings(t.Context())
 		if err != nil {

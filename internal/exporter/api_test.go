@@ -8,6 +8,7 @@ import (
 )
 
 func TestConfigurationsAreCheckedAndKept(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		first, err := w.x.Config(t.Context())
 		if err != nil || first.Revision != 1 {
@@ -44,6 +45,7 @@ func TestConfigurationsAreCheckedAndKept(t *testing.T) {
 }
 
 func TestConfigurationsAreRefusedWhoseListsAWSWouldNotTake(t *testing.T) {
+	t.Parallel()
 	const entity = `"port": {"entity": {"mappings": [{"identifier": ".Id", "blueprint": "thing", "properties": {}}]}}`
 	for path, selector := range map[string]string{
 		`resources[0].selector.aws.list_parameters.Colour`:                                      `"kind": "AWS::CloudFormation::Stack", "selector": {"query": "true", "aws": {"list_parameters": {"Colour": "red"}}}`,
@@ -63,6 +65,7 @@ func TestConfigurationsAreRefusedWhoseListsAWSWouldNotTake(t *testing.T) {
 }
 
 func TestTheAPITellsWhatIsKnown(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("one")
 		w.cloud.put(k, 1)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestReadsBecomeEntities(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		one, two := thing("one"), thing("two")
 		w.cloud.put(one, 1)
@@ -38,6 +39,7 @@ func TestReadsBecomeEntities(t *testing.T) {
 }
 
 func TestTheReadThatBeganLaterWins(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("one")
 		w.cloud.put(k, 1)
@@ -59,6 +61,7 @@ func TestTheReadThatBeganLaterWins(t *testing.T) {
 }
 
 func TestAResourceThatIsNoLongerSelectedHasNoEntity(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("one")
 		w.cloud.put(k, 1)
@@ -76,6 +79,7 @@ func TestAResourceThatIsNoLongerSelectedHasNoEntity(t *testing.T) {
 }
 
 func TestAnEntityGoesWithTheLastOfItsResources(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		a, b := thing("a"), thing("b")
 		for i, k := range []Key{a, b} {
@@ -111,6 +115,7 @@ func TestAnEntityGoesWithTheLastOfItsResources(t *testing.T) {
 }
 
 func TestTheOldEntityGoesWhenTheIdentifierChanges(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		a, b := thing("a"), thing("b")
 		w.cloud.set(a, map[string]any{"Name": "old", "Size": 1.0})
@@ -130,6 +135,7 @@ func TestTheOldEntityGoesWhenTheIdentifierChanges(t *testing.T) {
 }
 
 func TestWhatWouldGoIsHeld(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		a, b := thing("a"), thing("b")
 		w.cloud.put(a, 1)
@@ -146,6 +152,7 @@ func TestWhatWouldGoIsHeld(t *testing.T) {
 }
 
 func TestADryRunWritesNothing(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		a, b := thing("a"), thing("b")
 		w.cloud.put(a, 1)
@@ -162,6 +169,7 @@ func TestADryRunWritesNothing(t *testing.T) {
 }
 
 func TestAResourceThatCannotBeMappedKeepsItsEntity(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		a, b := thing("a"), thing("b")
 		w.cloud.put(a, 1)
@@ -185,6 +193,7 @@ func TestAResourceThatCannotBeMappedKeepsItsEntity(t *testing.T) {
 }
 
 func TestARefusedEntityDoesNotSpoilOthers(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		a, b := thing("a"), thing("b")
 		w.cloud.set(a, map[string]any{"Name": "a", "Size": "large"}) // no number
@@ -201,6 +210,7 @@ func TestARefusedEntityDoesNotSpoilOthers(t *testing.T) {
 }
 
 func TestAMissingRelatedEntityIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		w.blueprint(`{"identifier": "part", "title": "Part", "schema": {"properties": {}}, "relations": {"of": {"target": "thing", "required": true}}}`)
 		w.configure(`{"resources": [
@@ -244,6 +254,7 @@ func TestAMissingRelatedEntityIsWaitedFor(t *testing.T) {
 }
 
 func TestWhatIsNotConfiguredIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k, elsewhere := thing("one"), Key{Account: testAccount, Region: "us-east-1", Kind: testKind, Identifier: "two"}
 		w.cloud.put(k, 1)
@@ -257,6 +268,7 @@ func TestWhatIsNotConfiguredIsLeftAlone(t *testing.T) {
 }
 
 func TestTheConfigurationInForceDecides(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("one")
 		w.cloud.put(k, 1)
@@ -286,6 +298,7 @@ func (s *meddlingSink) Write(ctx context.Context, w catalog.Writer, changes []ca
 }
 
 func TestANodeWithoutTheLeaseWritesNothing(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("one")
 		w.cloud.put(k, 1)
@@ -311,6 +324,7 @@ func TestANodeWithoutTheLeaseWritesNothing(t *testing.T) {
 }
 
 func TestAReadFromBeforeADeleteByAnotherNameIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("arn:aws:test:eu-west-1:123456789012:thing/one")
 		w.cloud.put(k, 1)
@@ -332,6 +346,7 @@ func TestAReadFromBeforeADeleteByAnotherNameIsMadeAgain(t *testing.T) {
 }
 
 func TestWhereNothingCanBeReadEventsDecide(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("one")
 		w.cloud.put(k, 1)
@@ -361,6 +376,7 @@ func TestWhereNothingCanBeReadEventsDecide(t *testing.T) {
 }
 
 func TestEveryChangeKeepsItsCause(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		var reads []Read
 		for i := range 3 {
@@ -396,6 +412,7 @@ func TestEveryChangeKeepsItsCause(t *testing.T) {
 }
 
 func TestWhatIsAppliedIsCommittedWithTheCallersOwn(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("one")
 		w.cloud.put(k, 1)
@@ -418,6 +435,7 @@ func TestWhatIsAppliedIsCommittedWithTheCallersOwn(t *testing.T) {
 }
 
 func TestAResourceOfManyEntities(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		w.configure(`{"resources": [{"kind": "AWS::Test::Thing", "port": {"entity": {"mappings": [
 			{"itemsToParse": ".Parts", "identifier": ".item.Name", "blueprint": "thing", "properties": {"size": ".item.Size"}}]}}}]}`)
@@ -447,6 +465,7 @@ func TestAResourceOfManyEntities(t *testing.T) {
 }
 
 func TestAnInterruptedWriteIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		sink := &crashingSink{w: w, at: 1, stored: map[catalog.EntityRef]map[string]any{}}
 		w.x.o.Sink = sink
@@ -473,6 +492,7 @@ func TestAnInterruptedWriteIsTakenUpAgain(t *testing.T) {
 }
 
 func TestWritersDoNotLoseEachOther(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		const writers, rounds = 8, 5
 		keys := []Key{thing("a"), thing("b"), thing("c")}
@@ -519,6 +539,7 @@ func TestWritersDoNotLoseEachOther(t *testing.T) {
 }
 
 func TestWhatIsGoneIsForgottenInTheEnd(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		a, b := thing("a"), thing("b")
 		w.cloud.put(a, 1)

@@ -41,6 +41,7 @@ func (w *world) warnings(body string) (list []string) {
 }
 
 func TestAConfigurationThatMapsToWhatIsNotThereIsInForceWithWarnings(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		const mappings = "resources[0].port.entity.mappings"
 		want := []string{
@@ -73,6 +74,7 @@ func (s *speechless) BlueprintKeys(context.Context, string) (properties, relatio
 }
 
 func TestBlueprintsThatCannotBeLookedUpAreSaidNotToBeChecked(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, storetest.SQLite(t))
 	s := &speechless{Sink: w.x.o.Sink}
 	w.x.o.Sink = s

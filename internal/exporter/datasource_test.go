@@ -32,6 +32,7 @@ func (w *world) wantDatasource(identifier, want string) {
 }
 
 func TestEntitiesAreWrittenUnderTheDatasourceOfTheirAccountAndRegion(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		w.configure(regionsConfig)
 		here, there := thing("here"), thing("there")
@@ -47,6 +48,7 @@ func TestEntitiesAreWrittenUnderTheDatasourceOfTheirAccountAndRegion(t *testing.
 }
 
 func TestAnotherDatasourceOfOursAloneIsNoChange(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		w.configure(regionsConfig)
 		here, there := thing("both"), thing("both")
@@ -70,6 +72,7 @@ func TestAnotherDatasourceOfOursAloneIsNoChange(t *testing.T) {
 }
 
 func TestOwnedEntitiesAreThoseOfEachOfOurDatasourcesAndOfNoOther(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		place := " (accountid/123456789012 region/eu-west-1)"
 		for identifier, datasource := range map[string]string{
@@ -91,6 +94,7 @@ func TestOwnedEntitiesAreThoseOfEachOfOurDatasourcesAndOfNoOther(t *testing.T) {
 }
 
 func TestEveryPlaceThatIsWrittenForIsListed(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		w.configure(regionsConfig)
 		gone := thing("gone")

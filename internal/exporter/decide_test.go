@@ -10,6 +10,7 @@ import (
 )
 
 func TestDecide(t *testing.T) {
+	t.Parallel()
 	at := func(s string) time.Time {
 		if s == "" {
 			return time.Time{}
@@ -77,6 +78,7 @@ func TestDecide(t *testing.T) {
 }
 
 func TestRechecksEnd(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	before := &Resource{Present: true, Ticket: 1, FirstAt: now, UpsertAt: now, Rechecks: maxRechecks}
 	if d := decide(before, Read{Ticket: 2}, time.Time{}, now); d.verdict != gone {
@@ -100,6 +102,7 @@ func TestRechecksEnd(t *testing.T) {
 }
 
 func TestShortName(t *testing.T) {
+	t.Parallel()
 	for identifier, want := range map[string]string{
 		"orders": "orders",
 		"arn:aws:lambda:eu-west-1:123456789012:function:orders":                               "orders",
@@ -120,6 +123,7 @@ func TestShortName(t *testing.T) {
 // deleted, by the name of an entity that this one has too. This one is found then, but not
 // by the next read, for it is new.
 func TestWhatARecordMayNotHaveMeantIsLookedAtAgain(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T, db *store.DB) {
 		w := newWorld(t, db)
 		now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)

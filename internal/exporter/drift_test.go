@@ -31,6 +31,7 @@ func (w *syncWorld) drift(run SyncRun, pending bool) map[string]Drift {
 }
 
 func TestDriftIsFoundAndDated(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.queued()
 		w.later(time.Hour)
@@ -79,6 +80,7 @@ func TestDriftIsFoundAndDated(t *testing.T) {
 }
 
 func TestChangeThatAnEventTellsOfWithinTheGraceIsNoDrift(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.queued()
 		w.later(time.Hour)
@@ -117,6 +119,7 @@ func TestChangeThatAnEventTellsOfWithinTheGraceIsNoDrift(t *testing.T) {
 }
 
 func TestChangesThatNoEventCouldTellOfAreNoDrift(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 5)
@@ -153,6 +156,7 @@ func (w *syncWorld) freshness(kind string) Freshness {
 }
 
 func TestFreshnessSaysHowEachScopeFares(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		want := func(status FreshnessStatus) Freshness {
@@ -193,6 +197,7 @@ func TestFreshnessSaysHowEachScopeFares(t *testing.T) {
 }
 
 func TestLagsAreSummedUpByBuckets(t *testing.T) {
+	t.Parallel()
 	counts := map[int]int64{}
 	for i := 1; i <= 1000; i++ {
 		counts[lagBucket(time.Duration(i)*time.Millisecond)]++

@@ -18,6 +18,7 @@ import (
 // One resource, one call or one table that fails must not hold up the others.
 
 func TestWhateverAnErrorSaysCanBeStored(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		w.configure(strings.Replace(testConfig, `".Hidden != true"`, `"if .Hidden then error(\"bad \" + .Title) else true end"`, 1))
 		w.cloud.set(thing("one"), map[string]any{"Name": "one", "Hidden": true, "Title": "a\x00b \xff 名"})
@@ -45,6 +46,7 @@ func (brokenSink) Write(context.Context, catalog.Writer, []catalog.EntityChange,
 }
 
 func TestOneThatCannotBeStoredIsPutOffAndOthersGoOn(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("one")
 		w.cloud.put(k, 1)
@@ -73,6 +75,7 @@ func TestOneThatCannotBeStoredIsPutOffAndOthersGoOn(t *testing.T) {
 }
 
 func TestNamesOfManyEntitiesAreLookedUp(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		k := thing("gone-07")
 		read := w.x.newRead(k)
@@ -94,6 +97,7 @@ func TestNamesOfManyEntitiesAreLookedUp(t *testing.T) {
 }
 
 func TestFreshnessThatCouldNotBeWrittenIsNotLost(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		k := ScopeKey{syncAccount, syncRegion, queueKind}
 		at := w.x.now()
@@ -118,6 +122,7 @@ func TestFreshnessThatCouldNotBeWrittenIsNotLost(t *testing.T) {
 }
 
 func TestListWhoseTokensAreRefusedFails(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.putN(syncScope(queueKind), 30)
 		w.cloud.listFails = func(s reader.Scope, q reader.ListQuery) error {
@@ -143,6 +148,7 @@ func TestListWhoseTokensAreRefusedFails(t *testing.T) {
 }
 
 func TestRunThatIsCancelledAsItBeginsStopsNothingElse(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.putN(syncScope(queueKind), 3)
 		first, err := w.x.RunSync(t.Context(), NewSync{})
@@ -182,6 +188,7 @@ func TestRunThatIsCancelledAsItBeginsStopsNothingElse(t *testing.T) {
 }
 
 func TestEarlierHolderCannotDeleteThePlanOfALater(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.putN(syncScope(queueKind), 3)
 		run := w.sync(nil)
@@ -195,6 +202,7 @@ func TestEarlierHolderCannotDeleteThePlanOfALater(t *testing.T) {
 }
 
 func TestClockThatWasAheadDoesNotStopTheSchedule(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.putN(syncScope(queueKind), 3)
 		const year = 365 * 24 * time.Hour
@@ -222,6 +230,7 @@ func TestClockThatWasAheadDoesNotStopTheSchedule(t *testing.T) {
 }
 
 func TestSlowAccountDoesNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		if _, err := w.x.PutAccount(t.Context(), Account{Account: otherSync, HomeRegion: syncRegion, Enabled: true}); err != nil {
 			t.Fatal(err)
@@ -281,6 +290,7 @@ func (s poisonedSink) Write(ctx context.Context, w catalog.Writer, changes []cat
 }
 
 func TestResourceThatCannotBeStoredDoesNotKeepARunFromEnding(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.whole[queueKind] = true
 		w.cloud.putN(syncScope(queueKind), 20)
@@ -297,6 +307,7 @@ func TestResourceThatCannotBeStoredDoesNotKeepARunFromEnding(t *testing.T) {
 }
 
 func TestResourceThatCameBackDoesNotTakeTheRoomOfOneThatIsGone(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.configurePasses(syncPass{kind: queueKind, models: map[string][]string{syncRegion: {`{"Prefix":"b"}`}}})
 		s := syncScope(queueKind)
@@ -320,6 +331,7 @@ func TestResourceThatCameBackDoesNotTakeTheRoomOfOneThatIsGone(t *testing.T) {
 }
 
 func TestRunsAreNotPaged(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		w.call("GET", "/v1/exporter/sync_runs?count=5", "", 200, nil)
 		for _, query := range []string{"offset=x", "prev=true", "descending=true"} {
@@ -329,6 +341,7 @@ func TestRunsAreNotPaged(t *testing.T) {
 }
 
 func TestEntitiesOfNoResourceAreFoundAmongMany(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.whole[queueKind] = true
 		w.cloud.page = 100

@@ -218,6 +218,7 @@ func refusedWith(t *testing.T, what string, err error, status int, text string) 
 
 // The queue is read once its stack stands, and not before; whoever asks goes on where it is.
 func TestInstallGoesOnUntilTheQueueIsRead(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		if in, err := x.Installation(t.Context(), installPlace); err != nil || in.State != InstallAbsent {
 			t.Errorf("before: %+v, %v", in, err)
@@ -249,6 +250,7 @@ func TestInstallGoesOnUntilTheQueueIsRead(t *testing.T) {
 
 // An account that is followed keeps its settings.
 func TestInstallLeavesTheAccountsSettings(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		if _, err := x.PutAccount(t.Context(), Account{Account: installAccount, HomeRegion: "us-east-1", Description: "生产"}); err != nil {
 			t.Fatal(err)
@@ -262,6 +264,7 @@ func TestInstallLeavesTheAccountsSettings(t *testing.T) {
 }
 
 func TestInstallUpdatesAnEarlierVersion(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		c.stands("CREATE_COMPLETE", "Metadata: {Rialto: exporter queue}\nResources: {}\n")
 		in := install(t, x, installPlace, InstallDeploying)
@@ -275,6 +278,7 @@ func TestInstallUpdatesAnEarlierVersion(t *testing.T) {
 
 // An update that was taken back is told, and not begun again by who waits for it.
 func TestInstallTellsOfAnUpdateThatFailed(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		c.stands("CREATE_COMPLETE", "Metadata: {Rialto: exporter queue}\n")
 		in := install(t, x, installPlace, InstallDeploying)
@@ -289,6 +293,7 @@ func TestInstallTellsOfAnUpdateThatFailed(t *testing.T) {
 
 // A stack that could not be made is gone again, and why is told.
 func TestInstallTellsWhyAStackCouldNotBeMade(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		in := install(t, x, installPlace, InstallDeploying)
 		c.stands("DELETE_COMPLETE", exporter.Queue())
@@ -305,6 +310,7 @@ func TestInstallTellsWhyAStackCouldNotBeMade(t *testing.T) {
 }
 
 func TestInstallLeavesForeignAndUnusableStacks(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		for _, template := range []string{"Resources: {}", "Metadata: {Rialto: 队列}", "Metadata: 1", "{", ""} {
 			c.stands("CREATE_COMPLETE", template)
@@ -329,6 +335,7 @@ func TestInstallLeavesForeignAndUnusableStacks(t *testing.T) {
 }
 
 func TestUninstallDeletesTheStackOnceNobodyNeedsIt(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		c.stands("CREATE_COMPLETE", exporter.Queue())
 		install(t, x, installPlace, Installed)
@@ -368,6 +375,7 @@ func TestUninstallDeletesTheStackOnceNobodyNeedsIt(t *testing.T) {
 
 // A stack that somebody else has deleted leaves a queue that is still read.
 func TestUninstallForgetsTheQueueOfAStackThatIsGone(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		c.stands("CREATE_COMPLETE", exporter.Queue())
 		install(t, x, installPlace, Installed)
@@ -385,6 +393,7 @@ func TestUninstallForgetsTheQueueOfAStackThatIsGone(t *testing.T) {
 }
 
 func TestInstallTellsWhatTheCloudSays(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		c.refuse["CreateStack"] = "User: arn:aws:sts::111122223333:assumed-role/rialto/r is not authorized to perform: cloudformation:CreateStack"
 		_, err := x.Install(t.Context(), installPlace)
@@ -402,6 +411,7 @@ func TestInstallTellsWhatTheCloudSays(t *testing.T) {
 }
 
 func TestInstallQueueReadsOneThatIsThere(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		in, err := x.InstallQueue(t.Context(), installAccount, "", "https://sqs.eu-west-1.amazonaws.com/111122223333/records")
 		if err != nil || in.State != Installed || in.QueueARN != installQueue || in.Region != installRegion {
@@ -435,6 +445,7 @@ func serveAs(t *testing.T, x *Exporter, who auth.Principal, method, target, body
 var installAdmin = auth.Principal{KeyID: "k", Account: auth.HomeAccount, Role: auth.Admin}
 
 func TestTheInstallRoutesRefuseBadInput(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		const path = "/v1/exporter/accounts/111122223333/install"
 		for _, r := range []struct {
@@ -476,6 +487,7 @@ func TestTheInstallRoutesRefuseBadInput(t *testing.T) {
 }
 
 func TestTheInstallRoutes(t *testing.T) {
+	t.Parallel()
 	installing(t, func(t *testing.T, c *stackCloud, x *Exporter) {
 		const path = "/v1/exporter/accounts/111122223333/install"
 		step := func(method, target, body string, status int, state string) map[string]any {

@@ -527,6 +527,7 @@ func (s *crashingSink) entity(t *rapid.T, name string) (float64, bool) {
 // duplication of events, however reads and syncs interleave with them, and wherever
 // the process dies.
 func TestTheEntitiesEqualTheCloudInTheEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, storetest.SQLite(t))
 	run := 0
 	for _, mode := range []struct {
@@ -589,6 +590,7 @@ func newOrderModel(w *world, run int, transactional bool) *orderModel {
 // TestWhereNothingCanBeReadTheLatestEventDecides: whatever the order and duplication
 // of events, what was deleted last is gone, and what no event says was deleted is there.
 func TestWhereNothingCanBeReadTheLatestEventDecides(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, storetest.SQLite(t))
 	run := 0
 	rapid.Check(t, func(t *rapid.T) {

@@ -19,6 +19,7 @@ import (
 )
 
 func TestARecordBecomesAnEntityAndIsDeleted(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		w.run(w.x)
@@ -40,6 +41,7 @@ func TestARecordBecomesAnEntityAndIsDeleted(t *testing.T) {
 }
 
 func TestABadRecordDoesNotBlockAGoodOne(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		bad := map[string]string{
@@ -72,6 +74,7 @@ func TestABadRecordDoesNotBlockAGoodOne(t *testing.T) {
 }
 
 func TestFailedCallsChangeNothing(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		k := thing("one")
@@ -91,6 +94,7 @@ func TestFailedCallsChangeNothing(t *testing.T) {
 }
 
 func TestADeleteMayNameTheEntity(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		gone, kept := thing("arn:aws:test:eu-west-1:1:thing/x/gone|cluster"), thing("arn:aws:test:eu-west-1:1:thing/x/kept|cluster")
@@ -113,6 +117,7 @@ func TestADeleteMayNameTheEntity(t *testing.T) {
 }
 
 func TestOneRecordMayNameManyResources(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		want := map[string]any{}
@@ -132,6 +137,7 @@ func TestOneRecordMayNameManyResources(t *testing.T) {
 }
 
 func TestRecordsThatWaitShareARead(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		k := thing("one")
@@ -163,6 +169,7 @@ func TestRecordsThatWaitShareARead(t *testing.T) {
 }
 
 func TestAReadThatFailsIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		k := thing("one")
@@ -181,6 +188,7 @@ func TestAReadThatFailsIsTriedAgain(t *testing.T) {
 }
 
 func TestARecordThatCannotBeMappedDies(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		k := thing("one")
@@ -209,6 +217,7 @@ func TestARecordThatCannotBeMappedDies(t *testing.T) {
 }
 
 func TestARecordIsGivenUpBeforeItsQueueWould(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		for _, c := range []struct {
 			name     string
@@ -238,6 +247,7 @@ func TestARecordIsGivenUpBeforeItsQueueWould(t *testing.T) {
 }
 
 func TestTheQueuesOwnDeadLettersAreKept(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		dlq := "dead"
 		if _, err := w.client().CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &dlq}); err != nil {
@@ -278,6 +288,7 @@ func TestTheQueuesOwnDeadLettersAreKept(t *testing.T) {
 }
 
 func TestAQueueThatCannotBeReadIsShownAndWaitedFor(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q, err := w.x.PutQueue(t.Context(), "arn:aws:sqs:"+testRegion+":"+testAccount+":absent", testAccount, "")
 		if err != nil {
@@ -304,6 +315,7 @@ func TestAQueueThatCannotBeReadIsShownAndWaitedFor(t *testing.T) {
 }
 
 func TestAnAccountThatIsNotEnabledIsNotRead(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		account := Account{Account: testAccount, HomeRegion: testRegion}
@@ -329,6 +341,7 @@ func TestAnAccountThatIsNotEnabledIsNotRead(t *testing.T) {
 // TestABurstSurvivesAnyStop: nodes come and go while records arrive and full syncs run,
 // and SQS fails now and then. In the end all is as in the cloud, and no record is left.
 func TestABurstSurvivesAnyStop(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		var calls atomic.Int64
@@ -381,6 +394,7 @@ func TestABurstSurvivesAnyStop(t *testing.T) {
 }
 
 func TestDeadRecordsAreBounded(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		large := strings.Repeat("火", maxListedBody/3+10)
 		keep := func(n int, body string) error {
@@ -442,6 +456,7 @@ func TestDeadRecordsAreBounded(t *testing.T) {
 }
 
 func TestOneThatCannotBeRedrivenDoesNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
 		q := w.queue("events", nil)
 		err := w.db.Update(t.Context(), func(tx *store.Tx) error {

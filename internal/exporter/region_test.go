@@ -7,6 +7,7 @@ import (
 )
 
 func TestGlobalKindsAreSelectedByAnyRegion(t *testing.T) {
+	t.Parallel()
 	const account, home = "111122223333", "eu-west-1"
 	for _, c := range []struct {
 		name   string

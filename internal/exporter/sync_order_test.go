@@ -134,6 +134,7 @@ func (s *modelSink) check(t *rapid.T, m *syncModel) {
 // cloud in the end; meanwhile nothing that stays is deleted, and nothing that was deleted
 // comes back.
 func TestFullSyncsAndEventsEndInTheTruth(t *testing.T) {
+	t.Parallel()
 	w := newSyncWorld(t, storetest.SQLite(t))
 	w.configurePasses(syncPass{kind: queueKind, query: ".Hidden != true"})
 	ev := jq.New(jq.Options{})
@@ -530,6 +531,7 @@ func (s *duringSink) Write(ctx context.Context, w catalog.Writer, changes []cata
 // TestWhatAFullSyncDidNotListIsNotMadeByAnOlderRead: a new resource is read, deleted without an
 // event, and a full sync runs before the read is stored, or while it is.
 func TestWhatAFullSyncDidNotListIsNotMadeByAnOlderRead(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		during bool

@@ -26,6 +26,7 @@ func (w *syncWorld) killAfter(ctx context.Context, n int64) (context.Context, co
 }
 
 func TestRunGoesOnAfterAKillAtAnyStepOnAnotherNode(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.useCatalog(queueKind, topicKind)
 		w.configure(queueKind, topicKind)
@@ -86,6 +87,7 @@ func TestRunGoesOnAfterAKillAtAnyStepOnAnotherNode(t *testing.T) {
 }
 
 func TestResumedRunDoesNotListFromTheStart(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.page = 100
@@ -133,6 +135,7 @@ func TestResumedRunDoesNotListFromTheStart(t *testing.T) {
 }
 
 func TestEarlierHolderOfTheLeaseCanWriteNothing(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 30)
@@ -163,6 +166,7 @@ func TestEarlierHolderOfTheLeaseCanWriteNothing(t *testing.T) {
 }
 
 func TestRunsDoNotOverlap(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.putN(syncScope(queueKind), 3)
 		first, err := w.x.RunSync(t.Context(), NewSync{})
@@ -203,6 +207,7 @@ func TestRunsDoNotOverlap(t *testing.T) {
 }
 
 func TestCancelledRunStopsAndKeepsWhatItDid(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 30)
@@ -254,6 +259,7 @@ func TestCancelledRunStopsAndKeepsWhatItDid(t *testing.T) {
 }
 
 func TestEventsMeanwhileWinOrLoseByTheirTickets(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.whole[queueKind] = true
@@ -283,6 +289,7 @@ func TestEventsMeanwhileWinOrLoseByTheirTickets(t *testing.T) {
 }
 
 func TestWhatIsHeldInMemoryDoesNotGrowWithTheScope(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.page = 50
@@ -305,6 +312,7 @@ func TestWhatIsHeldInMemoryDoesNotGrowWithTheScope(t *testing.T) {
 }
 
 func TestModelsAreListedEachAndResumedWhereTheyWere(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.configurePasses(
 			syncPass{kind: queueKind, models: map[string][]string{syncRegion: {`{"Prefix":"a"}`, `{"Prefix":"b"}`}}},
@@ -326,6 +334,7 @@ func TestModelsAreListedEachAndResumedWhereTheyWere(t *testing.T) {
 }
 
 func TestListThatDoesNotEndFails(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.putN(syncScope(queueKind), 3)
 		endless := &endlessList{w.cloud}

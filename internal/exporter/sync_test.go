@@ -21,6 +21,7 @@ func onBoth(t *testing.T, f func(t *testing.T, w *syncWorld)) {
 }
 
 func TestFullSyncBringsAllResourcesIntoTheSink(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.configure(queueKind, topicKind)
 		w.cloud.whole[topicKind] = true
@@ -41,6 +42,7 @@ func TestFullSyncBringsAllResourcesIntoTheSink(t *testing.T) {
 }
 
 func TestWhatIsGoneGoesAndWhatChangedIsUpdated(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 40)
@@ -70,6 +72,7 @@ func TestWhatIsGoneGoesAndWhatChangedIsUpdated(t *testing.T) {
 }
 
 func TestTooManyRemovalsAreHeldUntilConfirmed(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 40)
@@ -102,6 +105,7 @@ func TestTooManyRemovalsAreHeldUntilConfirmed(t *testing.T) {
 }
 
 func TestAsManyAsTheLimitMayGoUnasked(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 20)
@@ -117,6 +121,7 @@ func TestAsManyAsTheLimitMayGoUnasked(t *testing.T) {
 }
 
 func TestDryRunChangesNothing(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 30)
@@ -144,6 +149,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 }
 
 func TestIncompleteScopeDeletesNothing(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 30)
@@ -169,6 +175,7 @@ func TestIncompleteScopeDeletesNothing(t *testing.T) {
 }
 
 func TestEmptyListIsNotADeniedOne(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 5)
@@ -189,6 +196,7 @@ func TestEmptyListIsNotADeniedOne(t *testing.T) {
 }
 
 func TestOneScopeThatFailsDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
 	for _, class := range []reader.Class{reader.Denied, reader.RegionOff, reader.Unsupported, reader.Throttled} {
 		t.Run(class.String(), func(t *testing.T) {
 			onBoth(t, func(t *testing.T, w *syncWorld) {
@@ -221,6 +229,7 @@ func TestOneScopeThatFailsDoesNotStopTheOthers(t *testing.T) {
 }
 
 func TestOneResourceThatCannotBeReadDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 20)
@@ -243,6 +252,7 @@ func TestOneResourceThatCannotBeReadDoesNotStopTheOthers(t *testing.T) {
 }
 
 func TestWhatCannotBeReadGoesByItsAbsenceAlone(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.whole[queueKind] = true
@@ -264,6 +274,7 @@ func TestWhatCannotBeReadGoesByItsAbsenceAlone(t *testing.T) {
 }
 
 func TestEntityMadeByAnEventAfterTheListSurvives(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 12)
@@ -295,6 +306,7 @@ func TestEntityMadeByAnEventAfterTheListSurvives(t *testing.T) {
 }
 
 func TestKindNoLongerConfiguredIsHeld(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.configure(queueKind, topicKind)
 		w.cloud.putN(syncScope(queueKind), 15)
@@ -318,6 +330,7 @@ func TestKindNoLongerConfiguredIsHeld(t *testing.T) {
 }
 
 func TestFewOfWhatIsNoLongerConfiguredGoUnasked(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.configurePasses(syncPass{kind: queueKind, regions: []string{syncRegion, "us-east-1"}})
 		w.cloud.putN(syncScope(queueKind), 3)
@@ -333,6 +346,7 @@ func TestFewOfWhatIsNoLongerConfiguredGoUnasked(t *testing.T) {
 }
 
 func TestAccountThatIsNotEnabledIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.putN(syncScope(queueKind), 3)
 		other := reader.Scope{Account: otherSync, Region: syncRegion, Kind: queueKind}
@@ -357,6 +371,7 @@ func TestAccountThatIsNotEnabledIsLeftAsItIs(t *testing.T) {
 }
 
 func TestDeselectedResourcesGoByTheSameLimit(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.putN(syncScope(queueKind), 35)
 		w.sync(nil)
@@ -382,6 +397,7 @@ func TestDeselectedResourcesGoByTheSameLimit(t *testing.T) {
 }
 
 func TestSkipDeleteRemovesNothing(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		s := syncScope(queueKind)
 		w.cloud.putN(s, 5)
@@ -397,6 +413,7 @@ func TestSkipDeleteRemovesNothing(t *testing.T) {
 }
 
 func TestEntitiesThatNobodyRemembersGo(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.putN(syncScope(queueKind), 5)
 		w.sink.entities[catalog.EntityRef{Blueprint: "queue", Identifier: "lost"}] = nil
@@ -418,6 +435,7 @@ func TestEntitiesThatNobodyRemembersGo(t *testing.T) {
 }
 
 func TestManyEntitiesThatNobodyRemembersAreHeld(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		w.cloud.putN(syncScope(queueKind), 5)
 		for i := range 60 {

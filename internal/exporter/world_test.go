@@ -267,7 +267,10 @@ func (w *world) applyWith(reads []Read, o applyOptions, want ...Outcome) []Appli
 		}
 	}
 	if !slices.Equal(got, want) {
-		w.t.Fatalf("outcomes are %v, want %v; %+v", got, want, out)
+		for i := range out {
+			w.t.Logf("%s is %s: %v", out[i].Key, got[i], out[i].Err)
+		}
+		w.t.Fatalf("outcomes are %v, want %v", got, want)
 	}
 	return out
 }
