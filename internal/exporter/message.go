@@ -54,6 +54,8 @@ type failure struct {
 	away bool
 	// pause is how long to wait at least; 0 for the usual.
 	pause time.Duration
+	// putOff: it was not tried, and waits for no longer than pause.
+	putOff bool
 }
 
 func (f *failure) worse(g *failure) bool {
@@ -139,6 +141,14 @@ func (m *message) giveUp(f *failure) bool {
 	return m.attempts > 1 && left < min(2*retryCap, pol.retention/5)
 }
 
+// mayWait reports whether a message may come again without having been tried: not where it is
+// about to be given up for its age, or for how often it came.
+func (m *message) mayWait() bool {
+	pol, now := m.p.currentPolicy(), m.p.x.now()
+	return (pol.maxReceives == 0 || 2*m.attempts < pol.maxReceives) &&
+		now.Sub(m.firstAt) < giveUpAfter/2 && now.Sub(m.sentAt) < pol.retention/2
+}
+
 // pauseFor is how long a message is hidden before it comes again.
 func (m *message) pauseFor() time.Duration {
 	m.mu.Lock()
@@ -147,7 +157,10 @@ func (m *message) pauseFor() time.Duration {
 	if f == nil || f.away {
 		return 0
 	}
-	d := max(work.Backoff(m.attempts, retryBase, retryCap, nil), f.pause)
+	d := f.pause
+	if !f.putOff {
+		d = max(d, work.Backoff(m.attempts, retryBase, retryCap, nil))
+	}
 	// A queue that drops its messages soon must not do so in between.
 	d = min(d, max(m.p.currentPolicy().retention/10, time.Second))
 	return d.Truncate(time.Second) + time.Second

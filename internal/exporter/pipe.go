@@ -17,6 +17,13 @@ const (
 	readsAtOnce = 64
 	// recordAppliers is how many transactions store what was read at once.
 	recordAppliers = 4
+	// A quarter of what is held of a queue may wait for reads of one account, region and kind
+	// that are slow, as they are where AWS throttles them: such that the last of them has to
+	// wait for longer than slowReads. Further records of it come again later, after
+	// maxPutOff at most, and leave room for those of others.
+	crowd     = maxHeld / 4
+	slowReads = 10 * time.Second
+	maxPutOff = 5 * time.Minute
 )
 
 // pipe takes records from all queues to what is stored. The records of one resource
@@ -28,8 +35,17 @@ type pipe struct {
 
 	mu   sync.Mutex
 	keys map[Key][]*job // those that wait; present while somebody deals with the resource
-	// reads has an element for each read under way, by the key without its identifier.
-	reads map[Key]chan struct{}
+	// readers are by the key without its identifier.
+	readers map[Key]*readers
+}
+
+// readers are the reads of an account, region and kind.
+type readers struct {
+	slots chan struct{} // has an element for each read under way
+	// resources are being dealt with; each is how long a read takes of late. Both are guarded
+	// by the pipe's mu.
+	resources int
+	each      time.Duration
 }
 
 // job is one resource that a message is about.
@@ -47,7 +63,7 @@ type item struct {
 }
 
 func (x *Exporter) newPipe() *pipe {
-	return &pipe{x: x, items: make(chan *item, maxHeld), keys: map[Key][]*job{}, reads: map[Key]chan struct{}{}}
+	return &pipe{x: x, items: make(chan *item, maxHeld), keys: map[Key][]*job{}, readers: map[Key]*readers{}}
 }
 
 // start begins to apply what was read. The function that it returns ends that, once no
@@ -71,6 +87,7 @@ func (p *pipe) enqueue(ctx context.Context, j *job) {
 	waiting, busy := p.keys[j.record.Key]
 	p.keys[j.record.Key] = append(waiting, j)
 	if !busy {
+		p.readersOf(j.record.Key).resources++
 		p.all.Go(func() { p.work(ctx, j.record.Key) })
 	}
 }
@@ -82,6 +99,7 @@ func (p *pipe) next(key Key) []*job {
 	jobs := p.keys[key]
 	if len(jobs) == 0 {
 		delete(p.keys, key)
+		p.readersOf(key).resources--
 		return nil
 	}
 	p.keys[key] = []*job{}
@@ -144,27 +162,58 @@ func (p *pipe) deal(ctx context.Context, key Key, jobs []*job) (d dealt) {
 	return d
 }
 
-// slots are the reads under way in a resource's account, region and kind.
-func (p *pipe) slots(key Key) chan struct{} {
+// readersOf are those of a resource's account, region and kind. It is called with mu held.
+func (p *pipe) readersOf(key Key) *readers {
 	key.Identifier = ""
+	if p.readers[key] == nil {
+		p.readers[key] = &readers{slots: make(chan struct{}, readsAtOnce)}
+	}
+	return p.readers[key]
+}
+
+// begin waits until a resource may be read, and returns what is to be called once it was.
+func (p *pipe) begin(ctx context.Context, key Key) (end func(), err error) {
+	p.mu.Lock()
+	r := p.readersOf(key)
+	p.mu.Unlock()
+	select {
+	case r.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	began := time.Now()
+	return func() {
+		<-r.slots
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		r.each += (time.Since(began) - r.each) / 8
+	}, nil
+}
+
+// putOff is for how long a record of a resource is put off, as too many others of its account,
+// region and kind wait; 0 for not.
+func (p *pipe) putOff(key Key) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.reads[key] == nil {
-		p.reads[key] = make(chan struct{}, readsAtOnce)
+	if _, busy := p.keys[key]; busy {
+		return 0 // it shares a read
 	}
-	return p.reads[key]
+	r := p.readersOf(key)
+	wait := time.Duration(r.resources/readsAtOnce) * r.each
+	if r.resources < crowd || wait < slowReads {
+		return 0
+	}
+	return min(wait, maxPutOff)
 }
 
 // readFor reads a resource, with a read that knows what the jobs tell. Where the cloud
 // cannot be asked, the events are taken at their word.
 func (p *pipe) readFor(ctx context.Context, key Key, jobs []*job) (Read, *failure) {
-	slots := p.slots(key)
-	select {
-	case slots <- struct{}{}:
-	case <-ctx.Done():
-		return Read{}, &failure{err: ctx.Err(), away: true}
+	end, err := p.begin(ctx, key)
+	if err != nil {
+		return Read{}, &failure{err: err, away: true}
 	}
-	defer func() { <-slots }()
+	defer end()
 	var mark int64
 	for _, j := range jobs {
 		mark = max(mark, j.message.mark)

@@ -143,10 +143,17 @@ func (p *pipe) parse(ctx context.Context, m *message, cfg *config.Config, accoun
 				p.x.tell([]settled{{Key: r.Key, Delete: r.Delete, Unselected: r.unselected, EventAt: r.at, ReceivedAt: m.receivedAt, StoredAt: p.x.now(), Outcome: Ignored}})
 				continue
 			}
+			p.x.waiting.add(r.Key, m.id, p.x.now())
+			if pause := p.putOff(r.Key); pause > 0 && m.mayWait() {
+				busy := fmt.Errorf("reads of %s in %s of account %s are slow, and %d others wait for theirs", r.Key.Kind, r.Key.Region, r.Key.Account, crowd)
+				if g := (&failure{err: busy, pause: pause, putOff: true}); g.worse(f) {
+					f = g
+				}
+				continue
+			}
 			m.mu.Lock()
 			m.open++
 			m.mu.Unlock()
-			p.x.waiting.add(r.Key, m.id, p.x.now())
 			p.enqueue(ctx, &job{message: m, record: r})
 		}
 	}
