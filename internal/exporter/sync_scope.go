@@ -409,17 +409,19 @@ func (s *syncing) finish(ctx context.Context, err error) error {
 // summary says in words what a run could not do.
 func summary(t *SyncTotals) string {
 	var parts []string
-	add := func(n int64, format string) {
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf(format, n))
+	add := func(n int64, one, several string) {
+		switch {
+		case n == 1:
+			parts = append(parts, "1 "+one)
+		case n > 1:
+			parts = append(parts, fmt.Sprintf("%d %s", n, several))
 		}
 	}
-	add(t.ScopesFailed, "%d scopes were not listed, and are as they were")
-	add(t.Failed, "%d resources could not be read or stored")
-	add(t.Unread, "%d missing resources could not be looked for, and are as they were")
-	if t.ScopesHeld > 0 {
-		parts = append(parts, fmt.Sprintf("%d scopes are held: up to %d resources would go, more than may unasked; look at them, then confirm the run", t.ScopesHeld, t.Held))
-	}
+	add(t.ScopesFailed, "scope was not listed, and is as it was", "scopes were not listed, and are as they were")
+	add(t.Failed, "resource could not be read or stored", "resources could not be read or stored")
+	add(t.Unread, "missing resource could not be looked for, and is as it was", "missing resources could not be looked for, and are as they were")
+	wouldGo := fmt.Sprintf("held: up to %d resources would go, more than may unasked; look at them, then confirm the run", t.Held)
+	add(t.ScopesHeld, "scope is "+wouldGo, "scopes are "+wouldGo)
 	return strings.Join(parts, "; ")
 }
 
