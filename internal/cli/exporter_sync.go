@@ -534,8 +534,9 @@ func newExporterFreshness(s *streams, c *client) *cobra.Command {
   broken        full syncs find changes of which no event told
   failing       the last full sync could not read it, or its records cannot be followed
   never_synced  no full sync has been through it
-WHY says so where the configuration does not ask for it, or no longer: full syncs
-pass it over, and event records of it are given up or change nothing.
+WHY says so where the configuration does not ask for it, or no longer: a full sync
+removes what there is of it. Event records of a kind that is not configured are given
+up; those of a region or account are ignored, deletes aside.
 The lag is that of the last 24 hours' events, from an event's time to its stored change.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := listAll[shown[freshness]](cmd.Context(), c, exporterPath("freshness")+f.query())
