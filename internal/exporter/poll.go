@@ -25,9 +25,6 @@ const (
 	// bring. AWS: 20 seconds and 10 messages at most.
 	pollWait  = 20 * time.Second
 	pollBatch = 10
-	// pollers is how many calls fetch messages at once while the queue has more than
-	// one can fetch.
-	pollers = 8
 	// maxHeld is how many messages of a queue are being dealt with at once.
 	maxHeld = 1000
 	// maxHeldBytes bounds their bodies.
@@ -149,8 +146,6 @@ type poller struct {
 	// bodies may take.
 	slots chan struct{}
 	bytes *semaphore.Weighted
-	// more has an element for each further call that should fetch messages.
-	more chan struct{}
 	// done, back and dead take messages that were dealt with: to be deleted, to come
 	// again, to be kept as dead records.
 	done, back chan *message
@@ -216,7 +211,7 @@ func (x *Exporter) pollUntilError(ctx context.Context, pipe *pipe, q Queue) erro
 		return err
 	}
 	p := &poller{
-		x: x, pipe: pipe, queue: q, ref: ref, held: map[*message]bool{}, slots: make(chan struct{}, maxHeld), bytes: semaphore.NewWeighted(maxHeldBytes), more: make(chan struct{}, pollers-1),
+		x: x, pipe: pipe, queue: q, ref: ref, held: map[*message]bool{}, slots: make(chan struct{}, maxHeld), bytes: semaphore.NewWeighted(maxHeldBytes),
 		done: make(chan *message, maxHeld), back: make(chan *message, maxHeld), dead: make(chan *message, maxHeld),
 	}
 	for range maxHeld {
@@ -236,17 +231,7 @@ func (p *poller) run(ctx context.Context) error {
 	g.Go(func() error { return p.watchAttributes(gctx) })
 	g.Go(func() error { return p.keepHidden(gctx) })
 	g.Go(func() error { return p.drainDeadLetters(gctx) })
-	g.Go(func() error {
-		// The first call does not wait: it shows whether the queue may be read.
-		for wait := time.Duration(0); ; wait = pollWait {
-			if _, err := p.fetch(gctx, wait); err != nil {
-				return err
-			}
-		}
-	})
-	for range pollers - 1 {
-		g.Go(func() error { return p.help(gctx) })
-	}
+	g.Go(func() error { return cloud.Poll(gctx, pollWait, p.fetch) })
 	err := g.Wait()
 	// Those still being dealt with end soon if ctx has; otherwise they are waited for.
 	for range maxHeld {
@@ -255,23 +240,6 @@ func (p *poller) run(ctx context.Context) error {
 	hands()
 	<-handsDone
 	return err
-}
-
-// help fetches messages whenever a call has found more than it could bring.
-func (p *poller) help(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-p.more:
-		}
-		for full := true; full; {
-			var err error
-			if full, err = p.fetch(ctx, 0); err != nil {
-				return err
-			}
-		}
-	}
 }
 
 // client returns the client for a call: the account's settings may have changed
@@ -386,31 +354,27 @@ func (p *poller) currentPolicy() policy {
 	return p.policy
 }
 
-// fetch receives messages and hands them on. Full reports that the queue may have
-// more of them at once.
-func (p *poller) fetch(ctx context.Context, wait time.Duration) (full bool, err error) {
+// fetch receives messages and hands them on. It calls more if the queue may have more of
+// them at once.
+func (p *poller) fetch(ctx context.Context, wait time.Duration, more func()) error {
 	for n := range pollBatch {
 		select {
 		case <-p.slots:
 		case <-ctx.Done():
 			p.giveSlots(n)
-			return false, ctx.Err()
+			return ctx.Err()
 		}
 	}
 	got, err := p.receive(ctx, wait)
 	p.giveSlots(pollBatch - len(got))
 	if err != nil {
-		return false, err
+		return err
 	}
 	if len(got) == 0 {
-		return false, nil
+		return nil
 	}
-	full = len(got) == pollBatch
-	if full {
-		select {
-		case p.more <- struct{}{}:
-		default:
-		}
+	if len(got) == pollBatch {
+		more()
 	}
 	p.mu.Lock()
 	p.status.Received += int64(len(got))
@@ -426,7 +390,7 @@ func (p *poller) fetch(ctx context.Context, wait time.Duration) (full bool, err 
 		}
 	}
 	p.pipe.take(ctx, got)
-	return full, nil
+	return nil
 }
 
 // giveBack shows messages to others at once that were fetched and are not dealt with.

@@ -22,9 +22,6 @@ const (
 	// bring. AWS: 20 seconds and 10 messages at most.
 	pollWait  = 20 * time.Second
 	pollBatch = 10
-	// pollers is how many calls fetch messages at once while the queue has more than
-	// one can fetch.
-	pollers = 8
 	// invisibleFor is how long messages that we have are hidden from others. It is
 	// prolonged for as long as they are being taken in.
 	invisibleFor = time.Minute
@@ -51,8 +48,6 @@ type poller struct {
 	redrive bool
 	// works: messages were received. full: a refused one could not be kept.
 	works, full atomic.Bool
-	// more has an element for each further call that should fetch messages.
-	more chan struct{}
 }
 
 // poll fetches a source's messages until ctx ends. Errors are noted and waited out.
@@ -104,41 +99,14 @@ func (i *Intake) pollUntilError(ctx context.Context, s Source) error {
 	if err != nil {
 		return err
 	}
-	p := &poller{i: i, src: src, queue: ref, url: ref.URL(), more: make(chan struct{}, pollers-1)}
+	p := &poller{i: i, src: src, queue: ref, url: ref.URL()}
 	if p.redrive, err = p.attributes(ctx); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.watchAttributes(ctx) })
-	g.Go(func() error {
-		// The first call does not wait: it shows whether the queue may be read.
-		for wait := time.Duration(0); ; wait = i.pollWait {
-			if _, err := p.fetch(ctx, wait); err != nil {
-				return err
-			}
-		}
-	})
-	for range pollers - 1 {
-		g.Go(func() error { return p.help(ctx) })
-	}
+	g.Go(func() error { return cloud.Poll(ctx, i.pollWait, p.fetch) })
 	return g.Wait()
-}
-
-// help fetches messages whenever a call has found more than it could bring.
-func (p *poller) help(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-p.more:
-		}
-		for full := true; full; {
-			var err error
-			if full, err = p.fetch(ctx, 0); err != nil {
-				return err
-			}
-		}
-	}
 }
 
 // client returns the client for a round of calls: the account's settings may have
@@ -193,31 +161,27 @@ func (p *poller) watchAttributes(ctx context.Context) error {
 
 var errRedriveChanged = errors.New("the queue's redrive policy changed; polling begins anew")
 
-// fetch receives messages and takes them in. Full reports that the queue may have
-// more of them at once.
-func (p *poller) fetch(ctx context.Context, wait time.Duration) (full bool, err error) {
+// fetch receives messages and takes them in. It calls more if the queue may have more of
+// them at once.
+func (p *poller) fetch(ctx context.Context, wait time.Duration, more func()) error {
 	client, err := p.client(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	messages, err := p.receive(ctx, client, wait)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if !p.works.Swap(true) {
 		p.i.noteFailure(p.src.Source, nil)
 	}
 	if len(messages) == 0 {
-		return false, nil
+		return nil
 	}
-	full = len(messages) == pollBatch
-	if full {
-		select {
-		case p.more <- struct{}{}:
-		default:
-		}
+	if len(messages) == pollBatch {
+		more()
 	}
-	return full, p.take(ctx, &batch{client: client, messages: messages})
+	return p.take(ctx, &batch{client: client, messages: messages})
 }
 
 func (p *poller) receive(ctx context.Context, client *sqs.Client, wait time.Duration) ([]types.Message, error) {
