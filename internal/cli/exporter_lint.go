@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,7 +50,7 @@ func found(file string, problems []config.Problem) []finding {
 // exporterLint is what lint is asked for, and what it has read of it.
 type exporterLint struct {
 	config, samplesDir string
-	rules              []string
+	rules, blueprints  []string
 
 	ev        *jq.Evaluator
 	conf      *config.Config
@@ -76,15 +77,20 @@ Samples are the JSON files of a directory and those below it. Each is
   an event record       as it is on the exporter's queue
   or a list of these.
 
+With --blueprints, in files as for 'rialto catalog apply', blueprints, properties
+and relations are warned of that a mapping names and the files do not have.
+
 Nothing is asked of a server or of AWS. It ends with 0 if there is nothing but
 warnings, and with 1 if something is wrong.`,
 		Example: `  rialto exporter lint --config config.json
+  rialto exporter lint --config config.json --blueprints blueprints.json
   rialto exporter lint --config config.json --rules rules.yaml --samples samples -o json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context(), s) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&l.config, "config", "", "the configuration, a file or -")
 	f.StringSliceVar(&l.rules, "rules", nil, "a CloudFormation template with event rules, a file or -; may be repeated")
+	f.StringArrayVar(&l.blueprints, "blueprints", nil, "a file with the blueprints that are mapped to; may be repeated")
 	f.StringVar(&l.samplesDir, "samples", "", "directory of samples")
 	return listing(cmd, s)
 }
@@ -104,6 +110,9 @@ func (l *exporterLint) run(ctx context.Context, s *streams) error {
 		if err := l.readConfig(s); err != nil {
 			return err
 		}
+	}
+	if err := l.checkBlueprints(s); err != nil {
+		return err
 	}
 	if err := l.lintRules(s); err != nil {
 		return err
@@ -129,6 +138,33 @@ func (l *exporterLint) readConfig(s *streams) error {
 	}
 	l.conf = conf
 	return err
+}
+
+// checkBlueprints warns of what the mappings name and the files with blueprints do not have.
+func (l *exporterLint) checkBlueprints(s *streams) error {
+	if len(l.blueprints) > 0 && l.config == "" {
+		return usagef("--blueprints are those that a configuration maps to: name it with --config")
+	}
+	files := &applier{}
+	for _, name := range l.blueprints {
+		if err := files.read(s, name); err != nil {
+			return err
+		}
+	}
+	if len(l.blueprints) == 0 || l.conf == nil {
+		return nil
+	}
+	has := map[string]*config.BlueprintKeys{}
+	for _, b := range files.blueprints {
+		schema, _ := b.body["schema"].(map[string]any)
+		properties, _ := schema["properties"].(map[string]any)
+		relations, _ := b.body["relations"].(map[string]any)
+		has[b.Blueprint] = &config.BlueprintKeys{Properties: slices.Collect(maps.Keys(properties)), Relations: slices.Collect(maps.Keys(relations))}
+	}
+	l.findings = append(l.findings, found(l.config, config.CheckBlueprints(l.conf, func(blueprint string) (*config.BlueprintKeys, error) {
+		return has[blueprint], nil
+	}))...)
+	return nil
 }
 
 // lintRules checks the rules, and keeps the records that they make of sample events.
