@@ -88,6 +88,13 @@ func TestWhatIsNotServedUnderV1IsSaidInTheShapeOfItsAPI(t *testing.T) {
 		portError(t, s.rest(t, method, path, port, nil), 404, "not_found")
 		portError(t, s.rest(t, method, path, "", nil), 401, "unauthorized")
 	}
+	for path, shape := range map[string]string{"/v1/nothing": `{"ok":false,"error":"unsupported_media_type"`, "/v1/keys": `{"error":{"code":`} {
+		req := s.request(t, "POST", path, nil)
+		req.Header.Del("Content-Type")
+		if a := s.send(t, req); a.Status != 415 || !strings.HasPrefix(string(a.Body), shape) {
+			t.Errorf("POST %s without a content type: %s, want %s…", path, a, shape)
+		}
+	}
 	for call, want := range map[string]int{
 		"GET /v1/keys/a/b/c": 404, "GET /v1/teams/default/none": 404, "DELETE /v1/events": 405, "GET /v1/exporter/none": 404, "GET /v1/cloud": 404,
 		"PATCH /v1/sources": 405, "GET /v1/dead-letters/a/b/c/d": 404, "GET /v1/replays/a/b/c": 404,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,11 +99,10 @@ func (c *Config) validatePort() error {
 
 // writeRefusal answers what the guard refuses, in the shape of the API that was called.
 func writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
-	for _, path := range append(catalog.Paths(), auth.PortTokenPath) {
-		if r.URL.Path == path || strings.HasSuffix(path, "/") && strings.HasPrefix(r.URL.Path, path) {
-			httpapi.WritePortError(w, r, err)
-			return
-		}
+	// /v1/teams and /v1/webhooks are Port's, and what is below them our own.
+	if strings.HasPrefix(r.URL.Path, "/v1/") && !isOwn(r.URL.Path) || slices.Contains(catalog.Paths(), r.URL.Path) {
+		httpapi.WritePortError(w, r, err)
+		return
 	}
 	httpapi.WriteError(w, r, err)
 }

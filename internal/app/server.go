@@ -93,12 +93,17 @@ var ownRoots = []string{
 	"agent", "cloud", "dead-letters", "events", "exporter", "intake", "keys", "replays", "sources", "teams", "webhooks",
 }
 
+// isOwn reports whether a path under /v1 is of our own API.
+func isOwn(path string) bool {
+	root, _, _ := strings.Cut(strings.TrimPrefix(path, "/v1/"), "/")
+	return path == httpapi.TokenPath || slices.Contains(ownRoots, root)
+}
+
 // ownOrPorts sends a request to own where rest has a route for it or its path is of our
 // own API, and to ports otherwise: each says in its own shape what is not there.
 func ownOrPorts(rest *http.ServeMux, own, ports http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		root, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
-		if _, pattern := rest.Handler(r); pattern != "" || slices.Contains(ownRoots, root) {
+		if _, pattern := rest.Handler(r); pattern != "" || isOwn(r.URL.Path) {
 			own.ServeHTTP(w, r)
 			return
 		}

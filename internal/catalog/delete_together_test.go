@@ -14,7 +14,8 @@ import (
 func TestDeletesTogetherAreSmallAndAllOrNone(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
-		const many, each = 8, 130 // each less than one transaction takes, all together more
+		const many, each = 8, 60 // each fewer than one transaction takes, all together more
+		const large = 2*maxFan + 5
 		var domains []EntityChange
 		for i := range many {
 			name := fmt.Sprintf("d%d", i)
@@ -23,7 +24,7 @@ func TestDeletesTogetherAreSmallAndAllOrNone(t *testing.T) {
 			domains = append(domains, remove("domain", name, false))
 		}
 		w.do(upsert(t, "domain", `{"identifier": "large"}`, false))
-		w.fill("pod", 5*maxFan, `{"identifier": "of-large-%d", "relations": {"service": "s1", "hosts": ["large"]}}`)
+		w.fill("pod", large, `{"identifier": "of-large-%d", "relations": {"service": "s1", "hosts": ["large"]}}`)
 
 		before := w.trace()
 		_, err := w.deleteTogether(t.Context(), w.w, append([]EntityChange{remove("domain", "large", false), remove("service", "s1", false)}, domains...))
@@ -46,7 +47,7 @@ func TestDeletesTogetherAreSmallAndAllOrNone(t *testing.T) {
 		if most := 2*maxFan + len(domains) + 1; largest > most {
 			t.Errorf("a transaction changes %d entities, more than %d", largest, most)
 		}
-		if n := w.count("catalog_relations"); n != many*each+5*maxFan {
+		if n := w.count("catalog_relations"); n != many*each+large {
 			t.Errorf("%d relations are left", n)
 		}
 	})
