@@ -20,7 +20,7 @@ const (
 	syncResources = 10_000
 	syncLatency   = 5 * time.Millisecond
 	// syncReaders is how many resources of a scope the exporter reads at once.
-	syncReaders = 8
+	syncReaders = 4
 	// crowd is how many resources are synced while a queue is measured.
 	crowd   = 100_000
 	records = 300

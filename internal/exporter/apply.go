@@ -41,9 +41,6 @@ type applyOptions struct {
 	Certain bool
 	// NoRecheck: the caller sees to it that what failed is tried again.
 	NoRecheck bool
-	// Turn, if not nil, is waited for before anything is written; what it returns is called
-	// after that. All else is done side by side.
-	Turn func(ctx context.Context) (release func(), err error)
 	// Commit, if not nil, runs in each transaction that stores results, of which there may be
 	// several, with those of that transaction; its error undoes them. It may run more than once.
 	Commit func(ctx context.Context, tx *store.Tx, applied []Applied) error
@@ -183,13 +180,6 @@ func (x *Exporter) carryOut(ctx context.Context, p *plan) ([]Applied, error) {
 		return out, nil
 	}
 	defer x.locks.acquire(p.names())()
-	if p.o.Turn != nil {
-		release, err := p.o.Turn(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer release()
-	}
 	if err := x.write(ctx, p); err != nil {
 		return nil, err
 	}
@@ -259,14 +249,7 @@ func (x *Exporter) preview(ctx context.Context, p *plan) ([]catalog.ChangeResult
 }
 
 // check makes sure that what a plan was made from still holds.
-func (x *Exporter) check(ctx context.Context, tx *store.Tx, p *plan) error {
-	s, err := holdState(ctx, tx)
-	if err != nil {
-		return err
-	}
-	if s.epoch != x.tickets.epoch() {
-		return errDeposed
-	}
+func (x *Exporter) check(ctx context.Context, tx *store.Tx, s state, p *plan) error {
 	if s.configRevision != p.revision {
 		return errReconfigured
 	}
@@ -283,7 +266,11 @@ func (x *Exporter) check(ctx context.Context, tx *store.Tx, p *plan) error {
 // intend stores that entities are being written: whose they will be, and that the
 // resources are read again if nobody comes back to say how it went.
 func (x *Exporter) intend(ctx context.Context, tx *store.Tx, p *plan) error {
-	if err := x.check(ctx, tx, p); err != nil {
+	s, err := x.holdOurs(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := x.check(ctx, tx, s, p); err != nil {
 		return err
 	}
 	var rows []*Resource
@@ -319,17 +306,14 @@ func (x *Exporter) intend(ctx context.Context, tx *store.Tx, p *plan) error {
 // commit stores what came of a plan, in the transaction that stores its changes where
 // there is one (whole).
 func (x *Exporter) commit(ctx context.Context, tx *store.Tx, p *plan, results []catalog.ChangeResult, whole bool) error {
-	if whole {
-		if err := x.check(ctx, tx, p); err != nil {
-			return err
-		}
-	}
-	s, err := holdState(ctx, tx)
+	s, err := x.holdOurs(ctx, tx)
 	if err != nil {
 		return err
 	}
-	if s.epoch != x.tickets.epoch() {
-		return errDeposed
+	if whole {
+		if err := x.check(ctx, tx, s, p); err != nil {
+			return err
+		}
 	}
 	out, end := p.finish(results)
 	if s.configRevision != p.revision {

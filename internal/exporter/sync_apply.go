@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
@@ -41,17 +39,11 @@ func (r *scopeRun) applySome(ctx context.Context, reads []Read, hold bool) ([]Ap
 		return nil, err
 	}
 	defer r.applies.Release(1)
-	var turn time.Time
 	done, err := r.x.apply(ctx, reads, r.cause(), applyOptions{
 		DryRun: r.run.DryRun, HoldRemovals: hold, Certain: !hold,
-		Turn: func(ctx context.Context) (release func(), err error) {
-			release, err = r.pace.turn(ctx)
-			turn = time.Now()
-			return release, err
-		},
 		Commit: func(ctx context.Context, tx *store.Tx, done []Applied) error {
 			err := r.commit(ctx, tx, done, hold)
-			r.pace.took(len(done), time.Since(turn))
+			r.pace.took(len(done), time.Since(tx.StartedAt()))
 			return err
 		},
 	})
@@ -85,10 +77,9 @@ func (r *scopeRun) applyEach(ctx context.Context, reads []Read, hold bool, reaso
 }
 
 // pace keeps a run's transactions short where others wait for them: SQLite has one
-// writer. They take turns there, so that whoever comes waits for one of them at
-// most, and that one takes about writerTime.
+// writer, and whoever comes waits for one of them at most.
 type pace struct {
-	turns *semaphore.Weighted // nil where there are many writers
+	dialect store.Dialect
 
 	mu sync.Mutex
 	// each is what a resource takes in a transaction: the least of late, as on a busy
@@ -98,32 +89,19 @@ type pace struct {
 }
 
 const (
-	// writerTime is how long a transaction should hold a writer that others wait for.
-	writerTime = 2 * time.Millisecond
-	minWrite   = 4
+	// writerTime is how long a transaction should hold a writer that others wait for. With one
+	// new resource in it, it takes most of that: fewer than minWrite gain little.
+	writerTime = 400 * time.Microsecond
+	minWrite   = 2
 )
 
 func newPace(d store.Dialect) *pace {
-	if d != store.SQLite {
-		return &pace{}
-	}
-	return &pace{turns: semaphore.NewWeighted(1), each: writerTime / 16}
-}
-
-// turn waits until none of the run's transactions is under way where they take turns.
-func (p *pace) turn(ctx context.Context) (release func(), err error) {
-	if p.turns == nil {
-		return func() {}, nil
-	}
-	if err := p.turns.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	return func() { p.turns.Release(1) }, nil
+	return &pace{dialect: d, each: writerTime / minWrite}
 }
 
 // size is how many resources go into the next transaction.
 func (p *pace) size() int {
-	if p.turns == nil {
+	if p.dialect != store.SQLite {
 		return maxWrite
 	}
 	p.mu.Lock()
@@ -146,11 +124,9 @@ func (p *pace) took(n int, d time.Duration) {
 	p.each += (each - p.each) / 64
 }
 
-// commit writes down what a transaction has changed, as part of it.
+// commit writes down what a transaction has changed, as part of it: whoever stores what came of
+// the reads has made sure there that the lease is ours.
 func (r *scopeRun) commit(ctx context.Context, tx *store.Tx, done []Applied, hold bool) error {
-	if err := r.x.guard(ctx, tx); err != nil {
-		return err
-	}
 	changes, sum := r.changesOf(done, hold)
 	if err := r.noteIn(ctx, tx, changes); err != nil {
 		return err

@@ -24,7 +24,7 @@ const (
 	// getsPerScope bounds the reads under way in a scope, getsPerAccount those of a run in
 	// one account: one that is slow to answer holds up none but itself. A full sync is in no
 	// hurry, and is to leave the processors to those who are.
-	getsPerScope   = 8
+	getsPerScope   = 4
 	getsPerAccount = 64
 	// appliesAtOnce bounds how many batches are mapped, compared and stored at once.
 	appliesAtOnce = 3

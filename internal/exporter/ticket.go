@@ -53,12 +53,15 @@ func (x *Exporter) takeOver(ctx context.Context) error {
 // guard returns errDeposed, within a transaction, if the lease was taken by another
 // node; until the transaction ends none can take it without being seen.
 func (x *Exporter) guard(ctx context.Context, tx *store.Tx) error {
+	_, err := x.holdOurs(ctx, tx)
+	return err
+}
+
+// holdOurs is guard, and returns the state that it has seen.
+func (x *Exporter) holdOurs(ctx context.Context, tx *store.Tx) (state, error) {
 	s, err := holdState(ctx, tx)
-	if err != nil {
-		return err
+	if err == nil && s.epoch != x.tickets.epoch() {
+		err = errDeposed
 	}
-	if s.epoch != x.tickets.epoch() {
-		return errDeposed
-	}
-	return nil
+	return s, err
 }

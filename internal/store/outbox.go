@@ -23,6 +23,8 @@ const (
 	// outboxOrphan how old a row is when it counts as left behind by its own.
 	outboxSweep  = 2 * time.Second
 	outboxOrphan = 10 * time.Second
+	// outboxSoon is how long events of bulk work wait for others.
+	outboxSoon = 20 * time.Millisecond
 	// After a failure the relay pauses, longer each time up to a bound.
 	outboxPause    = 50 * time.Millisecond
 	outboxPauseMax = 5 * time.Second
@@ -39,7 +41,11 @@ func (tx *Tx) Publish(ctx context.Context, recs ...event.Record) error {
 			return fmt.Errorf("publish event %s: %w", chunk[0].ID, err)
 		}
 	}
-	tx.OnCommit(tx.db.wakeOutbox)
+	if isBulk(ctx) {
+		tx.OnCommit(tx.db.wakeOutboxSoon)
+	} else {
+		tx.OnCommit(tx.db.wakeOutbox)
+	}
 	return nil
 }
 
@@ -78,6 +84,17 @@ func (db *DB) wakeOutbox() {
 	select {
 	case db.outbox <- struct{}{}:
 	default:
+	}
+}
+
+// wakeOutboxSoon wakes the relay for the events of what was committed in the meantime, too: each
+// time costs syncs of the disk that others wait for.
+func (db *DB) wakeOutboxSoon() {
+	if db.outboxSoon.CompareAndSwap(false, true) {
+		time.AfterFunc(outboxSoon, func() {
+			db.outboxSoon.Store(false)
+			db.wakeOutbox()
+		})
 	}
 }
 

@@ -118,7 +118,7 @@ func (db *DB) tryPostgres(ctx context.Context, level sql.IsolationLevel, fn func
 	}
 	// After a commit this does nothing; it is for errors and runtime.Goexit.
 	defer sqlTx.Rollback()
-	tx := &Tx{db: db, q: sqlTx}
+	tx := &Tx{db: db, q: sqlTx, started: time.Now()}
 	if err := tx.run(ctx, fn); err != nil {
 		if tx.err == nil {
 			return err, err // perhaps of reading rows

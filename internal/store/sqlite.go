@@ -45,6 +45,9 @@ func (db *DB) openSQLite(ctx context.Context, path string, noSync bool) error {
 	}
 	db.read.SetMaxOpenConns(readConns)
 	db.read.SetMaxIdleConns(readConns)
+	if db.checkpoints, err = startCheckpointer(db, sqliteDSN(abs, "deferred", "synchronous("+sync+")")); err != nil {
+		return fmt.Errorf("open database %s: %w", path, err)
+	}
 	conn, err := db.write.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("open database %s: %w", path, err)

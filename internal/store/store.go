@@ -45,6 +45,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Options say which database to open.
@@ -64,14 +65,17 @@ type Options struct {
 
 // DB is an open database. Its methods are safe for concurrent use.
 type DB struct {
-	dialect Dialect
-	log     *slog.Logger
-	read    *sql.DB
-	write   *sql.DB
-	writer  *writer // SQLite only
-	lock    io.Closer
-	node    string // marks our rows in the outbox
-	outbox  chan struct{}
+	dialect     Dialect
+	log         *slog.Logger
+	read        *sql.DB
+	write       *sql.DB
+	writer      *writer       // SQLite only
+	checkpoints *checkpointer // SQLite only
+	lock        io.Closer
+	node        string // marks our rows in the outbox
+	outbox      chan struct{}
+	// outboxSoon: the relay is going to be woken.
+	outboxSoon atomic.Bool
 
 	// mu is held for reading by whoever begins an update, so that Close waits.
 	mu     sync.RWMutex
@@ -136,6 +140,9 @@ func (db *DB) Close() error {
 	var errs []error
 	if db.writer != nil {
 		errs = append(errs, db.writer.close())
+	}
+	if db.checkpoints != nil {
+		errs = append(errs, db.checkpoints.close())
 	}
 	for _, p := range []*sql.DB{db.read, db.write} {
 		if p != nil {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/debug"
+	"time"
 )
 
 // Tx is a transaction in progress. It is for the goroutine and the duration of
@@ -20,6 +21,7 @@ import (
 type Tx struct {
 	db       *DB
 	q        execQuerier
+	started  time.Time
 	err      error // the first failed statement
 	done     bool
 	results  []io.Closer // to be closed at the end, should fn have left them open
@@ -39,6 +41,9 @@ var errTxDone = errors.New("transaction used after its function returned")
 
 // Dialect says which database this is.
 func (tx *Tx) Dialect() Dialect { return tx.db.dialect }
+
+// StartedAt is when the transaction, or its part of a commit on SQLite, began.
+func (tx *Tx) StartedAt() time.Time { return tx.started }
 
 // Exec runs a statement that returns no rows.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {

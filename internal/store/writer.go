@@ -182,6 +182,7 @@ func (w *writer) commitWith(first *job) {
 		err = fmt.Errorf("commit transaction: %w", err)
 		return
 	}
+	w.db.checkpoints.committed()
 	for _, j := range w.batch {
 		if j.err == nil {
 			j.tx.runHooks()
@@ -220,8 +221,8 @@ func (w *writer) runJob(j *job) error {
 		return fmt.Errorf("begin savepoint: %w", err)
 	}
 	j.err = errGoexit
-	j.tx = Tx{db: w.db, q: w.conn}
 	start := time.Now()
+	j.tx = Tx{db: w.db, q: w.conn, started: start}
 	j.err = j.tx.run(j.ctx, j.fn)
 	if d := time.Since(start); d > slowJob {
 		who := runtime.FuncForPC(reflect.ValueOf(j.fn).Pointer()).Name()

@@ -28,7 +28,7 @@ func PostgresURL(t testing.TB) string {
 		t.Skip("no PostgreSQL: " + srv.missing)
 	}
 	name := "rialto_test_" + strings.ToLower(rand.Text())
-	if err := srv.exec(t.Context(), "CREATE DATABASE "+name+" TEMPLATE "+srv.template+""); err != nil {
+	if err := srv.exec(t.Context(), "CREATE DATABASE "+name+" TEMPLATE "+srv.template+srv.strategy); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
