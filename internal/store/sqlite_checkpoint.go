@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// checkpointPause is the least time between two checkpoints.
-const checkpointPause = 250 * time.Millisecond
+// The least time between two checkpoints, and after one that failed: the disk is full then, as a rule.
+const (
+	checkpointPause  = 250 * time.Millisecond
+	checkpointFailed = 10 * time.Second
+)
 
 // checkpointer copies what was committed from SQLite's log into the database file, by a connection
 // of its own. Left to the writer, that is part of a commit once in a while, and keeps all
@@ -49,11 +52,13 @@ func (c *checkpointer) run(ctx context.Context) {
 			return
 		}
 		// It waits for nobody: what a reader still needs in the log stays there until the next time.
+		pause := checkpointPause
 		_, err := c.pool.ExecContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
 		if err != nil && ctx.Err() == nil {
-			c.db.log.Warn("the database's log was not copied into its file, and grows", "error", err)
+			pause = checkpointFailed
+			c.db.log.Warn("the database's log was not copied into its file, and grows", "error", err, "retry_in", pause)
 		}
-		wait(ctx, checkpointPause)
+		wait(ctx, pause)
 	}
 }
 
