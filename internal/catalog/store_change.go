@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +27,7 @@ func (c Change) row() (changeRow, error) {
 
 // insertChanges writes entries of the history, all of one datasource.
 func insertChanges(ctx context.Context, tx *store.Tx, datasource int64, list []changeRow) error {
-	for chunk := range slices.Chunk(list, rowsAtOnce) {
+	for chunk := range rowChunks(tx.Dialect(), list, func(c changeRow) int { return len(c.cause) + len(c.fields) }) {
 		query, args := insertInto(tx.Dialect(), "catalog_changes", changeColumns(datasource, chunk))
 		if _, err := tx.Exec(ctx, query, args...); err != nil {
 			return fmt.Errorf("write the history: %w", err)

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,8 @@ type column struct {
 	texts []*string
 	ints  []int64
 }
+
+func (c *column) len() int { return max(len(c.ints), len(c.texts)) }
 
 // rowsOf returns rows as a statement has them after INSERT INTO t (…) or within IN (…), and their
 // argument or arguments. It is always the same text, however many rows there are: databases keep what they
@@ -38,7 +41,7 @@ func rowsOf(d store.Dialect, columns []column) (source string, args []any) {
 // jsonRows are rows as a list of lists.
 func jsonRows(columns []column) string {
 	b := []byte{'['}
-	for i := range max(len(columns[0].ints), len(columns[0].texts)) {
+	for i := range columns[0].len() {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -87,8 +90,50 @@ func insertInto(d store.Dialect, table string, columns []column) (query string, 
 	for i := range columns {
 		names[i] = columns[i].name
 	}
-	source, args := rowsOf(d, columns)
+	of := rowsOf
+	if d == store.SQLite && columns[0].len() == 1 {
+		of = oneRow
+	}
+	source, args := of(d, columns)
 	return "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") " + source, args
+}
+
+// oneRow is rowsOf with a single row, whose texts are arguments of their own.
+func oneRow(_ store.Dialect, columns []column) (source string, args []any) {
+	var a argList
+	var b strings.Builder
+	sep := "VALUES ("
+	for i := range columns {
+		b.WriteString(sep)
+		sep = ", "
+		if c := &columns[i]; c.texts != nil {
+			b.WriteString(a.add(c.texts[0]))
+		} else {
+			b.WriteString(a.add(c.ints[0]))
+		}
+	}
+	b.WriteString(")")
+	return b.String(), a.args
+}
+
+// longRow is how many bytes of text a row has that SQLite takes by itself: out of a list it takes
+// ten times as long.
+const longRow = 4 << 10
+
+// rowChunks are rows in the chunks that one statement inserts; size is about how many bytes of text one has.
+func rowChunks[T any](d store.Dialect, rows []T, size func(T) int) iter.Seq[[]T] {
+	alone := func(row T) bool { return d == store.SQLite && size(row) >= longRow }
+	return func(yield func([]T) bool) {
+		for from, to := 0, 0; from < len(rows); from = to {
+			to = from + 1
+			for !alone(rows[from]) && to < min(len(rows), from+rowsAtOnce) && !alone(rows[to]) {
+				to++
+			}
+			if !yield(rows[from:to]) {
+				return
+			}
+		}
+	}
 }
 
 // in returns the condition that an expression is one of the ids. The rest of the statement's arguments

@@ -163,7 +163,7 @@ func (b *batch) storeEntities(ctx context.Context, tx *store.Tx, source int64, n
 		}
 		return strings.Compare(x.identifier, y.identifier)
 	})
-	for chunk := range slices.Chunk(nodes, rowsAtOnce) {
+	for chunk := range rowChunks(tx.Dialect(), nodes, func(n *node) int { return len(n.after.text) }) {
 		if err := upsertEntities(ctx, tx, b.w.Datasource, source, chunk); err != nil {
 			return err
 		}
