@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -119,7 +118,7 @@ func (f *accountFlags) request(cmd *cobra.Command) accountRequest {
 // putCloud sets how the account is reached, where a flag asks for it; what no
 // flag names stays as it was.
 func (f *accountFlags) putCloud(cmd *cobra.Command, s *streams, c *client, accountID string) error {
-	ctx, path := cmd.Context(), "/v1/cloud/accounts/"+url.PathEscape(accountID)
+	ctx, path := cmd.Context(), "/v1/cloud/accounts/"+pathSegment(accountID)
 	var in cloudSettings
 	changes := f.cloudChanges(cmd, &in)
 	if len(changes) == 0 {

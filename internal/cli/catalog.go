@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +21,7 @@ func catalogPath(parts ...string) string {
 	var b strings.Builder
 	b.WriteString("/v1")
 	for _, p := range parts {
-		b.WriteString("/" + url.PathEscape(p))
+		b.WriteString("/" + pathSegment(p))
 	}
 	return b.String()
 }

@@ -114,11 +114,19 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 	return c.call(ctx, method, path, in, out)
 }
 
+// pathSegment is a segment of a path, escaped: dots too where they alone would lead elsewhere.
+func pathSegment(s string) string {
+	if s == "." || s == ".." {
+		return strings.ReplaceAll(s, ".", "%2E")
+	}
+	return url.PathEscape(s)
+}
+
 // teamPath is a path of the team's API, its parts escaped.
 func teamPath(parts ...string) string {
 	escaped := []string{"/v1/teams", team}
 	for _, p := range parts {
-		escaped = append(escaped, url.PathEscape(p))
+		escaped = append(escaped, pathSegment(p))
 	}
 	return strings.Join(escaped, "/")
 }

@@ -281,7 +281,7 @@ func newDeadLetterShow(s *streams, c *client) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var l shown[map[string]any]
-			if err := c.do(cmd.Context(), http.MethodGet, pathDeadLetters+"/"+url.PathEscape(args[0]), nil, &l); err != nil {
+			if err := c.do(cmd.Context(), http.MethodGet, pathDeadLetters+"/"+pathSegment(args[0]), nil, &l); err != nil {
 				return err
 			}
 			if s.format != "table" {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -92,7 +91,7 @@ since its rule or target was deleted.`,
 
 // redriveOne fails as a run does: an event that cannot be redriven is no refusal of the call.
 func redriveOne(ctx context.Context, s *streams, c *client, id string) error {
-	err := c.do(ctx, http.MethodPost, pathDeadLetters+"/"+url.PathEscape(id)+"/redrive", nil, nil)
+	err := c.do(ctx, http.MethodPost, pathDeadLetters+"/"+pathSegment(id)+"/redrive", nil, nil)
 	if refused, ok := errors.AsType[*refusedError](err); ok && refused.status == http.StatusNotFound {
 		return fmt.Errorf("dead letter %s was not redriven: %s", id, refused.message)
 	}
@@ -157,7 +156,7 @@ command says how many there are and deletes none.`,
 				return err
 			}
 			for _, id := range args {
-				if err := c.do(cmd.Context(), http.MethodDelete, pathDeadLetters+"/"+url.PathEscape(id), nil, nil); err != nil {
+				if err := c.do(cmd.Context(), http.MethodDelete, pathDeadLetters+"/"+pathSegment(id), nil, nil); err != nil {
 					return fmt.Errorf("discard %s: %w", id, err)
 				}
 			}
@@ -280,7 +279,7 @@ func newDeadLetterCancel(s *streams, c *client) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var run shown[letterRun]
-			if err := c.do(cmd.Context(), http.MethodPost, pathDeadLetters+"/runs/"+url.PathEscape(args[0])+"/cancel", nil, &run); err != nil {
+			if err := c.do(cmd.Context(), http.MethodPost, pathDeadLetters+"/runs/"+pathSegment(args[0])+"/cancel", nil, &run); err != nil {
 				return err
 			}
 			return printLetterRuns(s, run, run)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -69,7 +68,7 @@ func (f *recordFilter) fields() map[string]string {
 	return fields
 }
 
-func recordPath(id string) string { return pathExporterRecords + "/" + url.PathEscape(id) }
+func recordPath(id string) string { return pathExporterRecords + "/" + pathSegment(id) }
 
 func orDash(s *string) string {
 	if s == nil || *s == "" {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -185,7 +184,7 @@ func noteRules(s *streams, set kind.RuleSet, f kind.Format, size int) {
 func exporterPath(parts ...string) string {
 	escaped := []string{"/v1/exporter"}
 	for _, p := range parts {
-		escaped = append(escaped, url.PathEscape(p))
+		escaped = append(escaped, pathSegment(p))
 	}
 	return strings.Join(escaped, "/")
 }

@@ -136,7 +136,7 @@ func newKeysRotate(s *streams, c *client) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var k key
 			in := map[string]int64{"overlap_seconds": int64(overlap / time.Second)}
-			if err := c.do(cmd.Context(), http.MethodPost, "/v1/keys/"+url.PathEscape(args[0])+"/rotate", in, &k); err != nil {
+			if err := c.do(cmd.Context(), http.MethodPost, "/v1/keys/"+pathSegment(args[0])+"/rotate", in, &k); err != nil {
 				return err
 			}
 			return printNewKey(s, k)
@@ -152,7 +152,7 @@ func newKeysRevoke(c *client) *cobra.Command {
 		Short: "End a key now",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.do(cmd.Context(), http.MethodDelete, "/v1/keys/"+url.PathEscape(args[0]), nil, nil)
+			return c.do(cmd.Context(), http.MethodDelete, "/v1/keys/"+pathSegment(args[0]), nil, nil)
 		},
 	}
 	return remote(cmd, c)

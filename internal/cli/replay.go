@@ -97,7 +97,7 @@ replay.`,
   rialto replay show again --follow`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := pathReplays + "/" + url.PathEscape(args[0])
+			path := pathReplays + "/" + pathSegment(args[0])
 			if region != "" {
 				path += "?region=" + url.QueryEscape(region)
 			}

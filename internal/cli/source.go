@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -82,7 +81,7 @@ type sourceRequest struct {
 func sourcePath(parts ...string) string {
 	escaped := []string{"/v1/sources"}
 	for _, p := range parts {
-		escaped = append(escaped, url.PathEscape(p))
+		escaped = append(escaped, pathSegment(p))
 	}
 	return strings.Join(escaped, "/")
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -168,7 +167,7 @@ func (t *tracing) read(ctx context.Context, follow bool) (*shown[traced], error)
 	defer tick.Stop()
 	for {
 		var last shown[traced]
-		err := t.c.do(ctx, http.MethodGet, "/v1/events/"+url.PathEscape(t.id)+"/trace", nil, &last)
+		err := t.c.do(ctx, http.MethodGet, "/v1/events/"+pathSegment(t.id)+"/trace", nil, &last)
 		var refused *refusedError
 		switch {
 		case !follow:
