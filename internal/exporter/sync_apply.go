@@ -80,6 +80,8 @@ func (r *scopeRun) applyEach(ctx context.Context, reads []Read, hold bool, reaso
 // writer, and whoever comes waits for one of them at most.
 type pace struct {
 	dialect store.Dialect
+	// least is how many resources go together however long that takes.
+	least int
 
 	mu sync.Mutex
 	// each is what a resource takes in a transaction: the least of late, as on a busy
@@ -93,10 +95,17 @@ const (
 	// new resource in it, it takes most of that: fewer than minWrite gain little.
 	writerTime = 400 * time.Microsecond
 	minWrite   = 2
+	// minCall is minWrite where each is a call to a sink elsewhere, and the transaction of its outcome is
+	// short. Port: a bulk call takes so many entities.
+	minCall = 20
 )
 
-func newPace(d store.Dialect) *pace {
-	return &pace{dialect: d, each: writerTime / minWrite}
+func newPace(d store.Dialect, sink Sink) *pace {
+	p := &pace{dialect: d, least: minWrite, each: writerTime / minWrite}
+	if !sink.Transactional() {
+		p.least = minCall
+	}
+	return p
 }
 
 // size is how many resources go into the next transaction.
@@ -106,7 +115,7 @@ func (p *pace) size() int {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return min(max(int(writerTime/p.each), minWrite), applyBatch)
+	return min(max(int(writerTime/p.each), p.least), applyBatch)
 }
 
 // took tells how long a transaction of n resources took.

@@ -76,7 +76,7 @@ var errCancelled = errors.New("it was cancelled")
 // on another node; what the run itself could not do stands in it.
 func (x *Exporter) runSync(ctx context.Context, run *SyncRun) error {
 	ctx = store.Bulk(ctx)
-	s := &syncing{x: x, run: run, applies: semaphore.NewWeighted(appliesAtOnce), pace: newPace(x.db.Dialect())}
+	s := &syncing{x: x, run: run, applies: semaphore.NewWeighted(appliesAtOnce), pace: newPace(x.db.Dialect(), x.o.Sink)}
 	if run.StartedAt.IsZero() {
 		run.StartedAt = x.now()
 		x.sync.counters.runs.Add(1)
