@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -37,7 +38,9 @@ type applied struct {
 	Result     string `json:"result"`
 	Error      string `json:"error,omitempty"`
 	Message    string `json:"message,omitempty"`
-	Source     string `json:"source"`
+	// Warnings are of what was applied, such as of a property that was left out.
+	Warnings []string `json:"warnings,omitempty"`
+	Source   string   `json:"source"`
 
 	body map[string]any
 }
@@ -47,6 +50,14 @@ func (a *applied) fail(err error) {
 	if refused, ok := errors.AsType[*refusedError](err); ok {
 		a.Error, a.Message = refused.code, refused.message
 	}
+}
+
+// about is what a table says of it: why it failed, or what it was warned of.
+func (a *applied) about() string {
+	if a.Message != "" {
+		return a.Message
+	}
+	return strings.Join(a.Warnings, "; ")
 }
 
 // applier applies files to the catalog.
@@ -70,7 +81,8 @@ func newCatalogApply(s *streams, c *client) *cobra.Command {
 entities (documents with a blueprint), one a document, in lists, or under the keys
 blueprints and entities. Blueprints go first, each after those that it points to;
 an entity whose relation points to one that comes later in the files is tried again
-after that. Nothing is deleted.
+after that. Nothing is deleted. MESSAGE is why something was refused, or what of an
+entity was left out, as a property that its blueprint does not have.
 
 Entities are merged into what is there; with --replace they take its place.
 --dry-run checks and tells what would be done, and changes nothing.`,
@@ -280,10 +292,11 @@ func (a *applier) applyBatch(ctx context.Context, batch []*applied) (later []*ap
 	}
 	var answer struct {
 		Entities []struct {
-			Index      int    `json:"index"`
-			Identifier string `json:"identifier"`
-			Created    bool   `json:"created"`
-			Unchanged  bool   `json:"unchanged"`
+			Index      int      `json:"index"`
+			Identifier string   `json:"identifier"`
+			Created    bool     `json:"created"`
+			Unchanged  bool     `json:"unchanged"`
+			Warnings   []string `json:"warnings"`
 		} `json:"entities"`
 		Errors []struct {
 			Index      int    `json:"index"`
@@ -307,7 +320,7 @@ func (a *applier) applyBatch(ctx context.Context, batch []*applied) (later []*ap
 			continue
 		}
 		e := batch[done.Index]
-		e.Identifier, e.Result, e.Error, e.Message = done.Identifier, appliedUpdated, "", ""
+		e.Identifier, e.Result, e.Error, e.Message, e.Warnings = done.Identifier, appliedUpdated, "", "", done.Warnings
 		switch {
 		case done.Created:
 			e.Result = appliedCreated
@@ -336,7 +349,7 @@ func (a *applier) print(s *streams) error {
 		if x.Result == appliedFailed {
 			failed++
 		}
-		rows = append(rows, []string{x.Result, x.Kind, x.Blueprint, or(x.Identifier), or(x.Message)})
+		rows = append(rows, []string{x.Result, x.Kind, x.Blueprint, or(x.Identifier), or(x.about())})
 	}
 	if err := s.print(orEmpty(all), []string{"RESULT", "KIND", "BLUEPRINT", "IDENTIFIER", "MESSAGE"}, rows); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,10 +69,14 @@ func deleteEntities(ctx context.Context, s *streams, c *client, blueprint string
 }
 
 func deleteBlueprint(ctx context.Context, s *streams, c *client, blueprint string) error {
-	if err := c.do(ctx, http.MethodDelete, catalogPath("blueprints", blueprint), nil, nil); err != nil {
+	err := c.do(ctx, http.MethodDelete, catalogPath("blueprints", blueprint), nil, nil)
+	if refused, ok := errors.AsType[*refusedError](err); ok && refused.code == "has_dependents" && strings.Contains(refused.message, "it has entities") {
+		return fmt.Errorf("%w\n'rialto catalog delete %s --all-entities' deletes them with the blueprint", err, plain(blueprint))
+	}
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(s.out, "Deleted blueprint %s\n", plain(blueprint))
+	_, err = fmt.Fprintf(s.out, "Deleted blueprint %s\n", plain(blueprint))
 	return err
 }
 

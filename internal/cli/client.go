@@ -220,7 +220,8 @@ func readRefusal(resp *http.Response) error {
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err == nil && json.Unmarshal(b, &answer) == nil && json.Unmarshal(answer.Error, &detail.Code) == nil {
-		detail.Message = answer.Message
+		// The catalog's clients look for some codes in the message, too.
+		detail.Message = strings.TrimPrefix(answer.Message, detail.Code+": ")
 	} else {
 		_ = json.Unmarshal(answer.Error, &detail) // an answer that is not ours has no message
 	}
