@@ -39,14 +39,19 @@ func (r *scopeRun) applySome(ctx context.Context, reads []Read, hold bool) ([]Ap
 		return nil, err
 	}
 	defer r.applies.Release(1)
+	var stored time.Time
 	done, err := r.x.apply(ctx, reads, r.cause(), applyOptions{
 		DryRun: r.run.DryRun, HoldRemovals: hold, Certain: !hold,
 		Commit: func(ctx context.Context, tx *store.Tx, done []Applied) error {
 			err := r.commit(ctx, tx, done, hold)
-			r.pace.took(len(done), time.Since(tx.StartedAt()))
+			stored = time.Now()
+			r.pace.took(len(done), stored.Sub(tx.StartedAt()))
 			return err
 		},
 	})
+	if err == nil && !stored.IsZero() {
+		r.pace.committed(time.Since(stored))
+	}
 	if err == nil && r.run.DryRun {
 		err = r.x.db.Update(ctx, func(tx *store.Tx) error { return r.commitDry(ctx, tx, done) })
 	}
@@ -88,6 +93,8 @@ type pace struct {
 	// machine most of a transaction's time is others', of which shorter ones would only
 	// have more.
 	each time.Duration
+	// commit is what it takes to commit one, likewise.
+	commit time.Duration
 }
 
 const (
@@ -115,7 +122,8 @@ func (p *pace) size() int {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return min(max(int(writerTime/p.each), p.least), applyBatch)
+	// Where a commit takes long, as on a slow disk, others wait for that anyway.
+	return min(max(int(max(writerTime, p.commit/2)/p.each), p.least), applyBatch)
 }
 
 // took tells how long a transaction of n resources took.
@@ -123,14 +131,23 @@ func (p *pace) took(n int, d time.Duration) {
 	if n == 0 {
 		return
 	}
-	each := max(d/time.Duration(n), time.Microsecond)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if each < p.each {
-		p.each = each
-		return
+	p.each = leastOfLate(p.each, max(d/time.Duration(n), time.Microsecond))
+}
+
+// committed tells how long it took to commit a transaction.
+func (p *pace) committed(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.commit = leastOfLate(p.commit, d)
+}
+
+func leastOfLate(least, d time.Duration) time.Duration {
+	if d < least {
+		return d
 	}
-	p.each += (each - p.each) / 64
+	return least + (d-least)/64
 }
 
 // commit writes down what a transaction has changed, as part of it: whoever stores what came of

@@ -7,28 +7,30 @@ import (
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-func TestTransactionsOfAFullSyncAreShortWhereOthersWaitForThemAndCallsAreFew(t *testing.T) {
-	t.Parallel()
-	here, elsewhere := catalogSink{}, &crashingSink{}
-	for _, test := range []struct {
-		name    string
-		dialect store.Dialect
-		sink    Sink
-		each    time.Duration
-		want    int
+func TestTransactionsOfAFullSyncAreAsShortAsCommitsMakeWorthwhile(t *testing.T) {
+	for name, c := range map[string]struct {
+		each, commit time.Duration
+		want         int
 	}{
-		{"others write beside it", store.Postgres, here, time.Second, maxWrite},
-		{"few where each takes long", store.SQLite, here, time.Second, minWrite},
-		{"as many as are done in time", store.SQLite, here, writerTime / 10, 10},
-		{"no more than fit", store.SQLite, here, time.Nanosecond, applyBatch},
-		{"a call's worth for a sink elsewhere", store.SQLite, elsewhere, time.Second, minCall},
+		"quick":        {each: 50 * time.Microsecond, commit: 200 * time.Microsecond, want: 8},
+		"much to do":   {each: time.Millisecond, commit: 200 * time.Microsecond, want: minWrite},
+		"a slow disk":  {each: 200 * time.Microsecond, commit: 5 * time.Millisecond, want: 12},
+		"nothing new":  {each: time.Microsecond, commit: 200 * time.Microsecond, want: applyBatch},
+		"slow at both": {each: 5 * time.Millisecond, commit: 20 * time.Millisecond, want: minWrite},
 	} {
-		p := newPace(test.dialect, test.sink)
-		for range 2000 {
-			p.took(1, test.each)
-		}
-		if got := p.size(); got != test.want {
-			t.Errorf("%s: %d resources, want %d", test.name, got, test.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			p := newPace(store.SQLite, catalogSink{})
+			for range 1000 {
+				p.took(3, 3*c.each)
+				p.committed(c.commit)
+			}
+			// The mean of what was late comes near what it is of.
+			if got := p.size(); got < c.want-1 || got > c.want+1 {
+				t.Errorf("%d resources in a transaction, want about %d", got, c.want)
+			}
+		})
+	}
+	if got := newPace(store.Postgres, catalogSink{}).size(); got != maxWrite {
+		t.Errorf("%d resources in a transaction of PostgreSQL", got)
 	}
 }

@@ -65,7 +65,7 @@ func (d Dialect) In(placeholder string, ids []int64) (condition string, arg any)
 }
 
 // IDList returns the numbers as the list of SQL's IN. They are ours, never a user's
-// text; there must be one at least.
+// text; where SQL wants one at least, there must be.
 func IDList(ids []int64) string {
 	b := make([]byte, 0, 12*len(ids))
 	for i, id := range ids {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -26,8 +27,7 @@ func (db *DB) openSQLite(ctx context.Context, path string, noSync bool) error {
 	if noSync {
 		sync = "OFF"
 	}
-	// What undoes a job that fails is kept in memory: a file for it would be made and deleted in each transaction.
-	pragmas := []string{"temp_store(MEMORY)", "journal_mode(WAL)", "synchronous(" + sync + ")", "wal_autocheckpoint(10000)", "journal_size_limit(67108864)", "cache_size(-65536)"}
+	pragmas := []string{"journal_mode(WAL)", "synchronous(" + sync + ")", "wal_autocheckpoint(10000)", "journal_size_limit(67108864)", "cache_size(-65536)"}
 	if db.write, err = openSQLitePool(sqliteDSN(abs, "immediate", pragmas...)); err != nil {
 		return fmt.Errorf("open database %s: %w", path, err)
 	}
@@ -51,6 +51,11 @@ func (db *DB) openSQLite(ctx context.Context, path string, noSync bool) error {
 	conn, err := db.write.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("open database %s: %w", path, err)
+	}
+	// What undoes a job that fails is kept in memory: a file for it would be made and deleted in each
+	// transaction. Not so for migrations, which may sort whole tables.
+	if _, err := conn.ExecContext(ctx, `PRAGMA temp_store = MEMORY`); err != nil {
+		return fmt.Errorf("open database %s: %w", path, errors.Join(err, conn.Close()))
 	}
 	return conn.Raw(func(c any) error {
 		db.writer = startWriter(db, conn, c.(*sqliteConn))
