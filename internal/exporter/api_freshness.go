@@ -89,7 +89,7 @@ func toFreshnessJSON(f *Freshness) freshnessJSON {
 	return j
 }
 
-var freshnessStatuses = []FreshnessStatus{FreshOK, FreshNoEvents, FreshBroken, FreshFailing, FreshNeverSynced}
+var freshnessStatuses = []FreshnessStatus{FreshOK, FreshNoEvents, FreshBroken, FreshFailing, FreshNeverSynced, FreshNotConfigured}
 
 func (x *Exporter) serveFreshness(w http.ResponseWriter, r *http.Request) error {
 	var after ScopeKey
@@ -100,7 +100,7 @@ func (x *Exporter) serveFreshness(w http.ResponseWriter, r *http.Request) error 
 	q := r.URL.Query()
 	f := FreshnessFilter{Account: q.Get("account"), Region: q.Get("region"), Kind: q.Get("kind"), Status: FreshnessStatus(q.Get("status"))}
 	if f.Status != "" && !slices.Contains(freshnessStatuses, f.Status) {
-		return httpapi.Invalid("Query parameter status must be ok, no_events, broken, failing or never_synced, not %q.", f.Status)
+		return httpapi.Invalid("Query parameter status must be ok, no_events, broken, failing, never_synced or not_configured, not %q.", f.Status)
 	}
 	list, err := x.Freshness(r.Context(), f, after, count+1)
 	if err != nil {

@@ -158,7 +158,7 @@ func TestBadRequestsAboutSyncsNameTheFieldAndChangeNothing(t *testing.T) {
 			{"GET", "/drift?pending=maybe", ``, 400, `pending`},
 			{"GET", "/drift?offset=x", ``, 400, `offset`},
 			{"GET", "/drift?prev=true", ``, 400, `prev`},
-			{"GET", "/freshness?status=fine", ``, 400, `status must be ok, no_events, broken, failing or never_synced`},
+			{"GET", "/freshness?status=fine", ``, 400, `status must be ok, no_events, broken, failing, never_synced or not_configured`},
 			{"GET", "/freshness?kinds=x", ``, 400, `kinds`},
 			{"GET", "/freshness?count=1000", ``, 400, `count`},
 		} {

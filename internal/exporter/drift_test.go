@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -193,6 +194,70 @@ func TestFreshnessSaysHowEachScopeFares(t *testing.T) {
 		if f := want(FreshFailing); f.LastFailure != "the record is dead" {
 			t.Errorf("it says %q", f.LastFailure)
 		}
+	})
+}
+
+func TestFreshnessOfWhatIsNotConfiguredGoesWithTheNextFullSync(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, w *syncWorld) {
+		mistyped := ScopeKey{syncAccount, syncRegion, "AWS::SQS::Quue"}
+		fail := func() {
+			t.Helper()
+			w.x.noteFailure(mistyped, "there is no such kind")
+			if err := w.x.flushFreshness(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := func(about string, kinds ...string) {
+			t.Helper()
+			list, err := w.x.Freshness(t.Context(), FreshnessFilter{}, ScopeKey{}, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, f := range list {
+				if f.Configured == (f.Status == FreshNotConfigured) {
+					t.Errorf("%s: %s is %s, configured: %v", about, f.Kind, f.Status, f.Configured)
+				}
+				got = append(got, f.Kind)
+			}
+			if !slices.Equal(got, kinds) {
+				t.Errorf("%s: freshness of %v, want of %v", about, got, kinds)
+			}
+		}
+		w.configure(queueKind, topicKind)
+		w.cloud.putN(syncScope(queueKind), 15)
+		w.cloud.putN(syncScope(topicKind), 3)
+		fail()
+		w.later(time.Minute)
+		for name, other := range map[string]func(*NewSync){
+			"a dry run":       func(n *NewSync) { n.DryRun = true },
+			"a run of a kind": func(n *NewSync) { n.Selection.Kinds = []string{topicKind} },
+		} {
+			w.sync(other)
+			want("after "+name, topicKind, queueKind, mistyped.Kind)
+		}
+		w.sync(nil)
+		want("after a run of everything", topicKind, queueKind)
+
+		// What has resources yet stays, and so does what a record came of since.
+		w.configure(topicKind)
+		w.cloud.before = func(op string, s reader.Scope) {
+			if s.Kind == topicKind {
+				w.x.noteFailure(mistyped, "there is no such kind")
+			}
+		}
+		held := w.sync(nil)
+		wantStatus(t, held, SyncHeld)
+		if err := w.x.flushFreshness(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want("after a run that held", topicKind, queueKind, mistyped.Kind)
+		w.cloud.before = nil
+		w.confirm(held)
+		w.later(time.Minute)
+		w.sync(nil)
+		want("once the resources are gone", topicKind)
 	})
 }
 

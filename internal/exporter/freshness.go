@@ -69,10 +69,14 @@ const (
 	FreshFailing FreshnessStatus = "failing"
 	// FreshNeverSynced: no sync has been through it.
 	FreshNeverSynced FreshnessStatus = "never_synced"
+	// FreshNotConfigured: the configuration does not ask for it, or no longer.
+	FreshNotConfigured FreshnessStatus = "not_configured"
 )
 
 func (f *Freshness) status() FreshnessStatus {
 	switch {
+	case !f.Configured:
+		return FreshNotConfigured
 	case f.LastSyncError != "", f.LastFailureAt.After(f.LastStoredAt):
 		return FreshFailing
 	case f.Drift > 0:
@@ -342,6 +346,37 @@ func (x *Exporter) flushFreshness(ctx context.Context) error {
 		}
 		for _, k := range chunk {
 			delete(notes, k)
+		}
+	}
+	return nil
+}
+
+// forgetUnconfigured deletes the freshness of what the configuration does not ask for, unless
+// a resource of it is known still or a record of it came since a time.
+func (x *Exporter) forgetUnconfigured(ctx context.Context, since time.Time) error {
+	rows, err := listFreshness(ctx, x.db)
+	if err != nil {
+		return fmt.Errorf("list freshness: %w", err)
+	}
+	wanted, err := x.wanted(ctx)
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(f Freshness) bool { return wanted[f.ScopeKey] })
+	for chunk := range slices.Chunk(rows, flushChunk) {
+		err := x.db.Update(ctx, func(tx *store.Tx) error {
+			if err := x.guard(ctx, tx); err != nil {
+				return err
+			}
+			for i := range chunk {
+				if err := deleteFreshness(ctx, tx, chunk[i].ScopeKey, since); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("delete the freshness of what is not configured: %w", err)
 		}
 	}
 	return nil

@@ -80,6 +80,16 @@ func noteSync(ctx context.Context, tx *store.Tx, s *SyncScope, revision int64) e
 	return err
 }
 
+// deleteFreshness deletes a scope's row, unless a resource of it is known or a record of it
+// came since a time.
+func deleteFreshness(ctx context.Context, tx *store.Tx, k ScopeKey, since time.Time) error {
+	_, err := tx.Exec(ctx, `DELETE FROM exporter_freshness WHERE account = $1 AND region = $2 AND kind = $3
+			AND last_received_at < $4 AND last_failure_at < $4
+			AND NOT EXISTS (SELECT 1 FROM exporter_resources WHERE account = $1 AND region = $2 AND kind = $3 AND present)`,
+		k.Account, k.Region, k.Kind, millis(since))
+	return err
+}
+
 // countDrift counts drift in its scope's freshness.
 func countDrift(ctx context.Context, tx *store.Tx, d *Drift) error {
 	k := ScopeKey{d.Account, d.Region, d.Kind}

@@ -403,7 +403,18 @@ func (s *syncing) finish(ctx context.Context, err error) error {
 	if err := s.x.settleDrift(ctx); err != nil {
 		return err
 	}
+	if s.ofAll() {
+		if err := s.x.forgetUnconfigured(ctx, run.StartedAt); err != nil {
+			return err
+		}
+	}
 	return s.x.deleteOldRuns(ctx)
+}
+
+// ofAll reports whether the run went through all that is configured, and was no dry run.
+func (s *syncing) ofAll() bool {
+	run := s.run
+	return run.Selection.all() && run.Confirms == "" && !run.DryRun && run.Status != SyncCancelled && run.Status != SyncFailed
 }
 
 // summary says in words what a run could not do.
