@@ -99,8 +99,10 @@ func (c *Config) Kinds() []string {
 type Resource struct {
 	// Index is its place in the file's resources, from 0.
 	Index int
-	// Kind is a type of AWS CloudFormation, as AWS::Lambda::Function.
-	Kind string
+	// Kind is a type of AWS CloudFormation, as AWS::Lambda::Function. KindLine is the line of
+	// the file that names it, counted from 1.
+	Kind     string
+	KindLine int
 	// Query is selector.query: a resource for which it gives nothing that
 	// Python takes for true has no entities. nil selects all.
 	Query *jq.Program

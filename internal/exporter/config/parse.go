@@ -138,7 +138,7 @@ func (p *parser) resource(i int, v any) Resource {
 			p.unknown(path + "." + key)
 		}
 	}
-	r.Kind = p.kind(path+".kind", object["kind"])
+	r.Kind, r.KindLine = p.kind(path+".kind", object["kind"]), p.line(path+".kind")
 	if _, has := object["port"]; !has {
 		p.failf(path+".port", "is missing: port.entity.mappings says what becomes of the resources")
 	}
@@ -183,6 +183,7 @@ func (p *parser) aws(path string, v any, r *Resource) {
 		switch key {
 		case "regions":
 			r.Regions = p.list(at, object[key], maxRegions, regionPattern, "a region, as us-east-1")
+			p.doubtRegions(at, object[key])
 		case "accounts":
 			r.Accounts = p.list(at, object[key], maxAccounts, accountPattern, "an account id of twelve digits, as text")
 		case "regions_config":
@@ -202,6 +203,22 @@ func (p *parser) aws(path string, v any, r *Resource) {
 	}
 }
 
+// doubtRegions warns of what has the form of a region and is none.
+func (p *parser) doubtRegions(path string, v any) {
+	items, _ := v.([]any)
+	for i, item := range items {
+		if s, ok := item.(string); ok && regionPattern.MatchString(s) {
+			p.doubtRegion(fmt.Sprintf("%s[%d]", path, i), s)
+		}
+	}
+}
+
+func (p *parser) doubtRegion(path, region string) {
+	if doubt := DoubtRegion(region); doubt != "" {
+		p.warnf(path, "%s", doubt)
+	}
+}
+
 func (p *parser) regionsConfig(path string, v any) map[string][]string {
 	object, ok := p.object(path, v)
 	if !ok {
@@ -214,6 +231,7 @@ func (p *parser) regionsConfig(path string, v any) map[string][]string {
 			p.failf(at, "%q is not a region, as us-east-1", region)
 			continue
 		}
+		p.doubtRegion(at, region)
 		settings, ok := p.object(at, object[region])
 		if !ok {
 			continue

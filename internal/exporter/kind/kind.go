@@ -159,7 +159,7 @@ func Find(name string) (*Kind, bool) {
 }
 
 // Near are names of kinds that may have been meant by one that is not there: those of
-// which it is a part, as Function or dynamodb.
+// which it is a part, as Function or dynamodb, and those that it is a misspelling of.
 func Near(name string) []string {
 	want := plain(name)
 	var near []string
@@ -167,6 +167,11 @@ func Near(name string) []string {
 		have := plain(k.Name)
 		if want != "" && (strings.Contains(have, want) || strings.Contains(want, have)) {
 			near = append(near, k.Name)
+		}
+	}
+	for _, k := range Misspelt(name) {
+		if !slices.Contains(near, k) {
+			near = append(near, k)
 		}
 	}
 	return near
