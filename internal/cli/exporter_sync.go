@@ -74,6 +74,14 @@ func (k *syncKind) over() bool { return k.ScopesDone == k.Scopes }
 // errors are all that went wrong with resources or scopes.
 func (c *syncCounts) errors() int64 { return c.Failed + c.Unread + c.ScopesFailed }
 
+// drift is what events have not told, and what they may still tell.
+func (c *syncCounts) drift() string {
+	if c.DriftPending == 0 {
+		return count(c.Drift)
+	}
+	return fmt.Sprintf("%d (+%d?)", c.Drift, c.DriftPending)
+}
+
 func (r *exporterRun) over() bool { return r.Status != "waiting" && r.Status != "running" }
 
 // failure is why a run that is over counts as failed; nil if it does not.
@@ -116,7 +124,7 @@ func printExporterRuns(s *streams, v any, list ...shown[exporterRun]) error {
 		}
 		rows = append(rows, []string{
 			r.ID, when(r.CreatedAt), trigger, r.Status, fmt.Sprintf("%d/%d", r.ScopesDone, r.Scopes), count(r.Listed), count(r.Created), count(r.Updated),
-			count(r.Removed), count(r.errors()), count(r.Held), count(r.Drift), or(text(r.Error)),
+			count(r.Removed), count(r.errors()), count(r.Held), r.drift(), or(text(r.Error)),
 		})
 	}
 	return s.print(v, []string{"RUN", "AT", "TRIGGER", "STATUS", "SCOPES", "LISTED", "CREATED", "UPDATED", "REMOVED", "ERRORS", "HELD", "DRIFT", "WHY"}, rows)
@@ -131,13 +139,9 @@ func printExporterRun(s *streams, v shown[exporterRun]) error {
 		if n := c.Missing - c.Held; r.DryRun && n > 0 {
 			removed = "would: " + count(n)
 		}
-		drift := count(c.Drift)
-		if c.DriftPending > 0 {
-			drift += fmt.Sprintf(" (+%d?)", c.DriftPending)
-		}
 		rows = append(rows, []string{
 			name, fmt.Sprintf("%d/%d", c.ScopesDone, c.Scopes), count(c.Listed), count(c.Created), count(c.Updated), removed,
-			count(c.errors()), count(c.Held), drift, took, or(why),
+			count(c.errors()), count(c.Held), c.drift(), took, or(why),
 		})
 	}
 	for i := range r.Kinds {
@@ -173,8 +177,10 @@ func newExporterSyncRun(s *streams, c *client) *cobra.Command {
 		Use:   "run",
 		Short: "Compare the catalog with the cloud now, and wait for the result",
 		Long: `Read all that is configured, or what the flags select of it, bring the entities
-into line, and wait until that ends. Drift is what events should have told and did
-not; a change whose event may still come within the grace is shown as pending.
+into line, and wait until that ends. DRIFT counts what events should have told and did
+not. (+2?) after it says that two more changes are pending: their events may still come
+within the grace, and they become drift if none does. 'rialto exporter sync drift
+--pending' lists them.
 
 What a complete list lacks is looked for twice and then removed. If that is more than
 may go unasked, the run is held: look at it, then 'rialto exporter sync confirm'.
@@ -255,6 +261,8 @@ func newExporterSyncRuns(s *streams, c *client) *cobra.Command {
 	return listing(remote(&cobra.Command{
 		Use:   "runs",
 		Short: "List the latest full syncs",
+		Long: `List the latest full syncs. DRIFT counts what events should have told and did not;
+(+2?) after it, what they may still tell, as in 'rialto exporter sync run'.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := listAll[shown[exporterRun]](cmd.Context(), c, runPath())
 			if err != nil {
@@ -497,74 +505,5 @@ func newExporterSyncSettings(s *streams, c *client) *cobra.Command {
 	f.DurationVar(&every, "every", 0, "time between full syncs, such as 6h; 0s for full syncs on demand only")
 	f.IntVar(&removals, "removal-count", 0, "how many resources of an account, region and kind may go unasked …")
 	f.IntVar(&percent, "removal-percent", 0, "… or how many in a hundred, whichever is more")
-	return listing(remote(cmd, c), s)
-}
-
-func newExporterFreshness(s *streams, c *client) *cobra.Command {
-	type freshness struct {
-		Account       string     `json:"account"`
-		Region        string     `json:"region"`
-		Kind          string     `json:"kind"`
-		Status        string     `json:"status"`
-		Configured    bool       `json:"configured"`
-		Ignored       int64      `json:"ignored"`
-		Events        int64      `json:"events"`
-		LastEventAt   *time.Time `json:"last_event_at"`
-		LagP50        *float64   `json:"lag_p50_seconds"`
-		LagP99        *float64   `json:"lag_p99_seconds"`
-		LastFailure   *string    `json:"last_failure"`
-		LastSyncAt    *time.Time `json:"last_sync_at"`
-		LastSyncError *string    `json:"last_sync_error"`
-		Drift         int64      `json:"drift"`
-		DriftSince    *time.Time `json:"drift_since"`
-	}
-	seconds := func(v *float64) string {
-		if v == nil {
-			return "-"
-		}
-		return time.Duration(*v * float64(time.Second)).Round(time.Millisecond).String()
-	}
-	f := filters{}
-	cmd := &cobra.Command{
-		Use:   "freshness",
-		Short: "Show how fresh each account, region and kind is",
-		Long: `Show how fresh each account, region and kind is:
-  ok            events come, and full syncs find nothing that they missed
-  no_events     no event has ever come, and none was missed
-  broken        full syncs find changes of which no event told
-  failing       the last full sync could not read it, or its records cannot be followed
-  never_synced  no full sync has been through it
-WHY says so where the configuration does not ask for it, or no longer: a full sync
-removes what there is of it. Event records of a kind that is not configured are given
-up; those of a region or account are ignored, deletes aside.
-The lag is that of the last 24 hours' events, from an event's time to its stored change.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := listAll[shown[freshness]](cmd.Context(), c, exporterPath("freshness")+f.query())
-			if err != nil {
-				return err
-			}
-			rows := make([][]string, 0, len(list))
-			for _, v := range list {
-				r := v.row
-				why := strings.TrimSpace(text(r.LastSyncError))
-				switch {
-				case !r.Configured:
-					why = strings.TrimSuffix("not configured; "+why, "; ")
-					if r.Ignored > 0 {
-						why = fmt.Sprintf("not configured, records ignored: %d", r.Ignored)
-					}
-				case why == "" && r.Status == "failing":
-					why = text(r.LastFailure)
-				case why == "" && r.Status == "broken":
-					why = fmt.Sprintf("%s missed since %s", counted(r.Drift, "change"), when(r.DriftSince))
-				}
-				rows = append(rows, []string{
-					r.Account, r.Region, r.Kind, r.Status, count(r.Events), when(r.LastEventAt), seconds(r.LagP50), seconds(r.LagP99), when(r.LastSyncAt), count(r.Drift), or(why),
-				})
-			}
-			return s.print(list, []string{"ACCOUNT", "REGION", "KIND", "STATUS", "EVENTS", "LAST EVENT", "LAG P50", "LAG P99", "LAST SYNC", "DRIFT", "WHY"}, rows)
-		},
-	}
-	f.with(cmd, append(scopeFlags, [2]string{"status", "only those of this status"})...)
 	return listing(remote(cmd, c), s)
 }
