@@ -44,7 +44,8 @@ func newCatalogHistory(s *streams, c *client) *cobra.Command {
 		Short: "Show what changed in the catalog, and why: which event, sync run or caller",
 		Long: `Show the changes of an entity, of a blueprint and its entities, or of the whole
 catalog, the last first. CAUSE is the event, the full sync or the run that a change
-came of; -o json has every field before and after.`,
+came of; -o json has every field before and after, and the User-Agent of the writer
+(datasource), which entities can be searched by as $datasource.`,
 		Example: `  rialto catalog history lambda orders
   rialto catalog history --limit 20`,
 		Args: cobra.MaximumNArgs(2),

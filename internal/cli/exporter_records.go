@@ -33,9 +33,13 @@ type deadRecord struct {
 }
 
 func newExporterRecords(s *streams, c *client) *cobra.Command {
+	redrive := newRecordsEach(s, c, "redrive", "Put dead records back on the queues that they came from", http.MethodPost, "/redrive")
+	redrive.Long = `Put dead records back on the queues that they came from. They are dealt with like new
+ones: a record that fails again is kept under a new id. 'rialto exporter records list'
+shows what came of them.`
 	cmd := group("records", "Event records that were given up: look, redrive, delete",
 		newRecordsList(s, c), newRecordsGet(s, c),
-		newRecordsEach(s, c, "redrive", "Put dead records back on the queues that they came from", http.MethodPost, "/redrive"),
+		redrive,
 		newRecordsEach(s, c, "delete", "Forget dead records; they are nowhere else", http.MethodDelete, ""))
 	cmd.Long = `Event records that were given up: they could not be read, or what they tell of could
 not be read or stored for a day. They were taken off their queue; what the queue's
