@@ -187,6 +187,7 @@ imply it, the account is the one in the box.`,
   rialto inventory account add 111122223333 --project web --region us-east-1 --role-arn arn:aws:iam::111122223333:role/rialto --external-id web-7f3a`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			warnRegions(s, f.Regions)
 			if err := f.putCloud(cmd, s, c, args[0]); err != nil {
 				return err
 			}
@@ -211,6 +212,7 @@ func newAccountUpdate(s *streams, c *client) *cobra.Command {
 		Short: "Change how a project follows a cloud account",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			warnRegions(s, f.Regions)
 			if err := f.putCloud(cmd, s, c, args[0]); err != nil {
 				return err
 			}

@@ -98,7 +98,7 @@ full sync, or when an event tells of it.`,
 					fmt.Fprintf(s.err, "Warning: %s\n", plainLines(w.String()))
 				}
 			}
-			noteDropped(s, &before.row, conf)
+			noteDropped(s, &before.row, conf, v.row.Dropped)
 			if s.format != "table" {
 				return s.print(v, nil, nil)
 			}
@@ -140,22 +140,53 @@ func configOf(text []byte) []byte {
 	return append(bytes.Repeat([]byte("\n"), bytes.Count(before, []byte("\n"))), v.Config...)
 }
 
-// noteDropped says which kinds are no longer exported, since their entities go.
-func noteDropped(s *streams, before *exporterConfig, conf *config.Config) {
+// noteDropped says which kinds are no longer exported, and of the others which regions, since
+// their entities go.
+func noteDropped(s *streams, before *exporterConfig, conf *config.Config, dropped []droppedScope) {
 	old, err := before.parsed()
 	if err != nil {
 		return // there was none
 	}
+	note := func(what, whose string) {
+		if conf.SkipDelete {
+			fmt.Fprintf(s.err, "Note: %s; skip_delete keeps %s\n", what, whose)
+			return
+		}
+		fmt.Fprintf(s.err, "Note: %s: the next full sync removes %s, as many as 'rialto exporter sync settings' lets go unasked\n", what, whose)
+	}
 	kinds := conf.Kinds()
 	for _, kind := range old.Kinds() {
-		switch {
-		case slices.Contains(kinds, kind):
-		case conf.SkipDelete:
-			fmt.Fprintf(s.err, "Note: %s is no longer configured; skip_delete keeps its entities\n", kind)
-		default:
-			fmt.Fprintf(s.err, "Note: %s is no longer configured: the next full sync removes its entities, as many as 'rialto exporter sync settings' lets go unasked\n", kind)
+		if !slices.Contains(kinds, kind) {
+			note(kind+" is no longer configured", "its entities")
 		}
 	}
+	for _, what := range droppedRegions(dropped) {
+		note(what, "its entities of there")
+	}
+}
+
+// droppedRegions says which regions are no longer selected for which kind, and of whom, each
+// once.
+func droppedRegions(dropped []droppedScope) []string {
+	type place struct{ region, kind string }
+	var places []place
+	accounts := map[place][]string{}
+	for _, d := range dropped {
+		at := place{d.Region, d.Kind}
+		if accounts[at] == nil {
+			places = append(places, at)
+		}
+		accounts[at] = append(accounts[at], d.Account)
+	}
+	list := make([]string, 0, len(places))
+	for _, at := range places {
+		whose := "account " + accounts[at][0]
+		if n := len(accounts[at]); n > 1 {
+			whose = counted(n, "account")
+		}
+		list = append(list, fmt.Sprintf("%s is no longer selected for %s (%s)", at.region, at.kind, whose))
+	}
+	return list
 }
 
 func newExporterConfigCheck(s *streams) *cobra.Command {

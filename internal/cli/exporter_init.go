@@ -44,6 +44,7 @@ Files that are there stay as they are, unless --force is given.`,
 					return usagef("--region %q is not the code of a region, such as eu-west-1", r)
 				}
 			}
+			warnRegions(s, regions)
 			files, err := kind.Initial(kinds, regions)
 			if err != nil {
 				return usageError{err}

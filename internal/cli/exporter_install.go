@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rialto-bus/rialto/examples/exporter"
+	"github.com/rialto-bus/rialto/internal/exporter/config"
 	"github.com/rialto-bus/rialto/internal/exporter/kind"
 )
 
@@ -78,6 +79,7 @@ The event rules that fill the queue are printed by 'rialto exporter rules'.`,
 				_, err := fmt.Fprint(s.out, exporter.Queue())
 				return err
 			}
+			warnRegions(s, f.regions)
 			if f.queue != "" {
 				return f.read(cmd, s, c)
 			}
@@ -90,6 +92,15 @@ The event rules that fill the queue are printed by 'rialto exporter rules'.`,
 	cmd.Flags().StringVar(&f.queue, "queue", "", "deploy nothing and read this queue: its ARN, or its URL at AWS")
 	cmd.Flags().BoolVar(&printed, "print", false, "print the stack's template, and do nothing")
 	return listing(remote(cmd, c), s)
+}
+
+// warnRegions warns of what has the form of a region and is none.
+func warnRegions(s *streams, regions []string) {
+	for _, r := range regions {
+		if doubt := config.DoubtRegion(r); doubt != "" {
+			fmt.Fprintf(s.err, "Warning: %s\n", plainLines(doubt))
+		}
+	}
 }
 
 // read has a queue read that is there already.

@@ -131,7 +131,7 @@ func (l *exporterLint) readConfig(s *streams) error {
 	if err != nil {
 		return err
 	}
-	conf, err := config.Parse(text)
+	conf, err := parseConfigText(text)
 	if bad, ok := errors.AsType[*config.Errors](err); ok {
 		l.findings = append(l.findings, found(l.config, bad.Problems)...)
 		return nil

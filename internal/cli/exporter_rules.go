@@ -46,11 +46,21 @@ func readConfigFile(s *streams, name string) (*config.Config, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	conf, err := config.Parse(text)
+	conf, err := parseConfigText(text)
 	if err != nil {
 		return nil, text, fmt.Errorf("%s:\n%w", name, err)
 	}
 	return conf, text, nil
+}
+
+// parseConfigText parses a config.json; its warnings also tell of kinds that are misspelt.
+func parseConfigText(text []byte) (*config.Config, error) {
+	conf, err := config.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	conf.Warnings = append(conf.Warnings, kind.CheckNames(conf)...)
+	return conf, nil
 }
 
 // configInForce is the server's configuration.
@@ -155,7 +165,11 @@ func ruleKinds(ctx context.Context, s *streams, c *client, file string, args []s
 			kinds = append(kinds, k)
 			continue
 		}
-		printNotes(s, []string{fmt.Sprintf("no event rules are known for %s: it is synced, and needs a rule of your own", name)})
+		note := fmt.Sprintf("no event rules are known for %s: it is synced, and needs a rule of your own", name)
+		if near := kind.Misspelt(name); len(near) > 0 {
+			note += "; or did you mean " + strings.Join(near, " or ") + "?"
+		}
+		printNotes(s, []string{note})
 	}
 	if len(kinds) == 0 {
 		return nil, usagef("the configuration has no kind that event rules are known for; 'rialto exporter kinds' lists those")
@@ -194,4 +208,12 @@ type exporterConfig struct {
 	Revision int64            `json:"revision"`
 	Config   json.RawMessage  `json:"config"`
 	Warnings []config.Problem `json:"warnings"`
+	Dropped  []droppedScope   `json:"dropped"`
+}
+
+// droppedScope is what a configuration selects no longer.
+type droppedScope struct {
+	Account string `json:"account"`
+	Region  string `json:"region"`
+	Kind    string `json:"kind"`
 }

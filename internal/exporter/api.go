@@ -108,7 +108,15 @@ type configJSON struct {
 	CreatedAt *time.Time       `json:"created_at"`
 	CreatedBy *string          `json:"created_by"`
 	Warnings  []config.Problem `json:"warnings,omitempty"`
+	Dropped   []droppedJSON    `json:"dropped,omitempty"`
 	Config    json.RawMessage  `json:"config,omitempty"`
+}
+
+// droppedJSON is a scope that a new configuration selects no longer.
+type droppedJSON struct {
+	Account string `json:"account"`
+	Region  string `json:"region"`
+	Kind    string `json:"kind"`
 }
 
 func toConfigJSON(c *StoredConfig, whole bool) configJSON {
@@ -117,6 +125,9 @@ func toConfigJSON(c *StoredConfig, whole bool) configJSON {
 		j.Warnings, j.Config = slices.Clone(c.Parsed().Warnings), json.RawMessage(c.Text)
 		if c.Parsed().PortAPIURL != "" {
 			j.Warnings = append(j.Warnings, config.Problem{Path: "port_api_url", Message: "is not used: where entities go is set when the server starts, with --port-base-url"})
+		}
+		for _, key := range c.Dropped {
+			j.Dropped = append(j.Dropped, droppedJSON(key))
 		}
 		if c.Text == "" {
 			j.Config = json.RawMessage(`null`)

@@ -10,10 +10,14 @@ import (
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/exporter/config"
+	"github.com/rialto-bus/rialto/internal/exporter/kind"
 	"github.com/rialto-bus/rialto/internal/exporter/reader"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 	"github.com/rialto-bus/rialto/internal/store"
 )
+
+// maxDropped bounds the scopes that are told to be selected no longer.
+const maxDropped = 1000
 
 // keptConfigs is how many configurations are kept, the one in force among them.
 const keptConfigs = 100
@@ -25,6 +29,9 @@ type StoredConfig struct {
 	Text      string // as it was given
 	CreatedAt time.Time
 	CreatedBy string // the id of the caller's key
+	// Dropped are the scopes that the revision before selected and this one does not, of
+	// kinds that it has, at most 1000. PutConfig alone tells them.
+	Dropped []ScopeKey
 
 	parsed *config.Config
 }
@@ -74,10 +81,20 @@ func (x *Exporter) ConfigRevision(ctx context.Context, revision int64) (*StoredC
 	if !found {
 		return nil, httpapi.NotFound("The exporter keeps no configuration of revision %d.", revision)
 	}
-	if c.parsed, err = config.Parse([]byte(c.Text)); err != nil {
+	if c.parsed, err = parseConfig([]byte(c.Text)); err != nil {
 		return nil, fmt.Errorf("read configuration %d: %w", revision, err)
 	}
 	return &c, nil
+}
+
+// parseConfig reads the text of a configuration; its warnings also tell of kinds that are misspelt.
+func parseConfig(text []byte) (*config.Config, error) {
+	c, err := config.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	c.Warnings = append(c.Warnings, kind.CheckNames(c)...)
+	return c, nil
 }
 
 // Configs lists the configurations that are kept, the newest first, from before a
@@ -117,7 +134,7 @@ func checkListing(c *config.Config) error {
 // is to follow: it is refused if another is in force. An *httpapi.Error says what is wrong with
 // the text, with paths.
 func (x *Exporter) PutConfig(ctx context.Context, text []byte, by string, base int64) (*StoredConfig, error) {
-	parsed, err := config.Parse(text)
+	parsed, err := parseConfig(text)
 	if bad, ok := errors.AsType[*config.Errors](err); ok {
 		return nil, httpapi.Invalid("The configuration is not usable:\n%s", bad.Error())
 	}
@@ -128,6 +145,8 @@ func (x *Exporter) PutConfig(ctx context.Context, text []byte, by string, base i
 		return nil, err
 	}
 	c := &StoredConfig{Text: string(text), CreatedAt: x.now(), CreatedBy: by, parsed: parsed}
+	var before string
+	var accounts []Account
 	err = x.db.Update(ctx, func(tx *store.Tx) error {
 		s, err := loadState(ctx, tx)
 		if err != nil {
@@ -144,6 +163,10 @@ func (x *Exporter) PutConfig(ctx context.Context, text []byte, by string, base i
 			c.Revision, c.CreatedAt, c.CreatedBy = last.Revision, last.CreatedAt, last.CreatedBy
 			return nil
 		}
+		before = last.Text
+		if accounts, err = listAccounts(ctx, tx); err != nil {
+			return err
+		}
 		c.Revision = s.configRevision + 1
 		if err := insertConfig(ctx, tx, *c); err != nil {
 			return err
@@ -156,5 +179,22 @@ func (x *Exporter) PutConfig(ctx context.Context, text []byte, by string, base i
 	if err != nil {
 		return nil, fmt.Errorf("store the configuration: %w", err)
 	}
+	if old, err := config.Parse([]byte(before)); err == nil { // there was one
+		c.Dropped = droppedScopes(old, parsed, accounts)
+	}
 	return c, nil
+}
+
+// droppedScopes are those that a configuration selected and the next one does not, of kinds
+// that the next one has.
+func droppedScopes(before, next *config.Config, accounts []Account) []ScopeKey {
+	accounts = slices.DeleteFunc(slices.Clone(accounts), func(a Account) bool { return !a.Enabled })
+	wanted, kinds := map[ScopeKey]bool{}, next.Kinds()
+	for _, key := range wantedScopes(next, accounts) {
+		wanted[key] = true
+	}
+	dropped := slices.DeleteFunc(wantedScopes(before, accounts), func(key ScopeKey) bool {
+		return wanted[key] || !slices.Contains(kinds, key.Kind)
+	})
+	return dropped[:min(len(dropped), maxDropped)]
 }

@@ -141,7 +141,7 @@ func (x *Exporter) lead(ctx context.Context) error {
 // takes an operator, and the rest is for admins.
 //
 //	GET    /v1/exporter/config                            R  {revision, created_at, created_by, warnings, config}
-//	PUT    /v1/exporter/config                            W  {config, base_revision}: puts a config.json in force; its warnings also tell what the sink lacks
+//	PUT    /v1/exporter/config                            W  {config, base_revision}: puts a config.json in force; its warnings also tell what the sink lacks, dropped: [{account, region, kind}] what it selects no longer
 //	GET    /v1/exporter/config/revisions                  R  {list: [{revision, created_at, created_by}]}, the newest first
 //	GET    /v1/exporter/config/revisions/{revision}       R  as config
 //	GET    /v1/exporter/accounts                          R  {list: [account with queues]}
