@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -19,6 +20,10 @@ func TestTheGuidesExamples(t *testing.T) {
 	cfg, err := Parse(blocks[0][1])
 	if err != nil || len(cfg.Warnings) > 0 {
 		t.Fatalf("%v, %v", err, cfg.Warnings)
+	}
+	_, err = Parse([]byte(strings.Replace(string(blocks[0][1]), ".MemorySize", ".[", 1)))
+	if err == nil || !strings.Contains(string(text), "`"+err.Error()+"`") {
+		t.Errorf("the guide does not quote the mistake as it is told: %v", err)
 	}
 	ev := evaluator(t)
 	m, err := cfg.Resources[0].Map(t.Context(), ev, map[string]any{
