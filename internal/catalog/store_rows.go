@@ -124,14 +124,15 @@ const longRow = 4 << 10
 func rowChunks[T any](d store.Dialect, rows []T, size func(T) int) iter.Seq[[]T] {
 	alone := func(row T) bool { return d == store.SQLite && size(row) >= longRow }
 	return func(yield func([]T) bool) {
-		for from, to := 0, 0; from < len(rows); from = to {
-			to = from + 1
-			for !alone(rows[from]) && to < min(len(rows), from+rowsAtOnce) && !alone(rows[to]) {
-				to++
+		for len(rows) > 0 {
+			n := 1
+			for !alone(rows[0]) && n < min(len(rows), rowsAtOnce) && !alone(rows[n]) {
+				n++
 			}
-			if !yield(rows[from:to]) {
+			if !yield(rows[:n]) {
 				return
 			}
+			rows = rows[n:]
 		}
 	}
 }
