@@ -200,10 +200,10 @@ func TestARecordThatCannotBeMappedDies(t *testing.T) {
 		if d.Attempts != permanentAttempts || d.Key != k || !strings.Contains(d.Reason, "identifier") || d.Source != sourceRecord {
 			t.Errorf("the dead record is %+v", d)
 		}
+		stop() // followers are told once it is stored
 		if told := w.heard(); len(told) != 1 || told[0].Outcome != Failed || told[0].Err == nil {
 			t.Errorf("told: %+v", told)
 		}
-		stop()
 		// It is put back once what was wrong is mended.
 		w.cloud.put(k, 5)
 		w.call("POST", "/v1/exporter/records/"+d.ID+"/redrive", "{}", 204, nil)
