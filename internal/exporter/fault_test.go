@@ -131,19 +131,7 @@ func TestListWhoseTokensAreRefusedFails(t *testing.T) {
 			}
 			return nil
 		}
-		if _, err := w.x.RunSync(t.Context(), NewSync{}); err != nil {
-			t.Fatal(err)
-		}
-		run, _, err := w.x.dueRun(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := w.x.runSync(ctx, &run); err != nil {
-			t.Fatalf("the run does not end: %v", err)
-		}
-		wantStatus(t, w.run(run.ID), SyncFailed)
+		wantStatus(t, w.endedRun(t), SyncFailed)
 	})
 }
 

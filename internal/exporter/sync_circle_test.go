@@ -41,21 +41,27 @@ func TestAListWhosePagesGoRoundInACircleFails(t *testing.T) {
 			w := newSyncWorld(t, storetest.SQLite(t))
 			c.Reader = w.x.o.Reader
 			w.x.o.Reader = c
-			if _, err := w.x.RunSync(t.Context(), NewSync{}); err != nil {
-				t.Fatal(err)
-			}
-			run, _, err := w.x.dueRun(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			if err := w.x.runSync(ctx, &run); err != nil {
-				t.Fatalf("the run does not end: %v", err)
-			}
-			if s := w.scope(w.run(run.ID), queueKind); s.Status != scopeFailed || !strings.Contains(s.Error, "does not end") {
+			if s := w.scope(w.endedRun(t), queueKind); s.Status != scopeFailed || !strings.Contains(s.Error, "does not end") {
 				t.Errorf("the scope is %s: %s", s.Status, s.Error)
 			}
 		})
 	}
+}
+
+// endedRun is a full sync that has come to an end by itself.
+func (w *syncWorld) endedRun(t *testing.T) SyncRun {
+	t.Helper()
+	if _, err := w.x.RunSync(t.Context(), NewSync{}); err != nil {
+		t.Fatal(err)
+	}
+	run, _, err := w.x.dueRun(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := w.x.runSync(ctx, &run); err != nil {
+		t.Fatalf("the run does not end: %v", err)
+	}
+	return w.run(run.ID)
 }
