@@ -494,7 +494,7 @@ func TestAnotherNodeTakesTheExporterOver(t *testing.T) {
 	}
 	// What the first had received is hidden for a minute, so the other's clock is ahead.
 	ahead := &clock{}
-	ahead.forward(hidden)
+	ahead.forward(90 * time.Second)
 	x := &exported{startServerAt(t, node(), ahead.now), ahead}
 	x.followCloud(a, home)
 	c := x.caller(testAccount, home)
