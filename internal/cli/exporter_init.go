@@ -4,15 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/exporter/kind"
 )
-
-// initRegion is the form of a region's code.
-var initRegion = regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+)+-[0-9]{1,2}$`)
 
 func newExporterInit(s *streams) *cobra.Command {
 	var dir string
@@ -40,7 +37,7 @@ Files that are there stay as they are, unless --force is given.`,
 				return err
 			}
 			for _, r := range regions {
-				if !initRegion.MatchString(r) {
+				if !event.IsRegion(r) {
 					return usagef("--region %q is not the code of a region, such as eu-west-1", r)
 				}
 			}

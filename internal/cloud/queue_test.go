@@ -11,6 +11,7 @@ func TestQueuesAreNamedByARNOrURL(t *testing.T) {
 		"https://sqs.eu-west-1.amazonaws.com/111122223333/orders.fifo": "arn:aws:sqs:eu-west-1:111122223333:orders.fifo",
 		"https://eu-west-1.queue.amazonaws.com/111122223333/orders":    "arn:aws:sqs:eu-west-1:111122223333:orders",
 		"https://sqs.cn-north-1.amazonaws.com.cn/111122223333/orders":  "arn:aws-cn:sqs:cn-north-1:111122223333:orders",
+		"https://sqs.eusc-de-east-1.amazonaws.eu/111122223333/orders":  "arn:aws-eusc:sqs:eusc-de-east-1:111122223333:orders",
 		"https://sqs.us-gov-west-1.amazonaws.com/111122223333/orders":  "arn:aws-us-gov:sqs:us-gov-west-1:111122223333:orders",
 		"https://sqs.us-east-1.api.aws/111122223333/orders":            "arn:aws:sqs:us-east-1:111122223333:orders",
 		"":                                     "",

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
@@ -95,19 +96,14 @@ func (s *Settings) homeRegion() string {
 	if len(s.Regions) > 0 {
 		return s.Regions[0]
 	}
-	switch {
-	case strings.HasPrefix(s.RoleARN, "arn:aws-cn:"):
-		return "cn-north-1"
-	case strings.HasPrefix(s.RoleARN, "arn:aws-us-gov:"):
-		return "us-gov-west-1"
-	}
-	return "us-east-1"
+	partition, _, _ := strings.Cut(strings.TrimPrefix(s.RoleARN, "arn:"), ":")
+	return event.GlobalRegion(partition)
 }
 
 // checkRegion returns ErrRegion for a region that the settings leave out.
 func (s *Settings) checkRegion(region string) error {
 	// A region comes from the ARNs of users and becomes part of a host's name.
-	if !regionForm.MatchString(region) {
+	if !event.IsRegion(region) {
 		return fmt.Errorf("account %s: %w: %q does not look like us-east-1", s.AccountID, ErrRegion, region)
 	}
 	if len(s.Regions) == 0 || slices.Contains(s.Regions, region) {
@@ -122,7 +118,6 @@ var (
 	externalIDForm = regexp.MustCompile(`^[\w+=,./-]{2,}$`)
 	accessKeyForm  = regexp.MustCompile(`^\w{16,128}$`)
 	profileForm    = regexp.MustCompile(`^[\w.@+ -]{1,128}$`)
-	regionForm     = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 )
 
 // maxRegions bounds the list of an account's regions.
@@ -148,7 +143,7 @@ func (s *Settings) validate(secret string) error {
 		return invalid("%d regions are more than the %d allowed", len(s.Regions), maxRegions)
 	}
 	for i, r := range s.Regions {
-		if !regionForm.MatchString(r) {
+		if !event.IsRegion(r) {
 			return invalid("region %q does not look like us-east-1", r)
 		}
 		if slices.Contains(s.Regions[:i], r) {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -23,17 +22,6 @@ const DefaultBus = "default"
 // ARN returns the bus's ARN. AWS: arn:aws:events:REGION:ACCOUNT:event-bus/NAME.
 func (b BusRef) ARN() string {
 	return "arn:" + Partition(b.Region) + ":events:" + b.Region + ":" + b.Account + ":event-bus/" + b.Name
-}
-
-// Partition returns the AWS partition of a region: aws, aws-cn or aws-us-gov.
-func Partition(region string) string {
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov"
-	}
-	return "aws"
 }
 
 // Record is an event on its way: what the outbox and the log carry.

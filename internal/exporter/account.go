@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"time"
 	"unicode/utf8"
 
 	"github.com/rialto-bus/rialto/internal/auth"
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -20,9 +20,6 @@ const (
 	maxQueues      = 1000
 	maxDescription = 256
 )
-
-// AWS: the form of a region's code.
-var regionForm = regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+)+-[0-9]{1,2}$`)
 
 // Account is a cloud account whose resources are followed.
 type Account struct {
@@ -42,7 +39,7 @@ func (x *Exporter) PutAccount(ctx context.Context, a Account) (Account, error) {
 	switch {
 	case !auth.IsAccount(a.Account):
 		return a, httpapi.Invalid("account %q is not an AWS account id: 12 digits.", a.Account)
-	case !regionForm.MatchString(a.HomeRegion):
+	case !event.IsRegion(a.HomeRegion):
 		return a, httpapi.Invalid("home_region %q is not the code of a region, such as eu-west-1.", a.HomeRegion)
 	case utf8.RuneCountInString(a.Description) > maxDescription:
 		return a, httpapi.Invalid("description is longer than %d characters.", maxDescription)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rialto-bus/rialto/examples/exporter"
 	"github.com/rialto-bus/rialto/internal/auth"
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/exporter/kind"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 )
@@ -82,7 +83,7 @@ func (p *Place) check() error {
 	switch {
 	case !auth.IsAccount(p.Account):
 		return httpapi.Invalid("account %q is not an AWS account id: 12 digits.", p.Account)
-	case !regionForm.MatchString(p.Region):
+	case !event.IsRegion(p.Region):
 		return httpapi.Invalid("region %q is not the code of a region, such as eu-west-1.", p.Region)
 	case !installStackForm.MatchString(p.Stack):
 		return httpapi.Invalid("stack_name %q is no name of a stack: a letter, then at most 127 letters, digits and hyphens.", p.Stack)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rialto-bus/rialto/internal/catalog"
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/exporter/config"
 	"github.com/rialto-bus/rialto/internal/exporter/reader"
 )
@@ -184,7 +185,7 @@ func (p *pipe) resolve(ctx context.Context, m *message, parsed config.Record, cf
 		return bad("account %q is not followed; follow it, or have its events go elsewhere", r.Key.Account)
 	case len(cfg.Of(r.Key.Kind)) == 0:
 		return bad("resource_type: kind %q is not configured", r.Key.Kind)
-	case !regionForm.MatchString(parsed.Region):
+	case !event.IsRegion(parsed.Region):
 		return bad("region: %q is not the code of a region, such as eu-west-1", parsed.Region)
 	case len(r.Key.Identifier) > maxIdentifier:
 		return bad("identifier: longer than %d bytes", maxIdentifier)

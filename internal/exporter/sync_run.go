@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/auth"
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/httpapi"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -93,28 +95,24 @@ type SyncTotals struct {
 // maxSelected bounds each list of a selection.
 const maxSelected = 500
 
-var (
-	accountID  = regexp.MustCompile(`^[0-9]{12}$`)
-	regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$`)
-	kindName   = regexp.MustCompile(`^[A-Za-z0-9]{2,64}(::[A-Za-z0-9]{2,64}){2,3}$`)
-)
+var kindName = regexp.MustCompile(`^[A-Za-z0-9]{2,64}(::[A-Za-z0-9]{2,64}){2,3}$`)
 
 func (s Selection) check() error {
 	for _, list := range []struct {
 		field  string
 		values []string
-		form   *regexp.Regexp
+		is     func(string) bool
 		what   string
 	}{
-		{"accounts", s.Accounts, accountID, "a 12-digit account id"},
-		{"regions", s.Regions, regionName, "a region such as eu-west-1"},
-		{"kinds", s.Kinds, kindName, "a kind such as AWS::Lambda::Function"},
+		{"accounts", s.Accounts, auth.IsAccount, "a 12-digit account id"},
+		{"regions", s.Regions, event.IsRegion, "a region such as eu-west-1"},
+		{"kinds", s.Kinds, kindName.MatchString, "a kind such as AWS::Lambda::Function"},
 	} {
 		if len(list.values) > maxSelected {
 			return httpapi.Invalid("Field %s has %d items, more than the %d allowed.", list.field, len(list.values), maxSelected)
 		}
 		for i, v := range list.values {
-			if !list.form.MatchString(v) {
+			if !list.is(v) {
 				return httpapi.Invalid("Field %s[%d] must be %s, not %q.", list.field, i, list.what, v)
 			}
 		}

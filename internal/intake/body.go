@@ -95,7 +95,7 @@ func parse(raw []byte) (*event.Event, error) {
 		return nil, httpapi.Invalid("The event nests deeper than %d; no rule could be matched with it.", eventpattern.MaxEventDepth)
 	case !eventIDForm.MatchString(ev.ID):
 		return nil, httpapi.Invalid("The event's id %q is not 1 to 64 letters, digits and signs.", ev.ID)
-	case !regionForm.MatchString(ev.Region):
+	case !event.IsRegion(ev.Region):
 		return nil, httpapi.Invalid("The event's region %q does not look like us-east-1.", ev.Region)
 	case ev.Time.Year() < 0 || ev.Time.Year() > 9999:
 		return nil, httpapi.Invalid("The event's time %s is not one that can be written again.", ev.Time.Format(time.RFC3339))

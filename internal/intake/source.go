@@ -76,7 +76,6 @@ const (
 
 var (
 	nameForm    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	regionForm  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 	busNameForm = regexp.MustCompile(`^[.\-_A-Za-z0-9]{1,256}$`)
 	busARNForm  = regexp.MustCompile(`^arn:aws[a-z-]*:events:([a-z0-9-]+):([0-9]{12}):event-bus/([.\-_A-Za-z0-9]{1,256})$`)
 	idForm      = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
@@ -114,7 +113,7 @@ func (s *Settings) validate() error {
 	if err := checkList("allow_accounts", s.Accounts, maxAccounts, auth.IsAccount, "12 digits"); err != nil {
 		return err
 	}
-	if err := checkList("allow_regions", s.Regions, maxRegions, regionForm.MatchString, "a region such as us-east-1"); err != nil {
+	if err := checkList("allow_regions", s.Regions, maxRegions, event.IsRegion, "a region such as us-east-1"); err != nil {
 		return err
 	}
 	if s.MaxPerSecond < 0 || s.MaxPerSecond > maxMaxPerSecond {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
 	"github.com/rialto-bus/rialto/internal/work"
 )
@@ -89,7 +90,7 @@ func (a *CloudAccount) validate() error {
 		return invalid("regions names %d regions, more than the %d allowed; with none, all are listed.", len(a.Regions), maxRegions)
 	}
 	for i, r := range a.Regions {
-		if !regionForm.MatchString(r) {
+		if !event.IsRegion(r) {
 			return invalid("Region %q does not look like us-east-1.", r)
 		}
 		if slices.Contains(a.Regions[:i], r) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
@@ -52,7 +53,7 @@ func (i *InstanceIdentity) validate() error {
 	switch {
 	case !accountForm.MatchString(i.AccountID):
 		return invalid("instance.account_id %q is not 12 digits.", i.AccountID)
-	case !regionForm.MatchString(i.Region):
+	case !event.IsRegion(i.Region):
 		return invalid("instance.region %q does not look like us-east-1.", i.Region)
 	case !instanceIDForm.MatchString(i.InstanceID):
 		return invalid("instance.instance_id %q does not look like i-0abcd1234ef567890.", i.InstanceID)

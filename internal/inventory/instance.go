@@ -80,7 +80,6 @@ var liveStates = []string{statePending, stateRunning, stateStopping, stateStoppe
 var (
 	instanceIDForm = regexp.MustCompile(`^i-[0-9a-f]{8,32}$`)
 	accountForm    = regexp.MustCompile(`^[0-9]{12}$`)
-	regionForm     = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 )
 
 func fromEC2(in types.Instance) Instance {

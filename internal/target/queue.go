@@ -7,6 +7,7 @@ import (
 
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
 	"github.com/rialto-bus/rialto/internal/bus"
+	"github.com/rialto-bus/rialto/internal/event"
 )
 
 func (t *Targets) sendToQueue(ctx context.Context, a Attempt) error {
@@ -98,7 +99,7 @@ func (t *Targets) send(ctx context.Context, a Attempt, queueARN string, in *sqs.
 	if services.Queues == nil {
 		return notServed(bus.KindQueue, queueARN)
 	}
-	in.QueueUrl = new("https://sqs." + at.region + "." + domain(at.region) + "/" + at.account + "/" + at.resource)
+	in.QueueUrl = new("https://sqs." + at.region + "." + event.DNSSuffix(at.region) + "/" + at.account + "/" + at.resource)
 	ctx, requestID := asRule(ctx, a, a.Subscription.Bus.Account, at.region, "sqs", "SendMessage")
 	if _, err := services.Queues.SendMessage(ctx, in); err != nil {
 		return t.serviceFailure(ctx, serviceQueues, err, requestID)

@@ -13,7 +13,6 @@ import (
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/logs"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sns"
 	"github.com/rialto-bus/rialto/internal/awsapi/gen/sqs"
-	"github.com/rialto-bus/rialto/internal/event"
 )
 
 // Services are those through which the targets of an account are invoked: the
@@ -110,12 +109,4 @@ func parseARN(text, service string) (arn, error) {
 		return arn{}, &Failure{Code: CodeInvalidParameter, Message: fmt.Sprintf("%q is not the ARN of a target in service %s.", text, service)}
 	}
 	return arn{region: parts[3], account: parts[4], resource: parts[5]}, nil
-}
-
-// domain is that of AWS in the region's partition.
-func domain(region string) string {
-	if event.Partition(region) == "aws-cn" {
-		return "amazonaws.com.cn"
-	}
-	return "amazonaws.com"
 }

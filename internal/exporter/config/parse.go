@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/jq"
 )
 
@@ -25,7 +26,6 @@ const (
 var (
 	// AWS CloudFormation: the pattern of TypeName.
 	kindPattern    = regexp.MustCompile(`^[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}(::MODULE)?$`)
-	regionPattern  = regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+)+-[0-9]{1,2}$`)
 	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
 	// Port: the identifiers of blueprints, and the keys of properties and relations.
 	blueprintPattern = regexp.MustCompile(`^[\p{L}0-9@_.+:\\/-]{1,100}$`)
@@ -182,10 +182,10 @@ func (p *parser) aws(path string, v any, r *Resource) {
 		at := path + "." + key
 		switch key {
 		case "regions":
-			r.Regions = p.list(at, object[key], maxRegions, regionPattern, "a region, as us-east-1")
+			r.Regions = p.list(at, object[key], maxRegions, event.IsRegion, "a region, as us-east-1")
 			p.doubtRegions(at, object[key])
 		case "accounts":
-			r.Accounts = p.list(at, object[key], maxAccounts, accountPattern, "an account id of twelve digits, as text")
+			r.Accounts = p.list(at, object[key], maxAccounts, accountPattern.MatchString, "an account id of twelve digits, as text")
 		case "regions_config":
 			r.Models = p.regionsConfig(at, object[key])
 		case "list_parameters":
@@ -207,7 +207,7 @@ func (p *parser) aws(path string, v any, r *Resource) {
 func (p *parser) doubtRegions(path string, v any) {
 	items, _ := v.([]any)
 	for i, item := range items {
-		if s, ok := item.(string); ok && regionPattern.MatchString(s) {
+		if s, ok := item.(string); ok && event.IsRegion(s) {
 			p.doubtRegion(fmt.Sprintf("%s[%d]", path, i), s)
 		}
 	}
@@ -227,7 +227,7 @@ func (p *parser) regionsConfig(path string, v any) map[string][]string {
 	models := map[string][]string{}
 	for _, region := range keysOf(object) {
 		at := path + "." + region
-		if !regionPattern.MatchString(region) {
+		if !event.IsRegion(region) {
 			p.failf(at, "%q is not a region, as us-east-1", region)
 			continue
 		}
@@ -397,7 +397,7 @@ func (p *parser) apiURL(path string, v any) string {
 }
 
 // list reads an array of texts of a pattern. It is nil only where v is null.
-func (p *parser) list(path string, v any, limit int, pattern *regexp.Regexp, what string) []string {
+func (p *parser) list(path string, v any, limit int, is func(string) bool, what string) []string {
 	if v == nil {
 		return nil
 	}
@@ -410,7 +410,7 @@ func (p *parser) list(path string, v any, limit int, pattern *regexp.Regexp, wha
 	for i, item := range items {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		s, ok := item.(string)
-		if !ok || !pattern.MatchString(s) {
+		if !ok || !is(s) {
 			p.failf(at, "must be %s", what)
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/jq"
 )
 
@@ -257,7 +258,7 @@ func FuzzParseRecords(f *testing.F) {
 			return
 		}
 		for _, r := range records {
-			if r.Identifier == "" || !regionPattern.MatchString(r.Region) || !kindPattern.MatchString(r.Kind) {
+			if r.Identifier == "" || !event.IsRegion(r.Region) || !kindPattern.MatchString(r.Kind) {
 				t.Errorf("%+v", r)
 			}
 		}

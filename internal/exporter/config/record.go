@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/rialto-bus/rialto/internal/event"
 	"github.com/rialto-bus/rialto/internal/jq"
 )
 
@@ -250,7 +251,7 @@ func recordRegion(o jq.Output) (string, error) {
 		return "", notEvaluated("region", o.Err)
 	}
 	region, _ := o.Value.(string)
-	if !regionPattern.MatchString(region) {
+	if !event.IsRegion(region) {
 		return "", badRecord("region", "gave %s, not a region, as us-east-1", show(o))
 	}
 	return region, nil

@@ -1,6 +1,10 @@
 package reader
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/rialto-bus/rialto/internal/event"
+)
 
 // optIn are the regions that an account must enable before they answer. AWS:
 // Account Management, "Specify which regions your account can use".
@@ -34,13 +38,12 @@ func serviceOf(kind string) string {
 // Region returns the region in which a kind is read: for a global one its service's
 // in the partition that region is of, else region itself.
 func Region(kind, region string) string {
+	partition := event.Partition(region)
 	switch {
 	case !Global(kind):
 		return region
-	case strings.HasPrefix(region, "cn-"):
-		return "cn-north-1"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "us-gov-west-1"
+	case partition != "aws":
+		return event.GlobalRegion(partition)
 	}
 	return global[serviceOf(kind)]
 }

@@ -10,6 +10,7 @@ func TestGlobalKindsHaveOneRegionOfThePartition(t *testing.T) {
 		{"AWS::CloudFront::Distribution", "us-east-1", "us-east-1"},
 		{"AWS::IAM::Role", "cn-northwest-1", "cn-north-1"},
 		{"AWS::Route53::HostedZone", "us-gov-east-1", "us-gov-west-1"},
+		{"AWS::IAM::Role", "eusc-de-east-1", "eusc-de-east-1"},
 		{"AWS::GlobalAccelerator::Accelerator", "eu-west-1", "us-west-2"},
 		{"AWS::Route53Resolver::ResolverRule", "eu-west-1", "eu-west-1"},
 	} {

@@ -13,11 +13,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"text/template"
 	"unicode"
+
+	"github.com/rialto-bus/rialto/internal/event"
 )
 
 // Format is a language that templates are written in.
@@ -44,15 +45,12 @@ type Layout struct {
 	Regions []string
 }
 
-// regionForm is that of AWS's regions.
-var regionForm = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
-
 func (l Layout) check(f Format) error {
-	if l.Central != "" && !regionForm.MatchString(l.Central) {
+	if l.Central != "" && !event.IsRegion(l.Central) {
 		return fmt.Errorf("%q does not look like a region such as us-east-1", l.Central)
 	}
 	for i, r := range l.Regions {
-		if !regionForm.MatchString(r) {
+		if !event.IsRegion(r) {
 			return fmt.Errorf("%q does not look like a region such as us-east-1", r)
 		}
 		if slices.Contains(l.Regions[:i], r) || r == l.Central {
