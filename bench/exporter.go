@@ -16,11 +16,8 @@ import (
 )
 
 const (
-	syncAccount   = "111122223333"
-	syncResources = 10_000
-	syncLatency   = 5 * time.Millisecond
-	// syncReaders is how many resources of a scope the exporter reads at once.
-	syncReaders = 4
+	syncAccount = "111122223333"
+	syncLatency = 5 * time.Millisecond
 	// crowd is how many resources are synced while a queue is measured.
 	crowd   = 100_000
 	records = 300
@@ -30,8 +27,10 @@ const (
 
 // exporter measures full syncs, event records, and what a full sync costs a queue.
 func (b *bench) exporter(ctx context.Context) error {
-	if err := b.syncRate(ctx); err != nil {
-		return fmt.Errorf("full sync: %w", err)
+	for _, e := range []endpoint{{10_000, syncLatency, 4}, {4_000, 100 * time.Millisecond, 32}} {
+		if err := b.syncRate(ctx, e); err != nil {
+			return fmt.Errorf("full sync of %d resources: %w", e.resources, err)
+		}
 	}
 	if err := b.recordTime(ctx); err != nil {
 		return fmt.Errorf("event records: %w", err)
@@ -40,6 +39,14 @@ func (b *bench) exporter(ctx context.Context) error {
 		return fmt.Errorf("a queue beside a full sync: %w", err)
 	}
 	return nil
+}
+
+// endpoint is a Cloud Control endpoint.
+type endpoint struct {
+	resources int
+	latency   time.Duration
+	// readers is how many resources of a scope the exporter reads at once there.
+	readers int
 }
 
 // syncing starts a server whose exporter follows an account of the endpoint.
@@ -110,8 +117,8 @@ func (s *server) sync(ctx context.Context) (time.Duration, error) {
 
 // syncRate compares full syncs with a bare client that lists and reads the same
 // resources, as many at once.
-func (b *bench) syncRate(ctx context.Context) (err error) {
-	c := newCloudControl(syncAccount, syncResources, syncLatency)
+func (b *bench) syncRate(ctx context.Context, e endpoint) (err error) {
+	c := newCloudControl(syncAccount, e.resources, e.latency)
 	defer c.server.Close()
 	s, err := b.syncing(ctx, c)
 	if err != nil {
@@ -134,7 +141,7 @@ func (b *bench) syncRate(ctx context.Context) (err error) {
 			if stage.changed {
 				c.generation.Add(1)
 			}
-			bare, err := c.readAll(ctx)
+			bare, err := c.readAll(ctx, e.readers)
 			if err != nil {
 				return err
 			}
@@ -142,7 +149,7 @@ func (b *bench) syncRate(ctx context.Context) (err error) {
 			if err != nil {
 				return err
 			}
-			stage.bare, stage.synced = append(stage.bare, perSecond(syncResources, bare)), append(stage.synced, perSecond(syncResources, took))
+			stage.bare, stage.synced = append(stage.bare, perSecond(e.resources, bare)), append(stage.synced, perSecond(e.resources, took))
 			stage.ratios = append(stage.ratios, bare.Seconds()/took.Seconds())
 		}
 	}
@@ -152,22 +159,22 @@ func (b *bench) syncRate(ctx context.Context) (err error) {
 	if err := s.rest(ctx, http.MethodGet, "/v1/blueprints/topic/entities-count", nil, &count); err != nil {
 		return err
 	}
-	if count.Count != syncResources {
-		return fmt.Errorf("the catalog has %d entities after %d resources were synced", count.Count, syncResources)
+	if count.Count != e.resources {
+		return fmt.Errorf("the catalog has %d entities after %d resources were synced", count.Count, e.resources)
 	}
 	for _, stage := range stages {
 		b.rows = append(b.rows, row{
-			fmt.Sprintf("full sync of %s resources %s, from a Cloud Control endpoint that takes %s a call", thousands(syncResources), stage.what, syncLatency),
+			fmt.Sprintf("full sync of %s resources %s, from a Cloud Control endpoint that takes %s a call", thousands(float64(e.resources)), stage.what, e.latency),
 			thousands(median(stage.synced)) + " resources/s",
-			fmt.Sprintf("a bare client, as many reads at once (%d): %s resources/s", syncReaders, thousands(median(stage.bare))), spread(stage.ratios), "≥ 0.7"})
+			fmt.Sprintf("a bare client, as many reads at once (%d): %s resources/s", e.readers, thousands(median(stage.bare))), spread(stage.ratios), "≥ 0.7"})
 	}
 	return nil
 }
 
 // readAll lists and reads all resources with the SDK and nothing else.
-func (c *cloudControl) readAll(ctx context.Context) (time.Duration, error) {
+func (c *cloudControl) readAll(ctx context.Context, readers int) (time.Duration, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 2 * syncReaders
+	transport.MaxIdleConnsPerHost = 2 * readers
 	defer transport.CloseIdleConnections()
 	client := cloudcontrol.New(cloudcontrol.Options{
 		Region: region, BaseEndpoint: &c.server.URL, HTTPClient: &http.Client{Transport: transport},
@@ -175,7 +182,7 @@ func (c *cloudControl) readAll(ctx context.Context) (time.Duration, error) {
 	})
 	start := time.Now()
 	var g errgroup.Group
-	g.SetLimit(syncReaders)
+	g.SetLimit(readers)
 	pages := cloudcontrol.NewListResourcesPaginator(client, &cloudcontrol.ListResourcesInput{TypeName: aws.String(cloudKind)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)

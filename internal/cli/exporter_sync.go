@@ -152,7 +152,11 @@ func printExporterRun(s *streams, v shown[exporterRun]) error {
 	if r.DryRun {
 		all += ", dry run"
 	}
-	row(all, &r.syncCounts, took(r.StartedAt, r.FinishedAt), "")
+	why := ""
+	if !r.over() {
+		why = text(r.Error)
+	}
+	row(all, &r.syncCounts, took(r.StartedAt, r.FinishedAt), why)
 	return s.print(v, []string{"KIND", "SCOPES", "LISTED", "CREATED", "UPDATED", "REMOVED", "ERRORS", "HELD", "DRIFT", "TOOK", "WHY"}, rows)
 }
 

@@ -20,8 +20,10 @@ const (
 	rateOver = 5 * time.Second
 	// shownKinds bounds the bars on a screen.
 	shownKinds = 20
-	barWidth   = 16
-	nameWidth  = 32
+	// A line that is longer than screenWidth would be two on many a screen.
+	screenWidth = 80
+	barWidth    = 16
+	nameWidth   = 32
 )
 
 // followSync waits until a run ends, shows how it fares meanwhile, and prints it.
@@ -54,6 +56,7 @@ type progress struct {
 	out      io.Writer
 	terminal bool
 	drawn    int // lines on the screen
+	why      string
 	seen     map[string][]listedAt
 	told     map[string]bool
 }
@@ -73,6 +76,11 @@ func (p *progress) show(run *exporterRun, now time.Time) {
 	if p.terminal {
 		p.draw(run, now)
 		return
+	}
+	if why := text(run.Error); why != p.why && !run.over() {
+		if p.why = why; why != "" {
+			fmt.Fprintln(p.out, plain(why))
+		}
 	}
 	for i := range run.Kinds {
 		k := &run.Kinds[i]
@@ -98,6 +106,9 @@ func (k *syncKind) line() string {
 // draw writes a bar for each kind over those that it wrote before.
 func (p *progress) draw(run *exporterRun, now time.Time) {
 	lines := []string{fmt.Sprintf("full sync %s: %s, %d of %s done", run.ID, run.Status, run.ScopesDone, counted(run.Scopes, "scope"))}
+	if run.Error != nil && !run.over() {
+		lines = append(lines, cut(*run.Error, screenWidth))
+	}
 	hidden := 0
 	for i := range run.Kinds {
 		k := &run.Kinds[i]
@@ -143,12 +154,17 @@ func (p *progress) rate(k *syncKind, now time.Time) float64 {
 	return 0
 }
 
+// cut shortens a text to so many characters.
+func cut(text string, width int) string {
+	if r := []rune(text); len(r) > width {
+		return string(r[:width-1]) + "…"
+	}
+	return text
+}
+
 // bar is a kind's line on the screen, narrow enough for 80 columns.
 func (k *syncKind) bar(rate float64) string {
-	name := k.name()
-	if r := []rune(name); len(r) > nameWidth {
-		name = string(r[:nameWidth-1]) + "…"
-	}
+	name := cut(k.name(), nameWidth)
 	share := 0.0
 	switch {
 	case k.over():

@@ -43,6 +43,31 @@ func TestABarForEachKindOnATerminal(t *testing.T) {
 	}
 }
 
+func TestWhatKeepsARunFromGoingOnIsShown(t *testing.T) {
+	why := "it will be tried again: Port cannot be reached: " + strings.Repeat("x", 200)
+	run := exporterRun{ID: "d9e2", Status: "running", Error: &why, Kinds: []syncKind{{Kind: "AWS::SQS::Queue", syncCounts: syncCounts{Scopes: 1}}}}
+	var out bytes.Buffer
+	p := newProgress(&out)
+	p.terminal = true
+	p.show(&run, time.Now())
+	lines := strings.Split(out.String(), "\n")
+	if len(lines) != 4 || !strings.HasPrefix(lines[1], "it will be tried again") || utf8.RuneCountInString(lines[1]) != screenWidth {
+		t.Errorf("the screen is %q", lines)
+	}
+	out.Reset()
+	p = newProgress(&out)
+	for range 2 {
+		p.show(&run, time.Now())
+	}
+	run.Error = nil
+	p.show(&run, time.Now())
+	run.Error = &why
+	p.show(&run, time.Now())
+	if want := why + "\n" + why + "\n"; out.String() != want {
+		t.Errorf("elsewhere it says %q, want %q", out.String(), want)
+	}
+}
+
 func TestALineForEachKindElsewhere(t *testing.T) {
 	run := exporterRun{Kinds: []syncKind{
 		{Kind: "AWS::SQS::Queue", syncCounts: syncCounts{Scopes: 2, ScopesDone: 2, Listed: 40, Created: 2, Held: 1}},

@@ -63,7 +63,7 @@ func (s *step) settle(p *plan, results []catalog.ChangeResult) []catalog.EntityR
 		}
 		c, res := &p.changes[n], &results[n]
 		ref := catalog.EntityRef{Blueprint: c.Blueprint, Identifier: c.Identifier}
-		wrote = wrote || res.Err == nil && !res.Unchanged
+		wrote = wrote || res.Err == nil && s.changedBy(p, res)
 		switch {
 		case res.Err == nil, c.Delete && isNotFound(res.Err):
 		case c.Delete:
@@ -89,6 +89,15 @@ func (s *step) settle(p *plan, results []catalog.ChangeResult) []catalog.EntityR
 		s.after.Cause = s.read.Cause
 	}
 	return wanted
+}
+
+// changedBy reports whether a change that was made is one. A sink elsewhere says no more than
+// that an entity is new or gone.
+func (s *step) changedBy(p *plan, res *catalog.ChangeResult) bool {
+	if p.x.o.Sink.Transactional() {
+		return !res.Unchanged
+	}
+	return s.out.Changed || res.Created || res.Deleted
 }
 
 // outcome names what came of a resource that was found.

@@ -51,6 +51,7 @@ func (r *scopeRun) applySome(ctx context.Context, reads []Read, hold bool) ([]Ap
 	})
 	if err == nil && !stored.IsZero() {
 		r.pace.committed(time.Since(stored))
+		err = r.goesOn(ctx)
 	}
 	if err == nil && r.run.DryRun {
 		err = r.x.db.Update(ctx, func(tx *store.Tx) error { return r.commitDry(ctx, tx, done) })

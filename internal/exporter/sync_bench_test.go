@@ -184,15 +184,15 @@ func benchRun(b *testing.B, x *Exporter, n int64) time.Duration {
 func readBarely(b *testing.B, url string) time.Duration {
 	b.Helper()
 	client := cloudcontrol.New(cloudcontrol.Options{
-		Region: syncRegion, BaseEndpoint: aws.String(url), HTTPClient: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * getsPerScope}},
+		Region: syncRegion, BaseEndpoint: aws.String(url), HTTPClient: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * minGets}},
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: syncAccount, SecretAccessKey: "secret"}, nil
 		}),
 	})
 	began := time.Now()
-	todo := make(chan string, 2*getsPerScope)
+	todo := make(chan string, 2*minGets)
 	var all sync.WaitGroup
-	for range getsPerScope {
+	for range minGets {
 		all.Go(func() {
 			for id := range todo {
 				if _, err := client.GetResource(b.Context(), &cloudcontrol.GetResourceInput{TypeName: aws.String(queueKind), Identifier: &id}); err != nil {

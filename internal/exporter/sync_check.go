@@ -118,7 +118,7 @@ func (r *scopeRun) look(ctx context.Context, ids []string) ([]look, error) {
 		return looks, nil
 	}
 	var g errgroup.Group
-	g.SetLimit(getsPerScope)
+	g.SetLimit(r.width.gets())
 	for i, id := range ids {
 		g.Go(func() error {
 			l := &looks[i]

@@ -134,18 +134,9 @@ func (l *listing) run(ctx context.Context) (broken, err error) {
 		defer close(l.todo)
 		return l.feed(ctx)
 	})
-	var getting sync.WaitGroup
-	for range getsPerScope {
-		getting.Add(1)
-		g.Go(func() error {
-			defer getting.Done()
-			return l.getter(ctx)
-		})
-	}
 	g.Go(func() error {
-		getting.Wait()
-		close(l.ready)
-		return nil
+		defer close(l.ready)
+		return l.getAll(ctx)
 	})
 	for range appliers {
 		g.Go(func() error { return l.applier(ctx) })
@@ -277,26 +268,40 @@ func send[T any](ctx context.Context, into chan<- T, v T) error {
 	}
 }
 
-// getter reads listed resources.
-func (l *listing) getter(ctx context.Context) error {
+// getAll reads listed resources, as many at once as the scope is wide.
+func (l *listing) getAll(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	ended := make(chan struct{}, maxGets)
+	getting := 0
 	for item := range l.todo {
-		read, err := l.get(ctx, item.identifier)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			err = l.noteFailure(ctx, item, err)
-		case read.Found:
-			err = send(ctx, l.ready, readItem{item.page, read})
-		default:
-			// Gone since it was listed. If it was known, the next stage looks again.
-			err = l.stored(ctx, item.page, func(*listedPage) {})
+		for ; getting >= l.width.gets(); getting-- {
+			<-ended
 		}
-		if err != nil {
-			return err
+		if ctx.Err() != nil {
+			break
 		}
+		getting++
+		g.Go(func() error {
+			defer func() { ended <- struct{}{} }()
+			return l.getListed(ctx, item)
+		})
 	}
-	return ctx.Err()
+	return g.Wait()
+}
+
+// getListed reads a listed resource.
+func (l *listing) getListed(ctx context.Context, item listedItem) error {
+	read, err := l.get(ctx, item.identifier)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return l.noteFailure(ctx, item, err)
+	case read.Found:
+		return send(ctx, l.ready, readItem{item.page, read})
+	}
+	// Gone since it was listed. If it was known, the next stage looks again.
+	return l.stored(ctx, item.page, func(*listedPage) {})
 }
 
 // get reads one resource; one that is not there is no error.
@@ -308,8 +313,10 @@ func (r *scopeRun) get(ctx context.Context, identifier string) (read Read, err e
 	defer gets.Release(1)
 	err = r.try(ctx, func(ctx context.Context) error {
 		read = r.x.newRead(r.key(identifier))
+		began := time.Now()
 		got, err := r.x.o.Reader.Get(ctx, r.readerScope(), identifier)
 		if err == nil {
+			r.width.took(time.Since(began))
 			read.Identifier, read.Found, read.Properties = got.Identifier, true, got.Properties
 		}
 		if reader.ClassOf(err) == reader.NotFound {

@@ -21,10 +21,8 @@ const (
 	// scopesAtOnce is how many scopes are worked on at once: many, as most wait for
 	// their account's budget.
 	scopesAtOnce = 16
-	// getsPerScope bounds the reads under way in a scope, getsPerAccount those of a run in
-	// one account: one that is slow to answer holds up none but itself. A full sync is in no
-	// hurry, and is to leave the processors to those who are.
-	getsPerScope   = 4
+	// getsPerAccount bounds the reads under way of a run in one account: one that is slow to
+	// answer holds up none but itself.
 	getsPerAccount = 64
 	// appliesAtOnce bounds how many batches are mapped, compared and stored at once.
 	appliesAtOnce = 3
@@ -49,6 +47,7 @@ type syncing struct {
 	gets    accountLimits
 	applies *semaphore.Weighted
 	pace    *pace
+	going   sync.Once // what kept the run from going on is over
 }
 
 // accountLimits bound how many reads are under way in each account.
@@ -101,10 +100,29 @@ func (x *Exporter) runSync(ctx context.Context, run *SyncRun) error {
 		return ctx.Err()
 	case cancelled:
 		err = errCancelled
-	case err != nil && !errors.Is(err, errNothing):
+	case errors.Is(err, errDeposed), errors.Is(err, errSuperseded):
 		return err
+	case err != nil && !errors.Is(err, errNothing):
+		return errors.Join(err, s.interrupted(ctx, err))
 	}
 	return s.finish(ctx, err)
+}
+
+// interrupted has the run say why it does not go on, until it does.
+func (s *syncing) interrupted(ctx context.Context, reason error) error {
+	s.run.Error = firstLine("it will be tried again: " + reason.Error())
+	return s.save(ctx)
+}
+
+// goesOn is called once something was stored.
+func (s *syncing) goesOn(ctx context.Context) (err error) {
+	s.going.Do(func() {
+		if s.run.Error != "" {
+			s.run.Error = ""
+			err = s.save(ctx)
+		}
+	})
+	return err
 }
 
 // watchCancel ends a run's work once somebody has cancelled it.
@@ -237,7 +255,8 @@ func (s *syncing) scopes(ctx context.Context) error {
 // scopeRun is a scope that is being worked on.
 type scopeRun struct {
 	*syncing
-	sc *SyncScope
+	sc    *SyncScope
+	width width
 
 	saving sync.Mutex // held while the scope is written down
 
