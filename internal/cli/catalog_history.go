@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,6 +63,9 @@ came of; -o json has every field before and after, and the User-Agent of the wri
 			list, err := catalogChanges(cmd.Context(), c, query, limit)
 			if err != nil {
 				return err
+			}
+			if len(list) == 0 && len(args) > 0 {
+				printNotes(s, []string{"the history has nothing of " + strings.Join(args, " ")})
 			}
 			return printChanges(s, list)
 		},

@@ -260,6 +260,9 @@ func newExporterResources(s *streams, c *client) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if one := fields["identifier"] + fields["entity"]; one != "" && len(list) == 0 && !failed && !gone {
+				printNotes(s, []string{"nothing is known of " + one + ", or it is gone: --gone lists those too"})
+			}
 			rows := make([][]string, 0, len(list))
 			for _, r := range list {
 				rows = append(rows, r.row.cells())
