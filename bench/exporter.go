@@ -27,7 +27,7 @@ const (
 
 // exporter measures full syncs, event records, and what a full sync costs a queue.
 func (b *bench) exporter(ctx context.Context) error {
-	for _, e := range []endpoint{{10_000, syncLatency, 4}, {4_000, 100 * time.Millisecond, 32}} {
+	for _, e := range []endpoint{{10_000, syncLatency, 4}, {2_000, 100 * time.Millisecond, 32}} {
 		if err := b.syncRate(ctx, e); err != nil {
 			return fmt.Errorf("full sync of %d resources: %w", e.resources, err)
 		}

@@ -10,7 +10,7 @@ import (
 // time from one read to the next that is aimed at.
 const (
 	minGets, maxGets = 4, 32
-	getEvery         = 1250 * time.Microsecond
+	getEvery         = 1500 * time.Microsecond
 )
 
 // width is how many resources of a scope are read at once: the more, the longer an answer is on

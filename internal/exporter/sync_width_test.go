@@ -16,7 +16,7 @@ func TestTheLongerReadsTakeTheMoreAreUnderWay(t *testing.T) {
 	}{
 		"none yet":                      {nil, minGets},
 		"quick":                         {[]time.Duration{200 * time.Microsecond}, minGets},
-		"20 ms":                         {[]time.Duration{20 * time.Millisecond}, 15},
+		"20 ms":                         {[]time.Duration{20 * time.Millisecond}, 13},
 		"slow":                          {[]time.Duration{300 * time.Millisecond}, maxGets},
 		"quick on a busy machine":       {[]time.Duration{5 * time.Millisecond, 80 * time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond}, minGets},
 		"slow, and some are turned off": {[]time.Duration{300 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond}, maxGets},
