@@ -140,6 +140,9 @@ func configOf(text []byte) []byte {
 	return append(bytes.Repeat([]byte("\n"), bytes.Count(before, []byte("\n"))), v.Config...)
 }
 
+// toldDropped is how many dropped scopes the server tells at most.
+const toldDropped = 1000
+
 // noteDropped says which kinds are no longer exported, and of the others which regions, since
 // their entities go.
 func noteDropped(s *streams, before *exporterConfig, conf *config.Config, dropped []droppedScope) {
@@ -162,6 +165,9 @@ func noteDropped(s *streams, before *exporterConfig, conf *config.Config, droppe
 	}
 	for _, what := range droppedRegions(dropped) {
 		note(what, "its entities of there")
+	}
+	if len(dropped) >= toldDropped {
+		printNotes(s, []string{fmt.Sprintf("these are the first %d accounts and regions that are no longer selected; there may be more", toldDropped)})
 	}
 }
 

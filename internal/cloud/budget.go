@@ -22,6 +22,22 @@ type urgentKey struct{}
 // someone waits for, beside a listing of everything.
 func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
 
+// heldKey is under which a context notes that its calls were held back.
+type heldKey struct{}
+
+// HeldBack returns a context, and what tells whether a call that was made with it had to wait for
+// an account's rate budget, or was made again: more calls at once would gain nothing.
+func HeldBack(ctx context.Context) (context.Context, func() bool) {
+	held := new(atomic.Bool)
+	return context.WithValue(ctx, heldKey{}, held), held.Load
+}
+
+func noteHeld(ctx context.Context) {
+	if held, ok := ctx.Value(heldKey{}).(*atomic.Bool); ok {
+		held.Store(true)
+	}
+}
+
 // line is one of the two in which calls wait.
 type line struct {
 	head    chan struct{} // held by the first; a channel serves its senders in order
@@ -72,8 +88,12 @@ func (b *budget) wait(ctx context.Context) (admitted time.Time, err error) {
 		kind = urgent
 	}
 	l := &b.lines[kind]
-	ahead := b.ahead(kind, l.waiting.Add(1)-1)
+	before := l.waiting.Add(1) - 1
 	defer l.waiting.Add(-1)
+	if before > 0 {
+		noteHeld(ctx)
+	}
+	ahead := b.ahead(kind, before)
 	deadline, limited := ctx.Deadline()
 	if limited && b.until(ahead) > time.Until(deadline) {
 		return time.Time{}, ErrBudget
@@ -93,6 +113,7 @@ func (b *budget) wait(ctx context.Context) (admitted time.Time, err error) {
 		case limited && left > deadline.Sub(now):
 			return time.Time{}, ErrBudget
 		}
+		noteHeld(ctx)
 		timer := time.NewTimer(left)
 		select {
 		case <-timer.C:

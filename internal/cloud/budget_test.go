@@ -49,6 +49,27 @@ func TestABudgetLetsABurstGoAndThenItsRate(t *testing.T) {
 	})
 }
 
+func TestACallThatHadToWaitForTheBudgetWasHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(10, 2)
+		for i, want := range []bool{false, false, true, true} {
+			ctx, held := HeldBack(t.Context())
+			if _, err := b.wait(ctx); err != nil || held() != want {
+				t.Errorf("call %d was held back: %v, %v; want %v", i, held(), err, want)
+			}
+		}
+	})
+}
+
+func TestACallThatIsMadeAgainWasHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, held := HeldBack(t.Context())
+		if _, err := newRetryer(nil, nil, 3).(aws.RetryerV2).GetRetryToken(ctx, errors.New("no")); err != nil || !held() {
+			t.Errorf("held back: %v, %v", held(), err)
+		}
+	})
+}
+
 func TestABudgetServesThoseThatWaitInTheirOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(10, 1)

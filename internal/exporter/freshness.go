@@ -240,7 +240,7 @@ func (x *Exporter) followRecord(s settled) {
 		return
 	}
 	if s.Unselected && (s.Outcome == Ignored || s.Outcome == Absent) {
-		x.noteIgnored(k)
+		x.noteIgnored(k, s.ReceivedAt)
 		return
 	}
 	x.noteEvent(k, s.EventAt, s.ReceivedAt, s.StoredAt)
@@ -266,11 +266,13 @@ func (x *Exporter) noteEvent(k ScopeKey, eventAt, receivedAt, storedAt time.Time
 
 // noteIgnored notes that a record changed nothing, as the configuration does not select its
 // region and account, and says so the first time.
-func (x *Exporter) noteIgnored(k ScopeKey) {
+func (x *Exporter) noteIgnored(k ScopeKey, receivedAt time.Time) {
 	f := &x.sync.fresh
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.of(k).ignored++
+	n := f.of(k)
+	n.ignored++
+	n.receivedAt = latest(n.receivedAt, receivedAt)
 	x.sync.counters.ignored.Add(1)
 	if f.said[k] || len(f.said) == maxSaid {
 		return

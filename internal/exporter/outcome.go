@@ -92,12 +92,13 @@ func (s *step) settle(p *plan, results []catalog.ChangeResult) []catalog.EntityR
 }
 
 // changedBy reports whether a change that was made is one. A sink elsewhere says no more than
-// that an entity is new or gone.
+// that an entity is new or gone: the rest is what it should not have had before.
 func (s *step) changedBy(p *plan, res *catalog.ChangeResult) bool {
 	if p.x.o.Sink.Transactional() {
 		return !res.Unchanged
 	}
-	return s.out.Changed || res.Created || res.Deleted
+	failed := s.before != nil && s.before.Error != ""
+	return s.out.Changed || res.Created || res.Deleted || failed || p.o.Remapped
 }
 
 // outcome names what came of a resource that was found.

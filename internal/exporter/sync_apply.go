@@ -41,7 +41,7 @@ func (r *scopeRun) applySome(ctx context.Context, reads []Read, hold bool) ([]Ap
 	defer r.applies.Release(1)
 	var stored time.Time
 	done, err := r.x.apply(ctx, reads, r.cause(), applyOptions{
-		DryRun: r.run.DryRun, HoldRemovals: hold, Certain: !hold,
+		DryRun: r.run.DryRun, HoldRemovals: hold, Certain: !hold, Remapped: r.syncedAt.IsZero(),
 		Commit: func(ctx context.Context, tx *store.Tx, done []Applied) error {
 			err := r.commit(ctx, tx, done, hold)
 			stored = time.Now()
@@ -51,10 +51,12 @@ func (r *scopeRun) applySome(ctx context.Context, reads []Read, hold bool) ([]Ap
 	})
 	if err == nil && !stored.IsZero() {
 		r.pace.committed(time.Since(stored))
-		err = r.goesOn(ctx)
 	}
 	if err == nil && r.run.DryRun {
 		err = r.x.db.Update(ctx, func(tx *store.Tx) error { return r.commitDry(ctx, tx, done) })
+	}
+	if err == nil {
+		r.goesOn(ctx)
 	}
 	return done, err
 }

@@ -118,7 +118,7 @@ func (r *scopeRun) look(ctx context.Context, ids []string) ([]look, error) {
 		return looks, nil
 	}
 	var g errgroup.Group
-	g.SetLimit(r.width.gets())
+	g.SetLimit(r.getsAtOnce())
 	for i, id := range ids {
 		g.Go(func() error {
 			l := &looks[i]

@@ -3,12 +3,15 @@ package exporter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/rialto-bus/rialto/internal/catalog"
+	"github.com/rialto-bus/rialto/internal/exporter/reader"
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
@@ -102,5 +105,84 @@ func TestOfASinkElsewhereWhatHasChangedInTheCloudIsUpdated(t *testing.T) {
 		maps.DeleteFunc(w.sink.entities, func(e catalog.EntityRef, _ map[string]any) bool { return strings.HasSuffix(e.Identifier, "r-0002") })
 		w.sink.mu.Unlock()
 		want("one gone from the sink", 0, 1, 9)
+		w.sink.refuse = func(c *catalog.EntityChange) error {
+			if strings.HasSuffix(c.Identifier, "r-0003") {
+				return &catalog.Error{Status: 422, Code: "invalid_request", Message: "no"}
+			}
+			return nil
+		}
+		w.cloud.put(s, "r-0003", map[string]any{"Name": "r-0003", "Size": 78.0})
+		if got := w.sync(nil).Totals; got.Failed != 1 || got.Unchanged != 9 {
+			t.Errorf("one refused: %+v", got)
+		}
+		w.sink.refuse = nil
+		want("one no longer refused", 0, 1, 9)
+		w.configureText(func(conf map[string]any) { conf["skip_delete"] = true }, syncPass{kind: queueKind})
+		want("another configuration", 0, 10, 0)
+	})
+}
+
+func TestWhatARunSaysIsWrittenByOneAtATime(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, w *syncWorld) {
+		run, err := w.x.RunSync(t.Context(), NewSync{By: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &syncing{x: w.x, run: &run}
+		var all sync.WaitGroup
+		for i := range 4 {
+			all.Go(func() {
+				s.say(t.Context(), fmt.Sprintf("why %d", i))
+				s.goesOn(t.Context())
+				if err := s.save(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if run.Error != "" || w.run(run.ID).Error != "" {
+			t.Errorf("the run says %q, and %q is stored", run.Error, w.run(run.ID).Error)
+		}
+	})
+}
+
+// stuckReader does not answer for the second page of a list.
+type stuckReader struct{ *syncCloud }
+
+// List answers with the first page.
+func (r stuckReader) List(ctx context.Context, s reader.Scope, q reader.ListQuery) (reader.Page, error) {
+	if q.Next != "" {
+		<-ctx.Done()
+		return reader.Page{}, ctx.Err()
+	}
+	return r.syncCloud.List(ctx, s, q)
+}
+
+func TestARunEndsAtOnceWhereTheLeaseIsLostWhileAListIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, w *syncWorld) {
+		w.configure(queueKind)
+		w.cloud.putN(syncScope(queueKind), 20)
+		other := w.node("other")
+		var taken sync.Once
+		w.cloud.getFails = func(s reader.Scope, _ string) error {
+			taken.Do(func() {
+				w.takeOver(other)
+				w.later(2 * saveEvery) // how far it has come is to be written down
+			})
+			return classed(s, reader.Denied)
+		}
+		w.x.o.Reader = stuckReader{w.cloud}
+		if _, err := w.x.RunSync(t.Context(), NewSync{By: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		run, _, err := w.x.dueRun(t.Context())
+		if err == nil {
+			err = w.x.runSync(t.Context(), &run)
+		}
+		if !errors.Is(err, errDeposed) {
+			t.Errorf("the run ends with %v", err)
+		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rialto-bus/rialto/internal/cloud"
 	"github.com/rialto-bus/rialto/internal/exporter/reader"
 	"github.com/rialto-bus/rialto/internal/store"
 )
@@ -130,13 +131,21 @@ func (l *listing) run(ctx context.Context) (broken, err error) {
 		broken = l.lister(ctx)
 		return ctx.Err()
 	})
+	var sending sync.WaitGroup // into ready
+	sending.Add(2)
 	g.Go(func() error {
+		defer sending.Done()
 		defer close(l.todo)
 		return l.feed(ctx)
 	})
 	g.Go(func() error {
-		defer close(l.ready)
+		defer sending.Done()
 		return l.getAll(ctx)
+	})
+	g.Go(func() error {
+		sending.Wait()
+		close(l.ready)
+		return nil
 	})
 	for range appliers {
 		g.Go(func() error { return l.applier(ctx) })
@@ -273,12 +282,19 @@ func (l *listing) getAll(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	ended := make(chan struct{}, maxGets)
 	getting := 0
-	for item := range l.todo {
-		for ; getting >= l.width.gets(); getting-- {
-			<-ended
+	for {
+		var item listedItem
+		select {
+		case next, more := <-l.todo:
+			if !more {
+				return g.Wait()
+			}
+			item = next
+		case <-ctx.Done():
+			return g.Wait()
 		}
-		if ctx.Err() != nil {
-			break
+		for ; getting >= l.getsAtOnce(); getting-- {
+			<-ended
 		}
 		getting++
 		g.Go(func() error {
@@ -286,7 +302,6 @@ func (l *listing) getAll(ctx context.Context) error {
 			return l.getListed(ctx, item)
 		})
 	}
-	return g.Wait()
 }
 
 // getListed reads a listed resource.
@@ -306,17 +321,18 @@ func (l *listing) getListed(ctx context.Context, item listedItem) error {
 
 // get reads one resource; one that is not there is no error.
 func (r *scopeRun) get(ctx context.Context, identifier string) (read Read, err error) {
-	gets := r.gets.account(r.sc.Account)
-	if err := gets.Acquire(ctx, 1); err != nil {
+	release, err := r.gets.acquire(ctx, r.sc.Account)
+	if err != nil {
 		return Read{}, err
 	}
-	defer gets.Release(1)
+	defer release()
 	err = r.try(ctx, func(ctx context.Context) error {
 		read = r.x.newRead(r.key(identifier))
+		ctx, held := cloud.HeldBack(ctx)
 		began := time.Now()
 		got, err := r.x.o.Reader.Get(ctx, r.readerScope(), identifier)
+		r.width.took(time.Since(began), held())
 		if err == nil {
-			r.width.took(time.Since(began))
 			read.Identifier, read.Found, read.Properties = got.Identifier, true, got.Properties
 		}
 		if reader.ClassOf(err) == reader.NotFound {

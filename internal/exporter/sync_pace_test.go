@@ -30,6 +30,13 @@ func TestTransactionsOfAFullSyncAreAsShortAsCommitsMakeWorthwhile(t *testing.T) 
 			}
 		})
 	}
+	elsewhere := newPace(store.SQLite, &distantSink{})
+	for range 1000 {
+		elsewhere.took(1, time.Second)
+	}
+	if got := elsewhere.size(); got != minCall {
+		t.Errorf("%d resources in a call to a sink elsewhere, want %d", got, minCall)
+	}
 	if got := newPace(store.Postgres, catalogSink{}).size(); got != maxWrite {
 		t.Errorf("%d resources in a transaction of PostgreSQL", got)
 	}

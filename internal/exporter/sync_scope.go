@@ -21,8 +21,8 @@ const (
 	// scopesAtOnce is how many scopes are worked on at once: many, as most wait for
 	// their account's budget.
 	scopesAtOnce = 16
-	// getsPerAccount bounds the reads under way of a run in one account: one that is slow to
-	// answer holds up none but itself.
+	// getsPerAccount bounds the reads under way of a run in one account, which its scopes share:
+	// one that is slow to answer holds up none but itself.
 	getsPerAccount = 64
 	// appliesAtOnce bounds how many batches are mapped, compared and stored at once.
 	appliesAtOnce = 3
@@ -47,25 +47,62 @@ type syncing struct {
 	gets    accountLimits
 	applies *semaphore.Weighted
 	pace    *pace
-	going   sync.Once // what kept the run from going on is over
+
+	mu sync.Mutex // guards run.Error while scopes are worked on
 }
 
 // accountLimits bound how many reads are under way in each account.
 type accountLimits struct {
 	mu sync.Mutex
-	of map[string]*semaphore.Weighted
+	of map[string]*accountLimit
 }
 
-func (l *accountLimits) account(id string) *semaphore.Weighted {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+type accountLimit struct {
+	gets   *semaphore.Weighted
+	scopes int // that are being worked on
+}
+
+// account is the limit of an account. It is called with mu held.
+func (l *accountLimits) account(id string) *accountLimit {
 	if l.of == nil {
-		l.of = map[string]*semaphore.Weighted{}
+		l.of = map[string]*accountLimit{}
 	}
 	if l.of[id] == nil {
-		l.of[id] = semaphore.NewWeighted(getsPerAccount)
+		l.of[id] = &accountLimit{gets: semaphore.NewWeighted(getsPerAccount)}
 	}
 	return l.of[id]
+}
+
+// begin counts a scope of an account among those that share its reads, until end is called.
+func (l *accountLimits) begin(id string) (end func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.account(id)
+	a.scopes++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		a.scopes--
+	}
+}
+
+// share is how many reads may be under way in a scope, such that all of an account have as many.
+func (l *accountLimits) share(id string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return getsPerAccount / max(l.account(id).scopes, 1)
+}
+
+// acquire waits until a resource of an account may be read. The function that it returns is
+// to be called once it was.
+func (l *accountLimits) acquire(ctx context.Context, id string) (release func(), err error) {
+	l.mu.Lock()
+	gets := l.account(id).gets
+	l.mu.Unlock()
+	if err := gets.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	return func() { gets.Release(1) }, nil
 }
 
 // errCancelled: somebody stopped the run.
@@ -103,27 +140,29 @@ func (x *Exporter) runSync(ctx context.Context, run *SyncRun) error {
 	case errors.Is(err, errDeposed), errors.Is(err, errSuperseded):
 		return err
 	case err != nil && !errors.Is(err, errNothing):
-		return errors.Join(err, s.interrupted(ctx, err))
+		s.say(ctx, firstLine("it will be tried again: "+err.Error()))
+		return err
 	}
 	return s.finish(ctx, err)
 }
 
-// interrupted has the run say why it does not go on, until it does.
-func (s *syncing) interrupted(ctx context.Context, reason error) error {
-	s.run.Error = firstLine("it will be tried again: " + reason.Error())
-	return s.save(ctx)
+// say has the run say why it does not go on; nothing once it does. Where that cannot be stored, the
+// run says what it said.
+func (s *syncing) say(ctx context.Context, why string) {
+	s.mu.Lock()
+	before := s.run.Error
+	s.run.Error = why
+	s.mu.Unlock()
+	if why == before || s.save(ctx) == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run.Error = before
 }
 
-// goesOn is called once something was stored.
-func (s *syncing) goesOn(ctx context.Context) (err error) {
-	s.going.Do(func() {
-		if s.run.Error != "" {
-			s.run.Error = ""
-			err = s.save(ctx)
-		}
-	})
-	return err
-}
+// goesOn is called when something was done.
+func (s *syncing) goesOn(ctx context.Context) { s.say(ctx, "") }
 
 // watchCancel ends a run's work once somebody has cancelled it.
 func (x *Exporter) watchCancel(ctx context.Context, id string, cancel context.CancelCauseFunc) {
@@ -208,7 +247,10 @@ func (s *syncing) saveIn(ctx context.Context, tx *store.Tx) error {
 	if err := s.x.guard(ctx, tx); err != nil {
 		return err
 	}
-	ours, err := saveRun(ctx, tx, *s.run)
+	s.mu.Lock()
+	run := *s.run
+	s.mu.Unlock()
+	ours, err := saveRun(ctx, tx, run)
 	if err == nil && !ours {
 		err = errSuperseded
 	}
@@ -275,6 +317,7 @@ type scopeRun struct {
 // scope stands in it and touches no other; an error is of the run.
 func (s *syncing) scope(ctx context.Context, sc *SyncScope) error {
 	r := &scopeRun{syncing: s, sc: sc}
+	defer s.gets.begin(sc.Account)()
 	if err := r.recall(ctx); err != nil {
 		return err
 	}
@@ -356,7 +399,11 @@ func (r *scopeRun) done(ctx context.Context, status string) error {
 	r.mu.Lock()
 	r.sc.Stage, r.sc.Status, r.sc.FinishedAt = stageDone, status, r.x.now()
 	r.mu.Unlock()
-	return r.checkpoint(ctx)
+	if err := r.checkpoint(ctx); err != nil {
+		return err
+	}
+	r.goesOn(ctx)
+	return nil
 }
 
 // failed ends a scope that was not listed to its end, so that nothing is removed.
@@ -414,26 +461,29 @@ func (s *syncing) finish(ctx context.Context, err error) error {
 	if err := s.x.deleteRunRows(ctx, run.ID, "exporter_sync_listed"); err != nil {
 		return err
 	}
-	err = s.x.db.Update(ctx, func(tx *store.Tx) error { return s.saveIn(ctx, tx) })
-	if err != nil {
+	if err := s.save(ctx); err != nil {
 		return err
 	}
-	// Where the grace is over already, what was found is drift now.
-	if err := s.x.settleDrift(ctx); err != nil {
-		return err
+	if err := s.tidy(ctx, errors.Is(err, errNothing)); err != nil && ctx.Err() == nil {
+		s.x.log.Warn("what a full sync leaves behind could not be tidied up; the next one will", "run", run.ID, "error", err)
 	}
-	if s.ofAll() {
-		if err := s.x.forgetUnconfigured(ctx, run.StartedAt); err != nil {
-			return err
-		}
-	}
-	return s.x.deleteOldRuns(ctx)
+	return nil
 }
 
-// ofAll reports whether the run went through all that is configured, and was no dry run.
+// tidy is done when the run is over; nothing says that there was nothing to sync.
+func (s *syncing) tidy(ctx context.Context, nothing bool) error {
+	// Where the grace is over already, what was found is drift now.
+	err := s.x.settleDrift(ctx)
+	if s.ofAll() && (nothing || s.run.Status != SyncFailed) {
+		err = errors.Join(err, s.x.forgetUnconfigured(ctx, s.run.StartedAt))
+	}
+	return errors.Join(err, s.x.deleteOldRuns(ctx))
+}
+
+// ofAll reports whether the run was to go through all that is configured, and was no dry run.
 func (s *syncing) ofAll() bool {
 	run := s.run
-	return run.Selection.all() && run.Confirms == "" && !run.DryRun && run.Status != SyncCancelled && run.Status != SyncFailed
+	return run.Selection.all() && run.Confirms == "" && !run.DryRun && run.Status != SyncCancelled
 }
 
 // summary says in words what a run could not do.

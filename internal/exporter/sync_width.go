@@ -21,16 +21,23 @@ type width struct {
 	each time.Duration
 }
 
-// took tells how long a read took.
-func (w *width) took(d time.Duration) {
+// took tells how long a read took, and whether it was held back: then more of them at once would
+// only wait.
+func (w *width) took(d time.Duration, held bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if held {
+		d = 0
+	}
 	w.each = leastOfLate(w.each, d)
 }
 
-// gets is how many resources are to be read at once.
-func (w *width) gets() int {
+// gets is how many resources are to be read at once, most at most.
+func (w *width) gets(most int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return min(max(int(w.each/getEvery), minGets), maxGets)
+	return max(min(int(w.each/getEvery), maxGets, most), minGets)
 }
+
+// getsAtOnce is how many resources of the scope are to be read at once.
+func (r *scopeRun) getsAtOnce() int { return r.width.gets(r.gets.share(r.sc.Account)) }

@@ -24,12 +24,48 @@ func TestTheLongerReadsTakeTheMoreAreUnderWay(t *testing.T) {
 		var w width
 		for range 300 {
 			for _, d := range c.took {
-				w.took(d)
+				w.took(d, false)
 			}
 		}
-		if got := w.gets(); got != c.want {
+		if got := w.gets(getsPerAccount); got != c.want {
 			t.Errorf("%s: %d reads at once, want %d", name, got, c.want)
 		}
+	}
+}
+
+func TestReadsThatAreHeldBackAreFew(t *testing.T) {
+	t.Parallel()
+	var w width
+	for range 300 {
+		w.took(300*time.Millisecond, false)
+	}
+	if w.took(400*time.Millisecond, true); w.gets(getsPerAccount) != minGets {
+		t.Errorf("%d reads at once, where one had to wait for the budget; want %d", w.gets(getsPerAccount), minGets)
+	}
+}
+
+func TestTheScopesOfAnAccountShareItsReads(t *testing.T) {
+	t.Parallel()
+	var l accountLimits
+	var w width
+	for range 300 {
+		w.took(300*time.Millisecond, false)
+	}
+	var ends []func()
+	for n := 1; n <= scopesAtOnce; n++ {
+		ends = append(ends, l.begin("a"))
+		if got := w.gets(l.share("a")); got < minGets || got > maxGets || n*got > getsPerAccount {
+			t.Errorf("%d scopes make %d reads at once each, of %d in all", n, got, getsPerAccount)
+		}
+	}
+	if got := w.gets(l.share("b")); got != maxGets {
+		t.Errorf("a scope of another account makes %d reads at once", got)
+	}
+	for _, end := range ends {
+		end()
+	}
+	if got := w.gets(l.share("a")); got != maxGets {
+		t.Errorf("the last scope makes %d reads at once", got)
 	}
 }
 
