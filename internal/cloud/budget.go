@@ -60,6 +60,7 @@ type budget struct {
 	full, burst float64 // calls a second, and calls at once
 
 	lines [2]line
+	empty atomic.Int64 // how often a call found nothing left
 
 	mu      sync.Mutex
 	rate    float64 // calls a second at the time at
@@ -88,14 +89,12 @@ func (b *budget) wait(ctx context.Context) (admitted time.Time, err error) {
 		kind = urgent
 	}
 	l := &b.lines[kind]
-	before := l.waiting.Add(1) - 1
+	empty := b.empty.Load()
+	ahead := b.ahead(kind, l.waiting.Add(1)-1)
 	defer l.waiting.Add(-1)
-	if before > 0 {
-		noteHeld(ctx)
-	}
-	ahead := b.ahead(kind, before)
 	deadline, limited := ctx.Deadline()
 	if limited && b.until(ahead) > time.Until(deadline) {
+		noteHeld(ctx)
 		return time.Time{}, ErrBudget
 	}
 	select {
@@ -109,11 +108,15 @@ func (b *budget) wait(ctx context.Context) (admitted time.Time, err error) {
 		left := b.take(now, kind)
 		switch {
 		case left == 0:
+			if b.empty.Load() != empty {
+				noteHeld(ctx)
+			}
 			return now, nil
 		case limited && left > deadline.Sub(now):
+			noteHeld(ctx)
 			return time.Time{}, ErrBudget
 		}
-		noteHeld(ctx)
+		b.empty.Add(1)
 		timer := time.NewTimer(left)
 		select {
 		case <-timer.C:

@@ -61,6 +61,20 @@ func TestACallThatHadToWaitForTheBudgetWasHeldBack(t *testing.T) {
 	})
 }
 
+func TestACallAmongManyIsNotHeldBackWhereThereIsEnough(t *testing.T) {
+	b := newBudget(maxRequestsPerSecond, 1000)
+	var all sync.WaitGroup
+	for range 500 {
+		all.Go(func() {
+			ctx, held := HeldBack(t.Context())
+			if _, err := b.wait(ctx); err != nil || held() {
+				t.Errorf("held back: %v, %v", held(), err)
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestACallThatIsMadeAgainWasHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, held := HeldBack(t.Context())
