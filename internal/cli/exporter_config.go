@@ -140,9 +140,6 @@ func configOf(text []byte) []byte {
 	return append(bytes.Repeat([]byte("\n"), bytes.Count(before, []byte("\n"))), v.Config...)
 }
 
-// toldDropped is how many dropped scopes the server tells at most.
-const toldDropped = 1000
-
 // noteDropped says which kinds are no longer exported, and of the others which regions, since
 // their entities go.
 func noteDropped(s *streams, before *exporterConfig, conf *config.Config, dropped []droppedScope) {
@@ -166,8 +163,8 @@ func noteDropped(s *streams, before *exporterConfig, conf *config.Config, droppe
 	for _, what := range droppedRegions(dropped) {
 		note(what, "its entities of there")
 	}
-	if len(dropped) >= toldDropped {
-		printNotes(s, []string{fmt.Sprintf("these are the first %d accounts and regions that are no longer selected; there may be more", toldDropped)})
+	if len(dropped) >= config.MaxDropped {
+		printNotes(s, []string{fmt.Sprintf("these are the first %d accounts and regions that are no longer selected; there may be more", config.MaxDropped)})
 	}
 }
 

@@ -260,8 +260,8 @@ func newExporterResources(s *streams, c *client) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if one := fields["identifier"] + fields["entity"]; one != "" && len(list) == 0 && !failed && !gone {
-				printNotes(s, []string{"nothing is known of " + one + ", or it is gone: --gone lists those too"})
+			if len(list) == 0 && fields["identifier"] != "" && !failed && !gone {
+				printNotes(s, []string{"there is no such resource, or it is gone: --gone lists those too"})
 			}
 			rows := make([][]string, 0, len(list))
 			for _, r := range list {

@@ -22,19 +22,20 @@ type urgentKey struct{}
 // someone waits for, beside a listing of everything.
 func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
 
-// heldKey is under which a context notes that its calls were held back.
+// heldKey is under which a context notes how long its calls were held back.
 type heldKey struct{}
 
-// HeldBack returns a context, and what tells whether a call that was made with it had to wait for
-// an account's rate budget, or was made again: more calls at once would gain nothing.
-func HeldBack(ctx context.Context) (context.Context, func() bool) {
-	held := new(atomic.Bool)
-	return context.WithValue(ctx, heldKey{}, held), held.Load
+// HeldBack returns a context, and what tells how long the calls that were made with it had to wait
+// until they could go: for an account's rate budget, or before they were made again.
+func HeldBack(ctx context.Context) (context.Context, func() time.Duration) {
+	held := new(atomic.Int64)
+	return context.WithValue(ctx, heldKey{}, held), func() time.Duration { return time.Duration(held.Load()) }
 }
 
-func noteHeld(ctx context.Context) {
-	if held, ok := ctx.Value(heldKey{}).(*atomic.Bool); ok {
-		held.Store(true)
+// noteHeld notes that a call was held back since a time.
+func noteHeld(ctx context.Context, since time.Time) {
+	if held, ok := ctx.Value(heldKey{}).(*atomic.Int64); ok {
+		held.Add(int64(time.Since(since)))
 	}
 }
 
@@ -60,7 +61,6 @@ type budget struct {
 	full, burst float64 // calls a second, and calls at once
 
 	lines [2]line
-	empty atomic.Int64 // how often a call found nothing left
 
 	mu      sync.Mutex
 	rate    float64 // calls a second at the time at
@@ -88,13 +88,12 @@ func (b *budget) wait(ctx context.Context) (admitted time.Time, err error) {
 	if ctx.Value(urgentKey{}) != nil {
 		kind = urgent
 	}
+	defer noteHeld(ctx, time.Now())
 	l := &b.lines[kind]
-	empty := b.empty.Load()
 	ahead := b.ahead(kind, l.waiting.Add(1)-1)
 	defer l.waiting.Add(-1)
 	deadline, limited := ctx.Deadline()
 	if limited && b.until(ahead) > time.Until(deadline) {
-		noteHeld(ctx)
 		return time.Time{}, ErrBudget
 	}
 	select {
@@ -108,15 +107,10 @@ func (b *budget) wait(ctx context.Context) (admitted time.Time, err error) {
 		left := b.take(now, kind)
 		switch {
 		case left == 0:
-			if b.empty.Load() != empty {
-				noteHeld(ctx)
-			}
 			return now, nil
 		case limited && left > deadline.Sub(now):
-			noteHeld(ctx)
 			return time.Time{}, ErrBudget
 		}
-		b.empty.Add(1)
 		timer := time.NewTimer(left)
 		select {
 		case <-timer.C:

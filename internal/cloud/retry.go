@@ -101,7 +101,7 @@ func (r *budgeted) IsErrorRetryable(err error) bool {
 // GetRetryToken waits before the next attempt of a call. Where the caller has no
 // time for it, the error of the last attempt stays with that of the wait.
 func (r *budgeted) GetRetryToken(ctx context.Context, err error) (func(error) error, error) {
-	noteHeld(ctx)
+	defer noteHeld(ctx, time.Now())
 	attempt := 1
 	if made, ok := ctx.Value(attemptKey{}).(*atomic.Int32); ok {
 		attempt = int(made.Add(1))

@@ -39,8 +39,6 @@ type applyOptions struct {
 	// Certain: what was not found was looked for in other ways too, or is no longer configured, so
 	// that it is gone however new it is.
 	Certain bool
-	// Remapped: the configuration may not map as it did when what is known was last written.
-	Remapped bool
 	// NoRecheck: the caller sees to it that what failed is tried again.
 	NoRecheck bool
 	// Commit, if not nil, runs in each transaction that stores results, of which there may be

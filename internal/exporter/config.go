@@ -16,9 +16,6 @@ import (
 	"github.com/rialto-bus/rialto/internal/store"
 )
 
-// maxDropped bounds the scopes that are told to be selected no longer.
-const maxDropped = 1000
-
 // keptConfigs is how many configurations are kept, the one in force among them.
 const keptConfigs = 100
 
@@ -196,5 +193,5 @@ func droppedScopes(before, next *config.Config, accounts []Account) []ScopeKey {
 	dropped := slices.DeleteFunc(wantedScopes(before, accounts), func(key ScopeKey) bool {
 		return wanted[key] || !slices.Contains(kinds, key.Kind)
 	})
-	return dropped[:min(len(dropped), maxDropped)]
+	return dropped[:min(len(dropped), config.MaxDropped)]
 }

@@ -98,7 +98,7 @@ func (s *step) changedBy(p *plan, res *catalog.ChangeResult) bool {
 		return !res.Unchanged
 	}
 	failed := s.before != nil && s.before.Error != ""
-	return s.out.Changed || res.Created || res.Deleted || failed || p.o.Remapped
+	return s.out.Changed || res.Created || res.Deleted || failed
 }
 
 // outcome names what came of a resource that was found.

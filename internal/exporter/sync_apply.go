@@ -41,7 +41,7 @@ func (r *scopeRun) applySome(ctx context.Context, reads []Read, hold bool) ([]Ap
 	defer r.applies.Release(1)
 	var stored time.Time
 	done, err := r.x.apply(ctx, reads, r.cause(), applyOptions{
-		DryRun: r.run.DryRun, HoldRemovals: hold, Certain: !hold, Remapped: r.syncedAt.IsZero(),
+		DryRun: r.run.DryRun, HoldRemovals: hold, Certain: !hold,
 		Commit: func(ctx context.Context, tx *store.Tx, done []Applied) error {
 			err := r.commit(ctx, tx, done, hold)
 			stored = time.Now()

@@ -117,8 +117,6 @@ func TestOfASinkElsewhereWhatHasChangedInTheCloudIsUpdated(t *testing.T) {
 		}
 		w.sink.refuse = nil
 		want("one no longer refused", 0, 1, 9)
-		w.configureText(func(conf map[string]any) { conf["skip_delete"] = true }, syncPass{kind: queueKind})
-		want("another configuration", 0, 10, 0)
 	})
 }
 
@@ -166,7 +164,11 @@ func TestARunEndsAtOnceWhereTheLeaseIsLostWhileAListIsWaitedFor(t *testing.T) {
 		w.cloud.putN(syncScope(queueKind), 20)
 		other := w.node("other")
 		var taken sync.Once
-		w.cloud.getFails = func(s reader.Scope, _ string) error {
+		w.cloud.getFails = func(s reader.Scope, id string) error {
+			if !strings.HasSuffix(id, "6") {
+				return classed(s, reader.Denied)
+			}
+			// With the last of the page nothing more comes to be read.
 			taken.Do(func() {
 				w.takeOver(other)
 				w.later(2 * saveEvery) // how far it has come is to be written down

@@ -331,7 +331,7 @@ func (r *scopeRun) get(ctx context.Context, identifier string) (read Read, err e
 		ctx, held := cloud.HeldBack(ctx)
 		began := time.Now()
 		got, err := r.x.o.Reader.Get(ctx, r.readerScope(), identifier)
-		r.width.took(time.Since(began), held())
+		r.width.took(time.Since(began)-held(), held())
 		if err == nil {
 			read.Identifier, read.Found, read.Properties = got.Identifier, true, got.Properties
 		}

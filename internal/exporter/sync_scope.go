@@ -158,7 +158,9 @@ func (s *syncing) say(ctx context.Context, why string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.run.Error = before
+	if s.run.Error == why {
+		s.run.Error = before
+	}
 }
 
 // goesOn is called when something was done.
@@ -452,17 +454,17 @@ func (s *syncing) finish(ctx context.Context, err error) error {
 		run.Error = summary(&totals)
 	}
 	run.FinishedAt = s.x.now()
-	if run.Status == SyncFailed {
-		s.x.sync.counters.failures.Add(1)
-	}
-	if !run.DryRun {
-		s.x.sync.counters.count(&totals)
-	}
 	if err := s.x.deleteRunRows(ctx, run.ID, "exporter_sync_listed"); err != nil {
 		return err
 	}
 	if err := s.save(ctx); err != nil {
 		return err
+	}
+	if run.Status == SyncFailed {
+		s.x.sync.counters.failures.Add(1)
+	}
+	if !run.DryRun {
+		s.x.sync.counters.count(&totals)
 	}
 	if err := s.tidy(ctx, errors.Is(err, errNothing)); err != nil && ctx.Err() == nil {
 		s.x.log.Warn("what a full sync leaves behind could not be tidied up; the next one will", "run", run.ID, "error", err)

@@ -11,6 +11,9 @@ import (
 const (
 	minGets, maxGets = 4, 32
 	getEvery         = 1500 * time.Microsecond
+	// heldLong is how long reads may wait for their rate budget: where they wait longer, they are few,
+	// as those that a budget cannot let go within readTime fail.
+	heldLong = 5 * time.Second
 )
 
 // width is how many resources of a scope are read at once: the more, the longer an answer is on
@@ -21,13 +24,12 @@ type width struct {
 	each time.Duration
 }
 
-// took tells how long a read took, and whether it was held back: then more of them at once would
-// only wait.
-func (w *width) took(d time.Duration, held bool) {
+// took tells how long a read took once it could go, and how long it was held back before.
+func (w *width) took(d, held time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if held {
-		d = 0
+	if held > heldLong {
+		d = 0 // more of them would only wait with it
 	}
 	w.each = leastOfLate(w.each, d)
 }

@@ -24,7 +24,7 @@ func TestTheLongerReadsTakeTheMoreAreUnderWay(t *testing.T) {
 		var w width
 		for range 300 {
 			for _, d := range c.took {
-				w.took(d, false)
+				w.took(d, 0)
 			}
 		}
 		if got := w.gets(getsPerAccount); got != c.want {
@@ -33,14 +33,17 @@ func TestTheLongerReadsTakeTheMoreAreUnderWay(t *testing.T) {
 	}
 }
 
-func TestReadsThatAreHeldBackAreFew(t *testing.T) {
+func TestReadsThatAreHeldBackForLongAreFew(t *testing.T) {
 	t.Parallel()
 	var w width
 	for range 300 {
-		w.took(300*time.Millisecond, false)
+		w.took(300*time.Millisecond, heldLong)
 	}
-	if w.took(400*time.Millisecond, true); w.gets(getsPerAccount) != minGets {
-		t.Errorf("%d reads at once, where one had to wait for the budget; want %d", w.gets(getsPerAccount), minGets)
+	if got := w.gets(getsPerAccount); got != maxGets {
+		t.Errorf("%d reads at once, where they wait for their budget for %s; want %d", got, heldLong, maxGets)
+	}
+	if w.took(300*time.Millisecond, heldLong+time.Second); w.gets(getsPerAccount) != minGets {
+		t.Errorf("%d reads at once, where they wait for longer; want %d", w.gets(getsPerAccount), minGets)
 	}
 }
 
@@ -49,7 +52,7 @@ func TestTheScopesOfAnAccountShareItsReads(t *testing.T) {
 	var l accountLimits
 	var w width
 	for range 300 {
-		w.took(300*time.Millisecond, false)
+		w.took(300*time.Millisecond, 0)
 	}
 	var ends []func()
 	for n := 1; n <= scopesAtOnce; n++ {

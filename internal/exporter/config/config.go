@@ -21,6 +21,10 @@ import (
 // MaxText is how long the text of a config.json may be, in bytes.
 const MaxText = 1 << 20
 
+// MaxDropped is how many accounts and regions are told at most that a new configuration selects no
+// longer.
+const MaxDropped = 1000
+
 // Problem is one thing that is wrong, and where.
 type Problem struct {
 	// Path is where in the file or record, as
