@@ -28,13 +28,14 @@ type scopeFreshness struct {
 	DriftSince    *time.Time `json:"drift_since"`
 }
 
-// why is all that is to be said of the status. A failure is over once a later change was stored.
+// why is all that is to be said of the status. A failure is over once a later change was stored, or a
+// later full sync went through.
 func (r *scopeFreshness) why() string {
 	var parts []string
 	if why := strings.TrimSpace(text(r.LastSyncError)); why != "" {
 		parts = append(parts, why)
 	}
-	if at := r.LastFailureAt; at != nil && (r.LastStoredAt == nil || at.After(*r.LastStoredAt)) {
+	if at := r.LastFailureAt; at != nil && since(at, r.LastStoredAt) && since(at, r.LastSyncAt) {
 		parts = append(parts, text(r.LastFailure))
 	}
 	if r.Status == "broken" {
@@ -45,6 +46,9 @@ func (r *scopeFreshness) why() string {
 	}
 	return strings.Join(parts, "; ")
 }
+
+// since reports whether a time is after another, if there is another.
+func since(t, other *time.Time) bool { return other == nil || t.After(*other) }
 
 func newExporterFreshness(s *streams, c *client) *cobra.Command {
 	seconds := func(v *float64) string {
@@ -58,10 +62,11 @@ func newExporterFreshness(s *streams, c *client) *cobra.Command {
 		Use:   "freshness",
 		Short: "Show how fresh each account, region and kind is",
 		Long: `Show how fresh each account, region and kind is:
-  ok              events come, and full syncs find nothing that they missed
+  ok              events come, and the last full sync found nothing that they missed
   no_events       no event has ever come, and none was missed
-  broken          full syncs find changes of which no event told
-  failing         the last full sync could not read it, or its records cannot be followed
+  broken          the last full sync found changes of which no event told
+  failing         the last full sync could not read it, or a record since could not be
+                  followed: see 'rialto exporter records list'
   never_synced    no full sync has been through it
   not_configured  the configuration does not ask for it, or no longer
 

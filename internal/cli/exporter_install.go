@@ -223,7 +223,7 @@ func newExporterUninstall(s *streams, c *client) *cobra.Command {
 		Long: `Stop reading the queue that 'rialto exporter install' deployed, and delete its
 stack. It is refused while rules of other stacks send to the queue, and while the
 queue holds records. The catalog keeps what was exported, and the account stays
-followed by full syncs.`,
+followed by full syncs: 'rialto exporter accounts delete' ends that.`,
 		Example: `  rialto exporter uninstall --account 111122223333 --region eu-west-1`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.each(s, []string{"absent", "removing"}, func(region string) (shown[installation], error) {
@@ -263,7 +263,7 @@ type followedAccount struct {
 }
 
 func newExporterAccounts(s *streams, c *client) *cobra.Command {
-	return listing(remote(&cobra.Command{
+	cmd := listing(remote(&cobra.Command{
 		Use:   "accounts",
 		Short: "List the cloud accounts that are followed, and how their queues fare",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -291,4 +291,25 @@ func newExporterAccounts(s *streams, c *client) *cobra.Command {
 			return s.print(list, []string{"ACCOUNT", "WHERE", "HOME REGION", "QUEUE", "WAITING", "RECEIVED", "READ", "ERROR"}, rows)
 		},
 	}, c), s)
+	cmd.AddCommand(newExporterAccountsDelete(s, c))
+	return cmd
+}
+
+func newExporterAccountsDelete(s *streams, c *client) *cobra.Command {
+	return remote(&cobra.Command{
+		Use:   "delete ACCOUNT",
+		Short: "Follow a cloud account no longer: neither its queues nor full syncs",
+		Long: `Follow a cloud account no longer: its queues are not read, and full syncs leave it out.
+Stacks that 'rialto exporter install' deployed stay: 'rialto exporter uninstall' removes
+them. The next full sync of everything removes what was exported of the account.`,
+		Example: "  rialto exporter accounts delete 111122223333",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.do(cmd.Context(), http.MethodDelete, exporterPath("accounts", args[0]), nil, nil); err != nil {
+				return err
+			}
+			printNotes(s, []string{"the next full sync removes what was exported of account " + args[0] + ", as much as 'rialto exporter sync settings' lets go unasked"})
+			return nil
+		},
+	}, c)
 }

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -75,7 +77,7 @@ Samples are the JSON files of a directory and those below it. Each is
   a resource            as 'aws cloudcontrol get-resource' prints it, or
                         {"kind": "AWS::SQS::Queue", "properties": {…}}
   an event record       as it is on the exporter's queue
-  or a list of these.
+  or several of these, one after the other or as a list.
 
 With --blueprints, in files as for 'rialto catalog apply', blueprints, properties
 and relations are warned of that a mapping names and the files do not have.
@@ -233,9 +235,12 @@ func (l *exporterLint) readSample(name, short string) (problem string) {
 	if err != nil {
 		return err.Error()
 	}
-	var list []json.RawMessage
-	if json.Unmarshal(text, &list) != nil {
-		return l.addSample(text, short)
+	list, err := samplesOf(text)
+	if err != nil {
+		return "is not JSON: " + err.Error()
+	}
+	if len(list) == 1 {
+		return l.addSample(list[0], short)
 	}
 	for i, item := range list {
 		if problem := l.addSample(item, fmt.Sprintf("%s[%d]", short, i)); problem != "" {
@@ -243,6 +248,25 @@ func (l *exporterLint) readSample(name, short string) (problem string) {
 		}
 	}
 	return ""
+}
+
+// samplesOf are the samples of a text: JSON values one after the other, and the elements of those
+// that are lists.
+func samplesOf(text []byte) (list []json.RawMessage, err error) {
+	for dec := json.NewDecoder(bytes.NewReader(text)); ; {
+		var value json.RawMessage
+		switch err := dec.Decode(&value); {
+		case errors.Is(err, io.EOF):
+			return list, nil
+		case err != nil:
+			return nil, err
+		}
+		var elements []json.RawMessage
+		if json.Unmarshal(value, &elements) != nil {
+			elements = []json.RawMessage{value}
+		}
+		list = append(list, elements...)
+	}
 }
 
 func (l *exporterLint) addSample(text []byte, name string) (problem string) {

@@ -152,11 +152,7 @@ func printExporterRun(s *streams, v shown[exporterRun]) error {
 	if r.DryRun {
 		all += ", dry run"
 	}
-	why := ""
-	if !r.over() {
-		why = text(r.Error)
-	}
-	row(all, &r.syncCounts, took(r.StartedAt, r.FinishedAt), why)
+	row(all, &r.syncCounts, took(r.StartedAt, r.FinishedAt), text(r.Error))
 	return s.print(v, []string{"KIND", "SCOPES", "LISTED", "CREATED", "UPDATED", "REMOVED", "ERRORS", "HELD", "DRIFT", "TOOK", "WHY"}, rows)
 }
 

@@ -46,7 +46,7 @@ func TestAConfigurationThatMapsToWhatIsNotThereIsInForceWithWarnings(t *testing.
 		const mappings = "resources[0].port.entity.mappings"
 		want := []string{
 			mappings + `[0].properties.grosse: blueprint "thing" has no such property of its own`,
-			mappings + `[0].relations.owner: blueprint "thing" has no such relation`,
+			mappings + `[0].relations.owner: blueprint "thing" has no such relation: entities with it are refused`,
 			mappings + `[1].blueprint: blueprint "nothing" does not exist: until it does, its entities are refused`,
 		}
 		if got := w.warnings(unknownKeysConfig); !slices.Equal(got, want) {

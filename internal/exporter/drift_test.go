@@ -71,11 +71,15 @@ func TestDriftIsFoundAndDated(t *testing.T) {
 		if f.Status != FreshBroken || f.Drift != 3 || f.Events != 1 {
 			t.Errorf("freshness %+v, want broken by 3", f)
 		}
-		// The next event says that events come again.
+		// An event says nothing of those that are missing.
 		w.later(time.Hour)
 		w.event(s, numbered(3), w.x.now())
-		if f := w.freshness(queueKind); f.Status != FreshOK {
-			t.Errorf("freshness after an event is %s", f.Status)
+		if f := w.freshness(queueKind); f.Status != FreshBroken || f.Drift != 3 {
+			t.Errorf("freshness after an event is %s, drift %d", f.Status, f.Drift)
+		}
+		w.sync(nil)
+		if f := w.freshness(queueKind); f.Status != FreshOK || f.Drift != 0 {
+			t.Errorf("freshness after a full sync that finds nothing is %s, drift %d", f.Status, f.Drift)
 		}
 	})
 }
@@ -194,6 +198,9 @@ func TestFreshnessSaysHowEachScopeFares(t *testing.T) {
 		if f := want(FreshFailing); f.LastFailure != "the record is dead" {
 			t.Errorf("it says %q", f.LastFailure)
 		}
+		w.later(time.Minute)
+		w.sync(nil)
+		want(FreshOK)
 	})
 }
 

@@ -59,13 +59,13 @@ type FreshnessStatus string
 
 // The statuses of freshness.
 const (
-	// FreshOK: events come, and syncs find nothing that they missed.
+	// FreshOK: events come, and the last sync found nothing that they missed.
 	FreshOK FreshnessStatus = "ok"
 	// FreshNoEvents: no event has ever come, and none was missed.
 	FreshNoEvents FreshnessStatus = "no_events"
-	// FreshBroken: syncs find changes of which no event told; a rule is missing or broken.
+	// FreshBroken: the last sync found changes of which no event told; a rule is missing or broken.
 	FreshBroken FreshnessStatus = "broken"
-	// FreshFailing: the last sync could not read it, or its records cannot be followed.
+	// FreshFailing: the last sync could not read it, or a record since could not be followed.
 	FreshFailing FreshnessStatus = "failing"
 	// FreshNeverSynced: no sync has been through it.
 	FreshNeverSynced FreshnessStatus = "never_synced"
@@ -77,7 +77,7 @@ func (f *Freshness) status() FreshnessStatus {
 	switch {
 	case !f.Configured:
 		return FreshNotConfigured
-	case f.LastSyncError != "", f.LastFailureAt.After(f.LastStoredAt):
+	case f.LastSyncError != "", f.LastFailureAt.After(latest(f.LastStoredAt, f.LastSyncAt)):
 		return FreshFailing
 	case f.Drift > 0:
 		return FreshBroken

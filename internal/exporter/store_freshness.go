@@ -39,8 +39,7 @@ func touchFreshness(ctx context.Context, tx *store.Tx, k ScopeKey) error {
 	return err
 }
 
-// addFreshness adds what was noted of a scope's events. Events that come say that
-// drift found before is over.
+// addFreshness adds what was noted of a scope's events.
 func addFreshness(ctx context.Context, tx *store.Tx, k ScopeKey, n *eventNotes) error {
 	if err := touchFreshness(ctx, tx, k); err != nil {
 		return err
@@ -50,15 +49,14 @@ func addFreshness(ctx context.Context, tx *store.Tx, k ScopeKey, n *eventNotes) 
 			last_received_at = CASE WHEN $6 > last_received_at THEN $6 ELSE last_received_at END,
 			last_stored_at = CASE WHEN $7 > last_stored_at THEN $7 ELSE last_stored_at END,
 			last_failure_at = CASE WHEN CAST($8 AS BIGINT) > 0 THEN $8 ELSE last_failure_at END,
-			last_failure = CASE WHEN CAST($8 AS BIGINT) > 0 THEN $9 ELSE last_failure END,
-			drift = CASE WHEN $6 > last_drift_at THEN 0 ELSE drift END,
-			drift_since_at = CASE WHEN $6 > last_drift_at THEN 0 ELSE drift_since_at END
+			last_failure = CASE WHEN CAST($8 AS BIGINT) > 0 THEN $9 ELSE last_failure END
 		WHERE account = $1 AND region = $2 AND kind = $3`,
 		k.Account, k.Region, k.Kind, n.events, millis(n.eventAt), millis(n.receivedAt), millis(n.storedAt), millis(n.failedAt), n.failure, n.ignored)
 	return err
 }
 
-// noteSync notes in a scope's freshness how a sync fared that is over.
+// noteSync notes in a scope's freshness how a sync fared that is over. One that went through counts
+// anew what events miss, and which of their records are ignored.
 func noteSync(ctx context.Context, tx *store.Tx, s *SyncScope, revision int64) error {
 	if err := touchFreshness(ctx, tx, s.ScopeKey); err != nil {
 		return err
@@ -71,7 +69,8 @@ func noteSync(ctx context.Context, tx *store.Tx, s *SyncScope, revision int64) e
 			trouble = ""
 		}
 		_, err = tx.Exec(ctx, `UPDATE exporter_freshness SET last_attempt_at = $4, last_sync_at = $5, last_sync_run = $6, sync_revision = $7,
-			last_sync_error = $8 WHERE account = $1 AND region = $2 AND kind = $3`,
+			last_sync_error = $8, ignored = 0, drift = CASE WHEN last_drift_at < $5 THEN 0 ELSE drift END,
+			drift_since_at = CASE WHEN last_drift_at < $5 THEN 0 ELSE drift_since_at END WHERE account = $1 AND region = $2 AND kind = $3`,
 			s.Account, s.Region, s.Kind, millis(s.FinishedAt), millis(s.StartedAt), s.RunID, revision, trouble)
 	case scopeFailed:
 		_, err = tx.Exec(ctx, `UPDATE exporter_freshness SET last_attempt_at = $4, last_sync_error = $5 WHERE account = $1 AND region = $2 AND kind = $3`,
@@ -90,7 +89,8 @@ func deleteFreshness(ctx context.Context, tx *store.Tx, k ScopeKey, since time.T
 	return err
 }
 
-// countDrift counts drift in its scope's freshness.
+// countDrift counts drift in its scope's freshness, unless a full sync has gone through since it was
+// found: that counts its own.
 func countDrift(ctx context.Context, tx *store.Tx, d *Drift) error {
 	k := ScopeKey{d.Account, d.Region, d.Kind}
 	if err := touchFreshness(ctx, tx, k); err != nil {
@@ -99,7 +99,7 @@ func countDrift(ctx context.Context, tx *store.Tx, d *Drift) error {
 	_, err := tx.Exec(ctx, `UPDATE exporter_freshness SET drift = drift + 1,
 			last_drift_at = CASE WHEN $4 > last_drift_at THEN $4 ELSE last_drift_at END,
 			drift_since_at = CASE WHEN drift_since_at = 0 OR $5 < drift_since_at THEN $5 ELSE drift_since_at END
-		WHERE account = $1 AND region = $2 AND kind = $3 AND last_received_at <= $4`,
+		WHERE account = $1 AND region = $2 AND kind = $3 AND last_sync_at <= $4`,
 		k.Account, k.Region, k.Kind, millis(d.FoundAt), millis(d.Since))
 	return err
 }

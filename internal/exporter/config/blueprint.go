@@ -39,7 +39,7 @@ func CheckBlueprints(cfg *Config, keys func(blueprint string) (*BlueprintKeys, e
 			}
 			for _, f := range m.Relations {
 				if !slices.Contains(has.Relations, f.Key) {
-					warnf(m.Path+".relations."+f.Key, "blueprint %q has no such relation", m.Blueprint)
+					warnf(m.Path+".relations."+f.Key, "blueprint %q has no such relation: entities with it are refused", m.Blueprint)
 				}
 			}
 		}
