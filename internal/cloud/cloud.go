@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -83,6 +84,16 @@ type accountConfig struct {
 	services map[string]*Services   // by region
 	sqs      map[string]*sqs.Client // by region
 	clients  map[string]*Clients    // by region
+}
+
+// credentialsBackoff is how long at most STS is left alone before it is asked again: a call that
+// waits for its answer may have no more than a target's five seconds.
+const credentialsBackoff = time.Second
+
+func stsClient(cfg aws.Config) *sts.Client {
+	return sts.NewFromConfig(cfg, func(o *sts.Options) {
+		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxBackoff = credentialsBackoff })
+	})
 }
 
 // credentialsTime bounds how long an account's credentials are waited for. All
@@ -261,7 +272,7 @@ func (a *Accounts) load(ctx context.Context, c *accountConfig) error {
 		cfg.BaseEndpoint = nil
 	}
 	if s.RoleARN != "" {
-		cfg.Credentials = stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), s.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+		cfg.Credentials = stscreds.NewAssumeRoleProvider(stsClient(cfg), s.RoleARN, func(o *stscreds.AssumeRoleOptions) {
 			o.RoleSessionName = "rialto"
 			if s.ExternalID != "" {
 				o.ExternalID = aws.String(s.ExternalID)
@@ -312,7 +323,7 @@ func (a *Accounts) Identity(ctx context.Context, account string) (string, error)
 // are for.
 func (c *accountConfig) identity(ctx context.Context) (string, error) {
 	account := c.settings.AccountID
-	out, err := sts.NewFromConfig(c.base).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	out, err := stsClient(c.base).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
 		return "", fmt.Errorf("ask AWS who we are in account %s: %w", account, err)
 	}
