@@ -198,9 +198,18 @@ func TestFreshnessSaysHowEachScopeFares(t *testing.T) {
 		if f := want(FreshFailing); f.LastFailure != "the record is dead" {
 			t.Errorf("it says %q", f.LastFailure)
 		}
+		w.x.noteIgnored(ScopeKey{syncAccount, syncRegion, queueKind}, w.x.now())
+		if err := w.x.flushFreshness(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if f := want(FreshFailing); f.Ignored != 1 {
+			t.Errorf("%d records were ignored", f.Ignored)
+		}
 		w.later(time.Minute)
 		w.sync(nil)
-		want(FreshOK)
+		if f := want(FreshOK); f.Ignored != 0 {
+			t.Errorf("%d records were ignored since the full sync", f.Ignored)
+		}
 	})
 }
 
@@ -208,6 +217,7 @@ func TestFreshnessOfWhatIsNotConfiguredGoesWithTheNextFullSync(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, w *syncWorld) {
 		mistyped := ScopeKey{syncAccount, syncRegion, "AWS::SQS::Quue"}
+		unselected := ScopeKey{syncAccount, "sa-east-1", queueKind}
 		fail := func() {
 			t.Helper()
 			w.x.noteFailure(mistyped, "there is no such kind")
@@ -252,19 +262,29 @@ func TestFreshnessOfWhatIsNotConfiguredGoesWithTheNextFullSync(t *testing.T) {
 		w.cloud.before = func(op string, s reader.Scope) {
 			if s.Kind == topicKind {
 				w.x.noteFailure(mistyped, "there is no such kind")
+				w.x.noteIgnored(unselected, w.x.now())
+				if err := w.x.flushFreshness(t.Context()); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 		held := w.sync(nil)
 		wantStatus(t, held, SyncHeld)
-		if err := w.x.flushFreshness(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		want("after a run that held", topicKind, queueKind, mistyped.Kind)
+		want("after a run that held", topicKind, queueKind, mistyped.Kind, unselected.Kind)
 		w.cloud.before = nil
 		w.confirm(held)
 		w.later(time.Minute)
 		w.sync(nil)
 		want("once the resources are gone", topicKind)
+
+		if err := w.x.DeleteAccount(t.Context(), syncAccount); err != nil {
+			t.Fatal(err)
+		}
+		w.sync(nil)
+		fail()
+		w.later(time.Minute)
+		wantStatus(t, w.sync(nil), SyncFailed)
+		want("after a run that has nothing to sync")
 	})
 }
 
