@@ -430,6 +430,11 @@ func (r *scopeRun) cause() catalog.Cause {
 // finish ends the run: its status says how its scopes fared.
 func (s *syncing) finish(ctx context.Context, err error) error {
 	run := s.run
+	// Where the grace is over already, what was found is drift now: whoever sees that the run is over
+	// sees that too.
+	if err := s.x.settleDrift(ctx); err != nil {
+		return err
+	}
 	totals, terr := runTotals(ctx, s.x.db, run.ID)
 	if terr != nil {
 		return fmt.Errorf("count full sync %s: %w", run.ID, terr)
@@ -474,10 +479,9 @@ func (s *syncing) finish(ctx context.Context, err error) error {
 
 // tidy is done when the run is over; nothing says that there was nothing to sync.
 func (s *syncing) tidy(ctx context.Context, nothing bool) error {
-	// Where the grace is over already, what was found is drift now.
-	err := s.x.settleDrift(ctx)
+	var err error
 	if s.ofAll() && (nothing || s.run.Status != SyncFailed) {
-		err = errors.Join(err, s.x.forgetUnconfigured(ctx, s.run.StartedAt))
+		err = s.x.forgetUnconfigured(ctx, s.run.StartedAt)
 	}
 	return errors.Join(err, s.x.deleteOldRuns(ctx))
 }
